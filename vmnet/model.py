@@ -1,0 +1,245 @@
+"""The facts vmnet speaks of, in the field's words: plain frozen values that import nothing of vmnet.
+
+Addresses are text as iproute2 prints them, prefixes `address/length`, MACs lower-case with colons, MTUs and
+sizes bytes, lifetimes seconds. A value of `None` in a `LinkSpec` means "leave as it is".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FOREVER = 0xFFFFFFFF
+"""An address lifetime or lease time without end (RFC 2131 §3.3, RFC 4861 §4.6.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A network interface as the kernel shows it."""
+
+    ifindex: int
+    ifname: str
+    kind: str
+    """`IFLA_INFO_KIND`: veth, bridge, tun, macvlan …; empty for hardware."""
+    mac: str
+    mtu: int
+    up: bool
+    ethernet: bool = True
+    """ARPHRD_ETHER; only such a link can be a bridge port."""
+    loopback: bool = False
+    controller: str = ""
+    """The ifname of the bridge this link is a port of; empty when it is none's."""
+    mode: str = ""
+    """macvlan's or ipvlan's mode."""
+    stp: bool | None = None
+    mcast_snooping: bool | None = None
+    learning: bool | None = None
+    owner: int | None = None
+    group: int | None = None
+    multi_queue: bool | None = None
+    arp_ignore: int | None = None
+    addr_gen_mode: int | None = None
+    """How the kernel makes IPv6 link-local addresses (`IN6_ADDR_GEN_MODE_*`); None without IPv6."""
+    accept_ra: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSpec:
+    """A network interface as it shall be. With `ifindex` the link of that index is meant, whatever its name."""
+
+    ifname: str
+    kind: str | None = None
+    ifindex: int | None = None
+    mac: str | None = None
+    mtu: int | None = None
+    up: bool | None = None
+    controller: str | None = None
+    stp: bool | None = None
+    mcast_snooping: bool | None = None
+    learning: bool | None = None
+    owner: int | None = None
+    group: int | None = None
+    multi_queue: bool | None = None
+    arp_ignore: int | None = None
+    addr_gen_mode: int | None = None
+    accept_ra: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An IPv4 or IPv6 address of a link, with everything needed to give it back exactly."""
+
+    ifname: str
+    local: str
+    prefixlen: int
+    peer: str = ""
+    broadcast: str = ""
+    label: str = ""
+    scope: int = 0
+    flags: int = 0
+    """`IFA_F_*` without the bits that the kernel computes (secondary, tentative, dadfailed …)."""
+    metric: int = 0
+    """`IFA_RT_PRIORITY`: the metric of the connected route."""
+    protocol: int = 0
+    """`IFA_PROTO`: who made it."""
+    valid_lifetime: int = FOREVER
+    preferred_lifetime: int = FOREVER
+
+    @property
+    def ipv6(self) -> bool:
+        """Whether this is an IPv6 address."""
+        return ":" in self.local
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route of the main table, with everything needed to give it back exactly."""
+
+    ifname: str
+    dst: str
+    """`address/length`; the default route is 0.0.0.0/0 or ::/0."""
+    gateway: str = ""
+    """Empty for an on-link route. May be IPv6 for an IPv4 route (RFC 5549)."""
+    metric: int = 0
+    prefsrc: str = ""
+    scope: int = 0
+    protocol: int = 0
+    type: int = 1
+    tos: int = 0
+    flags: int = 0
+    """`RTNH_F_ONLINK` or 0: the other bits are the kernel's own state."""
+    metrics: tuple[tuple[int, int], ...] = ()
+    """`RTAX_*` number and value, in the order of the numbers; 2 is the route MTU."""
+    pref: int = 0
+    """IPv6 router preference (RFC 4191)."""
+
+    @property
+    def ipv6(self) -> bool:
+        """Whether this is an IPv6 route."""
+        return ":" in self.dst
+
+    @property
+    def is_default(self) -> bool:
+        """Whether this is a default route."""
+        return self.dst in ("0.0.0.0/0", "::/0")
+
+    @property
+    def mtu(self) -> int | None:
+        """The route MTU in bytes (`RTAX_MTU`), if it has one."""
+        return dict(self.metrics).get(RTAX_MTU)
+
+
+RTAX_MTU = 2
+"""linux/rtnetlink.h."""
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """An ARP or neighbour-discovery entry that has a MAC."""
+
+    ifname: str
+    dst: str
+    mac: str
+    permanent: bool = False
+    flags: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FdbEntry:
+    """A static entry of a bridge's forwarding table: frames for `mac` go out of the port `ifname`."""
+
+    ifname: str
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One read of the kernel: what is there in this network namespace."""
+
+    links: tuple[Link, ...]
+    addresses: tuple[Address, ...] = ()
+    routes: tuple[Route, ...] = ()
+    neighbours: tuple[Neighbour, ...] = ()
+    fdb: tuple[FdbEntry, ...] = ()
+    not_restorable: tuple[tuple[str, str], ...] = ()
+    """(ifname, what): things of a link that a `Route` or `Address` cannot carry, in words."""
+
+    def link(self, ifname: str) -> Link | None:
+        """The link of that name, if there is one."""
+        return next((link for link in self.links if link.ifname == ifname), None)
+
+    def link_of_index(self, ifindex: int) -> Link | None:
+        """The link of that index, if there is one."""
+        return next((link for link in self.links if link.ifindex == ifindex), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What shall be there. Speaks of its `links` and of `absent` names only; everything else is not vmnet's.
+
+    On each of its links exactly `addresses`, `routes`, permanent `neighbours` and `fdb` stand, in this order.
+    """
+
+    links: tuple[LinkSpec, ...]
+    addresses: tuple[Address, ...] = ()
+    routes: tuple[Route, ...] = ()
+    neighbours: tuple[Neighbour, ...] = ()
+    fdb: tuple[FdbEntry, ...] = ()
+    absent: tuple[str, ...] = ()
+    """Names that no link may bear, but those in `links`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodInterface:
+    """The pod's network identity as the CNI left it: what the guest gets, and what `down` gives back."""
+
+    ifname: str
+    ifindex: int
+    mac: str
+    mtu: int
+    addr_gen_mode: int | None = None
+    addresses: tuple[Address, ...] = ()
+    routes: tuple[Route, ...] = ()
+    neighbours: tuple[Neighbour, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Resolver:
+    """What resolv.conf says, as glibc reads it, and in words what of it a guest cannot be given."""
+
+    nameservers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClasslessRoute:
+    """An entry of DHCP option 121 (RFC 3442): `dst` as address/length, `gateway` 0.0.0.0 when on-link."""
+
+    dst: str
+    gateway: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What the DHCP server tells the VM: the words are RFC 2131's and RFC 2132's."""
+
+    chaddr: str
+    """The VM's MAC: the only client there is."""
+    yiaddr: str
+    prefixlen: int
+    server_id: str
+    router: str = ""
+    """Option 3; empty without an IPv4 default route."""
+    classless_routes: tuple[ClasslessRoute, ...] = ()
+    """Option 121 in wire order: on-link first, the default last."""
+    nameservers: tuple[str, ...] = ()
+    """Option 6: IPv4 only."""
+    domain_search: tuple[str, ...] = ()
+    """Option 119; option 15 is the first of them."""
+    hostname: str = ""
+    broadcast: str = ""
+    interface_mtu: int | None = None
+    lease_time: int = 86400
+    """Seconds; `FOREVER` for a lease without end."""
+    warnings: tuple[str, ...] = ()
+    """In words, what of the pod's network could not be carried over to the guest."""
