@@ -164,11 +164,11 @@ class Status:
     """(ifname, what): things of a link that a `Route` or `Address` cannot carry, in words."""
 
     def link(self, ifname: str) -> Link | None:
-        """The link of that name, if there is one."""
+        """Return the link of that name, if there is one."""
         return next((link for link in self.links if link.ifname == ifname), None)
 
     def link_of_index(self, ifindex: int) -> Link | None:
-        """The link of that index, if there is one."""
+        """Return the link of that index, if there is one."""
         return next((link for link in self.links if link.ifindex == ifindex), None)
 
 
@@ -200,6 +200,21 @@ class PodInterface:
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the user wants of a binding beyond what the pod says; saved with the facts."""
+
+    tap: str = "tap0"
+    owner: int | None = None
+    """The uid that may open the tap without capabilities: QEMU's."""
+    group: int | None = None
+    mac: str = ""
+    """The VM's MAC; empty for the pod's own."""
+    mtu: int | None = None
+    """What the guest is told, bytes; None for the pod's own."""
+    hostname: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,3 +258,85 @@ class Lease:
     """Seconds; `FOREVER` for a lease without end."""
     warnings: tuple[str, ...] = ()
     """In words, what of the pod's network could not be carried over to the guest."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateLink:
+    """Make this link. Everything of the spec that is not given at creation follows as an `AlterLink`."""
+
+    link: LinkSpec
+
+    def __str__(self) -> str:
+        return f"create {self.link.kind} {self.link.ifname}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteLink:
+    """Remove this link; the kernel removes all that stands on it."""
+
+    ifname: str
+    ifindex: int
+
+    def __str__(self) -> str:
+        return f"delete link {self.ifname}"
+
+
+@dataclass(frozen=True, slots=True)
+class AlterLink:
+    """Set these properties (`LinkSpec` field and value) of the link that is called `ifname` at this point."""
+
+    ifname: str
+    values: tuple[tuple[str, int | str], ...]
+
+    def __str__(self) -> str:
+        return f"set {self.ifname} " + " ".join(f"{field}={value!s}" for field, value in self.values)
+
+
+LinkEntry = Address | Route | Neighbour | FdbEntry
+"""What stands on a link."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddEntry:
+    """Put this address, route, neighbour or forwarding entry on its link."""
+
+    entry: LinkEntry
+
+    def __str__(self) -> str:
+        return f"add {describe(self.entry)}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteEntry:
+    """Take this address, route, neighbour or forwarding entry off its link."""
+
+    entry: LinkEntry
+
+    def __str__(self) -> str:
+        return f"delete {describe(self.entry)}"
+
+
+Change = CreateLink | DeleteLink | AlterLink | AddEntry | DeleteEntry
+"""One step of a plan: one call to the kernel, that it accepts or refuses as a whole."""
+
+
+def describe(entry: LinkEntry) -> str:
+    """Say what the entry is in one phrase, as iproute2 would."""
+    if isinstance(entry, Address):
+        return f"address {entry.local}/{entry.prefixlen} on {entry.ifname}"
+    if isinstance(entry, Route):
+        via = f" via {entry.gateway}" if entry.gateway else ""
+        metric = f" metric {entry.metric}" if entry.metric else ""
+        return f"route {'default' if entry.is_default else entry.dst}{via}{metric} on {entry.ifname}"
+    if isinstance(entry, Neighbour):
+        return f"neighbour {entry.dst} at {entry.mac} on {entry.ifname}"
+    return f"forwarding entry {entry.mac} on {entry.ifname}"
+
+
+def wanted(spec: LinkSpec) -> tuple[tuple[str, int | str], ...]:
+    """Return (field, value) of everything the spec asks for, in the order of its fields."""
+    return tuple(
+        (field, value)
+        for field in LinkSpec.__slots__
+        if field not in ("kind", "ifindex") and (value := getattr(spec, field)) is not None
+    )

@@ -1,0 +1,63 @@
+# make help lists what can be made. Everything sets up what it needs first.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+POD ?= bridge
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup parts demo test test-unit test-netns test-vm lint format bench lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+setup: $(VENV)/.complete ## make the Python environment; the command is then .venv/bin/vmnet
+
+$(VENV)/.complete: requirements.lock pyproject.toml tools/python-packages.txt
+	@echo "setting up $(VENV)"
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || tools/install-packages tools/python-packages.txt
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(RUN) -m compileall -q vmnet
+	@touch $@
+
+parts: ## install the Debian packages that the demo and the tests use (says which)
+	@tools/install-packages testbed/apt-packages.txt
+
+demo: setup parts ## a real guest takes over a pod's network identity (POD=bridge|calico|ptp|cilium)
+	@$(RUN) -m testbed.demo --pod $(POD)
+
+test: setup parts ## all tests
+	$(RUN) -m pytest
+
+test-unit: setup ## the tests that need no root
+	$(RUN) -m pytest tests/unit
+
+test-netns: setup parts ## the tests in network namespaces
+	$(RUN) -m pytest tests/netns
+
+test-vm: setup parts ## the tests with a real guest
+	$(RUN) -m pytest tests/vm
+
+lint: setup ## ruff, mypy --strict and the arrows between the rooms
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+format: setup ## put the code into its canonical form
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: setup parts ## measure against dnsmasq and a shell script, side by side
+	$(RUN) -m tests.bench
+
+lock: setup ## renew requirements.lock from pyproject.toml
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --target $(VENV)/lock uv
+	$(VENV)/lock/bin/uv pip compile --quiet --group dev pyproject.toml --generate-hashes --no-header \
+	    --no-emit-index-url --python-version 3.11 --upgrade -o requirements.lock
+
+clean: ## remove what was made, but the environment
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .cache

@@ -1,0 +1,1 @@
+"""Tests that need no root, no sockets and no processes; they mirror vmnet/."""

@@ -1,0 +1,216 @@
+"""diff: from wherever we are to wherever we want to be, on a kernel in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.unit import layouts
+from tests.unit.fake_kernel import FakeKernel
+from vmnet.model import (
+    AddEntry,
+    Address,
+    AlterLink,
+    Change,
+    CreateLink,
+    DeleteEntry,
+    DeleteLink,
+    FdbEntry,
+    Link,
+    LinkSpec,
+    Neighbour,
+    Route,
+    Settings,
+    Spec,
+    Status,
+)
+from vmnet.plumbing.bridge import bound, unbound
+from vmnet.plumbing.diff import diff, missing_links
+from vmnet.plumbing.discover import discover
+
+_ROUNDS = 4
+
+
+def _converge(kernel: FakeKernel, spec: Spec, at_most: int | None = None) -> None:
+    """Do as the agent does; stop dead after `at_most` changes, as if killed."""
+    made = 0
+    for _round in range(_ROUNDS):
+        changes = diff(kernel.read(), spec)
+        if not changes:
+            return
+        for change in changes:
+            if made == at_most:
+                return
+            kernel.apply(change)
+            made += 1
+    raise AssertionError(f"does not converge: {[str(change) for change in diff(kernel.read(), spec)]}")
+
+
+def _comparable(status: Status) -> tuple[object, ...]:
+    """Routes in the kernel's table have no order of their own across destinations."""
+    return (
+        {replace(link, learning=None) for link in status.links},
+        status.addresses,
+        set(status.routes),
+        set(status.neighbours),
+        status.fdb,
+    )
+
+
+def _specs(layout: str) -> tuple[Status, Spec, Spec]:
+    status = layouts.status(layout)
+    pod = discover(status)
+    return status, bound(pod, Settings(), ipv6_settable=True), unbound(pod, Settings())
+
+
+@pytest.mark.parametrize("layout", layouts.NAMES)
+def test_up_then_down_gives_back_exactly_what_was_found(layout: str) -> None:
+    found, up, down = _specs(layout)
+    kernel = FakeKernel(found)
+    _converge(kernel, up)
+    assert kernel.read().link("k6t-eth0")
+    _converge(kernel, down)
+    assert _comparable(kernel.read()) == _comparable(found)
+
+
+@pytest.mark.parametrize("layout", layouts.NAMES)
+def test_killed_after_any_change_of_up_or_down_one_more_call_converges(layout: str) -> None:
+    found, up, down = _specs(layout)
+    whole = FakeKernel(found)
+    _converge(whole, up)
+    golden, changes_up = whole.read(), len(whole.applied)
+    _converge(whole, down)
+    changes_down = len(whole.applied) - changes_up
+    assert changes_up > 15
+    assert changes_down > 3
+
+    for killed_at in range(changes_up):
+        kernel = FakeKernel(found)
+        _converge(kernel, up, at_most=killed_at)
+        _converge(kernel, up)
+        assert diff(kernel.read(), up) == ()
+        assert {link.ifname for link in kernel.read().links} == {link.ifname for link in golden.links}
+        _converge(kernel, down)
+        assert _comparable(kernel.read()) == _comparable(found), f"up killed after {killed_at}, then up, then down"
+
+    for killed_at in range(changes_down):
+        kernel = FakeKernel(golden)
+        _converge(kernel, down, at_most=killed_at)
+        _converge(kernel, down)
+        assert _comparable(kernel.read()) == _comparable(found), f"down killed after {killed_at}"
+
+
+def test_the_nic_is_renamed_remade_and_joined_in_one_message() -> None:
+    found, up, _down = _specs("bridge")
+    alterations = [change for change in diff(found, up) if isinstance(change, AlterLink)]
+    whole = [change for change in alterations if "ifname" in dict(change.values)]
+    assert len(whole) == 1
+    assert whole[0].ifname == "eth0"
+    assert [field for field, _value in whole[0].values] == ["ifname", "mac", "controller"]
+    assert not any(dict(change.values).get("up") is False for change in alterations)
+
+
+def test_a_link_is_told_never_to_answer_for_others_before_it_is_up_or_has_an_address() -> None:
+    found, up, _down = _specs("bridge")
+    told: dict[str, int] = {}
+    risky: dict[str, int] = {}
+    for number, change in enumerate(diff(found, up)):
+        if isinstance(change, AlterLink):
+            if "arp_ignore" in dict(change.values):
+                told[change.ifname] = number
+            if "up" in dict(change.values):
+                risky.setdefault(change.ifname, number)
+        elif isinstance(change, AddEntry) and isinstance(change.entry, Address):
+            risky.setdefault(change.entry.ifname, number)
+    assert {"k6t-eth0", "eth0"} <= told.keys() & risky.keys()
+    assert all(told[ifname] < risky[ifname] for ifname in told)
+
+
+def test_a_gateway_comes_after_the_route_that_makes_it_reachable() -> None:
+    _found, _up, down = _specs("calico")
+    bare = Status(links=(Link(2, "eth0", "veth", down.links[0].mac or "", 1480, up=True),))
+    routes = [change.entry for change in diff(bare, down) if isinstance(change, AddEntry)]
+    gateways = [bool(route.gateway) for route in routes if isinstance(route, Route) and not route.ipv6]
+    assert gateways == sorted(gateways)
+    assert True in gateways
+
+
+_ETH0 = Link(2, "eth0", "veth", "02:00:00:00:00:01", 1500, up=True, addr_gen_mode=0)
+_SPEC = Spec(
+    links=(LinkSpec("eth0", ifindex=2),),
+    addresses=(Address("eth0", "10.0.0.5", 24),),
+    routes=(Route("eth0", "0.0.0.0/0", "10.0.0.1"),),
+    neighbours=(Neighbour("eth0", "10.0.0.1", "02:00:00:00:00:fe", permanent=True),),
+    fdb=(FdbEntry("eth0", "02:00:00:00:00:02"),),
+)
+_AS_IT_SHALL_BE = Status((_ETH0,), _SPEC.addresses, _SPEC.routes, _SPEC.neighbours, _SPEC.fdb)
+
+
+def test_nothing_to_do() -> None:
+    assert diff(_AS_IT_SHALL_BE, _SPEC) == ()
+
+
+@pytest.mark.parametrize(
+    ("status", "changes"),
+    [
+        (replace(_AS_IT_SHALL_BE, addresses=()), [AddEntry(_SPEC.addresses[0])]),
+        (replace(_AS_IT_SHALL_BE, routes=()), [AddEntry(_SPEC.routes[0])]),
+        (replace(_AS_IT_SHALL_BE, neighbours=()), [AddEntry(_SPEC.neighbours[0])]),
+        (replace(_AS_IT_SHALL_BE, fdb=()), [AddEntry(_SPEC.fdb[0])]),
+        (
+            replace(_AS_IT_SHALL_BE, addresses=(*_SPEC.addresses, Address("eth0", "10.9.9.9", 32))),
+            [DeleteEntry(Address("eth0", "10.9.9.9", 32))],
+        ),
+        (
+            replace(_AS_IT_SHALL_BE, routes=(replace(_SPEC.routes[0], metric=5),)),
+            [DeleteEntry(replace(_SPEC.routes[0], metric=5)), AddEntry(_SPEC.routes[0])],
+        ),
+        (replace(_AS_IT_SHALL_BE, addresses=(*_SPEC.addresses, Address("net1", "10.9.9.9", 32))), []),
+        (replace(_AS_IT_SHALL_BE, neighbours=(*_SPEC.neighbours, Neighbour("eth0", "10.0.0.9", "02::9"))), []),
+    ],
+    ids=[
+        "address missing",
+        "route missing",
+        "neighbour missing",
+        "forwarding entry missing",
+        "address too many",
+        "route of another metric",
+        "another link's address",
+        "a neighbour the kernel learnt",
+    ],
+)
+def test_one_difference_is_one_repair(status: Status, changes: list[Change]) -> None:
+    assert list(diff(status, _SPEC)) == changes
+
+
+def test_running_lifetimes_are_no_difference_but_ending_ones_are() -> None:
+    spec = Spec(
+        links=(LinkSpec("eth0", ifindex=2),),
+        addresses=(Address("eth0", "fd00::5", 64, valid_lifetime=600, preferred_lifetime=300),),
+    )
+    running = Address("eth0", "fd00::5", 64, valid_lifetime=17, preferred_lifetime=3)
+    endless = Address("eth0", "fd00::5", 64)
+    assert diff(Status((_ETH0,), (running,)), spec) == ()
+    assert diff(Status((_ETH0,), (endless,)), spec) == (DeleteEntry(endless), AddEntry(spec.addresses[0]))
+
+
+def test_ipv6_settings_are_not_asked_of_a_kernel_without_ipv6() -> None:
+    spec = Spec(links=(LinkSpec("eth0", ifindex=2, addr_gen_mode=1, accept_ra=0),))
+    assert diff(Status((replace(_ETH0, addr_gen_mode=None),)), spec) == ()
+    assert len(diff(Status((_ETH0,)), spec)) == 2
+
+
+def test_a_tap_of_another_owner_is_made_anew() -> None:
+    spec = Spec(links=(LinkSpec("tap0", kind="tun", owner=107),))
+    tap = Link(5, "tap0", "tun", "02:00:00:00:00:05", 1500, up=False, owner=0)
+    assert [type(change) for change in diff(Status((tap,)), spec)] == [DeleteLink, CreateLink]
+    assert diff(Status((replace(tap, owner=107),)), spec) == ()
+
+
+def test_a_nic_that_is_gone_cannot_be_made_and_is_named() -> None:
+    found, up, _down = _specs("bridge")
+    without = replace(found, links=tuple(link for link in found.links if link.ifname != "eth0"))
+    assert missing_links(without, up) == ("eth0-nic",)
+    assert missing_links(found, up) == ()
+    assert not any(isinstance(change, CreateLink) and change.link.ifindex for change in diff(without, up))

@@ -1,0 +1,7 @@
+"""`python -m vmnet`."""
+
+import sys
+
+from vmnet.cli import main
+
+sys.exit(main())

@@ -1,0 +1,322 @@
+"""The road: read → discover → save → bind → apply → verify → serve. The only room that knows the order."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from vmnet import journal as journals
+from vmnet import processes
+from vmnet.config import resolver_text
+from vmnet.dhcp.lease import Wishes, lease
+from vmnet.dhcp.resolv import parse
+from vmnet.errors import (
+    KernelError,
+    RefusedError,
+    RollbackIncompleteError,
+    RolledBackError,
+    UnexpectedError,
+    VmnetError,
+)
+from vmnet.journal import BindingDirectory, Journal, StateDirectory
+from vmnet.kernel import netns, sysctl
+from vmnet.kernel.apply import apply
+from vmnet.kernel.netlink import NetlinkSocket
+from vmnet.kernel.read import read
+from vmnet.model import (
+    Change,
+    Lease,
+    PodInterface,
+    Resolver,
+    Settings,
+    Spec,
+    Status,
+)
+from vmnet.plumbing.bridge import bound, unbound
+from vmnet.plumbing.diff import diff, missing_links
+from vmnet.plumbing.discover import discover, refuse_names_taken, refuse_orphans
+from vmnet.serving import ServerStart, open_packets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vmnet.config import Config
+
+_ROUNDS = 4
+"""Apply, read, compare: the second round takes away what the kernel added by itself; more means it never ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The network namespace we act on, and where its state is kept."""
+
+    netlink: NetlinkSocket
+    state: StateDirectory
+    netns_cookie: int
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is there, what would change and what the guest will be told."""
+
+    journal: Journal
+    changes: tuple[Change, ...]
+    already_up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What `up` reached: the facts it works from, and whether there was anything to do."""
+
+    journal: Journal
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How a binding stands. `drift` names, in words, everything that is not as it shall be."""
+
+    journal: Journal | None
+    drift: tuple[str, ...] = ()
+    server: bytes = b""
+    """The server's own words, a JSON object; empty when it does not answer."""
+
+
+@contextlib.contextmanager
+def at(config: Config) -> Iterator[Place]:
+    """Go to the namespace that is meant.
+
+    Raises:
+        UsageError: there is no such namespace.
+        RefusedError: it is the host's own.
+    """
+    if config.netns:
+        netns.enter(config.netns)
+    if netns.is_host():
+        raise RefusedError(
+            "this is the host's own network namespace, and a VM would take the host off the network; "
+            "run in the pod's, or name it with --netns"
+        )
+    netns_cookie = netns.cookie()
+    with NetlinkSocket() as netlink:
+        yield Place(netlink, StateDirectory(config.state_dir, netns_cookie), netns_cookie, netns.boot_id())
+
+
+def plan(config: Config) -> Plan:
+    """Say what `up` would do. Touches nothing."""
+    with at(config) as place:
+        status = read(place.netlink)
+        known = _known(place, config)
+        journal = known[1] if known else _begin(place, config, status)
+        changes = diff(status, _bound(journal))
+        return Plan(journal, changes, already_up=known is not None)
+
+
+def up(config: Config) -> Outcome:
+    """Bring the binding up, or back up, and start the server; return when no DISCOVER can be lost any more.
+
+    Raises:
+        RefusedError: nothing was touched.
+        RolledBackError: something failed, the pod is as it was found.
+        RollbackIncompleteError: something failed, and so did giving the pod back.
+    """
+    with at(config) as place, place.state.lock():
+        status = read(place.netlink)
+        known = _known(place, config)
+        if known:
+            directory, journal = known
+            _refuse_other_settings(journal, config)
+            return Outcome(journal, _bring_up(place, directory, journal, status))
+        journal = _begin(place, config, status)
+        directory = place.state.make(journal.pod.ifname)
+        try:
+            directory.save(journal)
+        except VmnetError:
+            directory.remove()
+            place.state.tidy()
+            raise
+        try:
+            changed = _bring_up(place, directory, journal, status)
+        except (VmnetError, OSError, KeyboardInterrupt) as error:
+            _roll_back(place, directory, journal, error)
+            raise
+        return Outcome(journal, changed)
+
+
+def down(config: Config) -> Journal | None:
+    """Give the pod back as it was found, and end the server. None when there is nothing to give back.
+
+    Raises:
+        RollbackIncompleteError: the kernel refused; what is left, and how to finish.
+    """
+    with at(config) as place, place.state.lock():
+        known = _known(place, config)
+        if known is None:
+            refuse_orphans(read(place.netlink), config.interface)
+            place.state.tidy()
+            return None
+        directory, journal = known
+        try:
+            _restore(place, directory, journal)
+        except (KernelError, OSError) as error:
+            raise RollbackIncompleteError(
+                f"{error}; the pod's facts are safe in {directory.path}, `vmnet down` goes on from here"
+            ) from error
+        return journal
+
+
+def status(config: Config) -> Report:
+    """Compare what is there with what shall be there, and ask the server how the guest stands."""
+    with at(config) as place:
+        known = _known(place, config)
+        if known is None:
+            return Report(None)
+        directory, journal = known
+        now = read(place.netlink)
+        differences = [str(change) for change in diff(now, _bound(journal))]
+        differences += [f"link {name} is gone for good" for name in missing_links(now, _bound(journal))]
+        answer = processes.ask_server(directory) if processes.server_pid(directory) else None
+        if answer is None:
+            differences.append(f"start the DHCP server (last word: {processes.last_words(directory)})")
+        return Report(journal, tuple(differences), answer or b"")
+
+
+def serve(config: Config) -> None:
+    """Become the server of a binding that is up, in the foreground. Returns only by an error.
+
+    Raises:
+        RefusedError: the binding is not up, or is served already.
+    """
+    with at(config) as place, place.state.lock():
+        known = _known(place, config)
+        if known is None:
+            raise RefusedError("nothing to serve: no binding is up here; run `vmnet up` first")
+        directory, journal = known
+        pid = processes.server_pid(directory)
+        if pid is not None:
+            raise RefusedError(f"{journal.settings.tap} is served already, by process {pid}")
+        packets = open_packets(journal.settings.tap)
+        _, replies = processes.start_compiler(journal.lease, 2)
+        processes.become_server(directory, packets, replies)
+
+
+def _begin(place: Place, config: Config, now: Status) -> Journal:
+    """Find the facts of a pod that is not bound yet."""
+    wished = config.settings
+    settings = replace(wished, hostname=wished.hostname or config.default_hostname)
+    refuse_orphans(now, config.interface)
+    pod = discover(now, config.interface)
+    refuse_names_taken(now, pod, settings)
+    text = resolver_text(config.resolv_conf)
+    resolver = Resolver(warnings=("there is no resolv.conf: the guest gets no DNS server",))
+    return Journal(
+        schema=journals.SCHEMA,
+        boot_id=place.boot_id,
+        netns_cookie=place.netns_cookie,
+        pod=pod,
+        settings=settings,
+        lease=_lease(pod, resolver if text is None else parse(text), settings),
+    )
+
+
+def _lease(pod: PodInterface, resolver: Resolver, settings: Settings) -> Lease:
+    if settings.mtu is not None and settings.mtu > pod.mtu:
+        raise RefusedError(f"MTU {settings.mtu} is larger than {pod.ifname}'s {pod.mtu}; frames would be lost")
+    return lease(pod, resolver, Wishes(mac=settings.mac, mtu=settings.mtu, hostname=settings.hostname))
+
+
+def _known(place: Place, config: Config) -> tuple[BindingDirectory, Journal] | None:
+    """Find the binding that is meant and was begun: the named one, or the only one there is.
+
+    Raises:
+        RefusedError: there are several, or the journal is not of here and now.
+    """
+    begun = place.state.bindings()
+    if not config.interface and len(begun) > 1:
+        raise RefusedError(f"several interfaces are bound here ({', '.join(begun)}); name one with --interface")
+    ifname = config.interface or "".join(begun)
+    directory = place.state.existing(ifname) if ifname else None
+    journal = directory.load() if directory else None
+    if directory is None or journal is None:
+        return None
+    reason = journals.refusal(journal, place.boot_id, place.netns_cookie)
+    if reason:
+        raise RefusedError(f"the journal in {directory.path} cannot be used: {reason}; remove that directory")
+    return directory, journal
+
+
+def _bound(journal: Journal) -> Spec:
+    return bound(journal.pod, journal.settings, ipv6_settable=sysctl.ipv6_settable())
+
+
+def _refuse_other_settings(journal: Journal, config: Config) -> None:
+    asked, default = config.settings, Settings()
+    for field in Settings.__slots__:
+        wish = getattr(asked, field)
+        if wish not in (getattr(default, field), getattr(journal.settings, field)):
+            raise RefusedError(
+                f"{journal.pod.ifname} is bound already with {field} {getattr(journal.settings, field)!r}; "
+                "run `vmnet down` first to change that"
+            )
+
+
+def _bring_up(place: Place, directory: BindingDirectory, journal: Journal, now: Status) -> bool:
+    """Converge on the bound state and see to the server. Returns whether anything was done."""
+    gone = missing_links(now, _bound(journal))
+    if gone:
+        raise RefusedError(f"the pod's NIC {gone[0]} is gone; run `vmnet down`, and `vmnet up` when it is back")
+    server = ServerStart(directory, journal, serving=processes.server_pid(directory) is not None)
+    try:
+        if now.link(journal.settings.tap):
+            server.see_to_it()
+        changed = _converge(place.netlink, _bound(journal), now, after=server.after)
+        server.await_ready()
+    except BaseException:
+        server.abandon()
+        raise
+    return changed or server.started
+
+
+def _converge(
+    netlink: NetlinkSocket, spec: Spec, now: Status, after: Callable[[Change], None] = lambda _change: None
+) -> bool:
+    """Apply the difference until a read shows none. Returns whether there was one.
+
+    Raises:
+        KernelError: a change was refused.
+        UnexpectedError: the kernel accepts everything and yet it is not so.
+    """
+    changed = False
+    for _round in range(_ROUNDS):
+        changes = diff(now, spec)
+        if not changes:
+            return changed
+        changed = True
+        for change in changes:
+            apply(netlink, change)
+            after(change)
+        now = read(netlink)
+    raise UnexpectedError(f"the kernel accepted every change, yet still to do is: {diff(now, spec)[0]}")
+
+
+def _roll_back(place: Place, directory: BindingDirectory, journal: Journal, cause: BaseException) -> None:
+    """Give the pod back after a failed first bring-up, and say so."""
+    try:
+        _restore(place, directory, journal)
+    except (VmnetError, OSError) as error:
+        raise RollbackIncompleteError(
+            f"{cause}; giving the pod back failed too: {error}; its facts are safe in {directory.path}, "
+            "`vmnet down` goes on from here"
+        ) from cause
+    if isinstance(cause, RefusedError | KeyboardInterrupt):
+        return
+    raise RolledBackError(f"{cause}; the pod is as it was found") from cause
+
+
+def _restore(place: Place, directory: BindingDirectory, journal: Journal) -> None:
+    processes.stop_server(directory)
+    _converge(place.netlink, unbound(journal.pod, journal.settings), read(place.netlink))
+    directory.remove()
+    place.state.tidy()

@@ -1,0 +1,227 @@
+"""The verbs. Each imports its own room when called; here an error becomes an exit code, and nowhere else."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, NoReturn
+
+from vmnet import __version__
+from vmnet import config as checks
+from vmnet.config import Config
+from vmnet.errors import UsageError, VmnetError
+from vmnet.log import say
+from vmnet.model import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_VARIABLE_PREFIX = "VMNET_"
+_CODES = "exit codes: 0 ok, 1 unexpected, 2 usage, 3 refused before any change, 4 failed and rolled back, \
+5 roll-back incomplete, 6 wait timed out, 7 drift found"
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, whose complaints are one line and an error of our tree."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code."""
+    _occupy_standard_descriptors()
+    try:
+        asked = _parser().parse_args(arguments)
+        code: int = asked.run(asked)
+        sys.stdout.flush()
+    except VmnetError as error:
+        say("error", type(error).__name__, str(error), code=error.exit_code, retryable=error.retryable)
+        return error.exit_code
+    except BrokenPipeError:
+        _discard_stdout()
+        return 1
+    except KeyboardInterrupt:
+        say("error", "Interrupted", "interrupted")
+        return 130
+    except Exception as error:
+        if os.environ.get(f"{_VARIABLE_PREFIX}DEBUG"):
+            raise
+        say(
+            "error",
+            "UnexpectedError",
+            f"{type(error).__name__}: {error}; a bug in vmnet {__version__}: {_VARIABLE_PREFIX}DEBUG=1 shows where",
+            code=1,
+        )
+        return 1
+    return code
+
+
+def _occupy_standard_descriptors() -> None:
+    """Keep descriptors 0 to 2 from being given to something of ours when the caller closed them."""
+    while True:
+        descriptor = os.open(os.devnull, os.O_RDWR)
+        if descriptor > 2:
+            os.close(descriptor)
+            return
+        os.set_inheritable(descriptor, True)
+
+
+def _discard_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="vmnet",
+        description="Hand a pod's network identity to the virtual machine inside it.",
+        epilog=f"Every option can also be set as {_VARIABLE_PREFIX}OPTION; a flag wins. {_CODES}",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"vmnet {__version__}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+
+    def verb(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+        sub.set_defaults(run=run)
+        _add_place(sub)
+        return sub
+
+    for name, run, text in (
+        ("plan", _plan, "say what is there, what `up` would change and what the guest will be told"),
+        ("up", _up, "hand the pod's identity over and serve it; returns when no DISCOVER can be lost"),
+    ):
+        _add_settings(verb(name, run, text))
+    verb("down", _down, "give the pod back exactly as it was found")
+    verb("status", _status, "compare what is there with what shall be there; exit 7 on any difference")
+    verb("serve", _serve, "run the DHCP server of a binding that is up, in the foreground")
+    for name in ("plan", "status"):
+        verbs.choices[name].add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--interface",
+        metavar="NAME",
+        help="the pod interface (default: eth0, else the one with the default route)",
+    )
+    add("--netns", metavar="NAME|PATH", help="act in this network namespace instead of the current one")
+    add("--state-dir", metavar="DIR", help=f"where the pod's facts are kept (default: {checks.DEFAULT_STATE_DIR})")
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--tap", metavar="NAME", help="the tap to make for the VM (default: tap0)")
+    add("--owner", metavar="UID[:GID]", help="who may open the tap without privileges (default: root alone)")
+    add("--mac", metavar="MAC", help="the VM's MAC (default: the pod's)")
+    add("--mtu", metavar="BYTES", help="the MTU the guest is told (default: the pod's)")
+    add("--hostname", metavar="NAME", help="the host name the guest is told (default: the pod's)")
+    add("--resolv-conf", metavar="FILE", help=f"where DNS is read from (default: {checks.DEFAULT_RESOLV_CONF})")
+
+
+def _config(asked: argparse.Namespace) -> Config:
+    """Join flags and environment into a checked Config."""
+
+    def text(option: str) -> str | None:
+        flag: str | None = getattr(asked, option, None)
+        return os.environ.get(f"{_VARIABLE_PREFIX}{option.upper()}") if flag is None else flag
+
+    config = Config(settings=_settings(text))
+    interface, netns, state_dir, resolv_conf = map(text, ("interface", "netns", "state_dir", "resolv_conf"))
+    if interface is not None:
+        config = replace(config, interface=checks.link_name(interface, "interface"))
+    if netns is not None:
+        if not netns:
+            raise UsageError("network namespace '' is no name or path")
+        config = replace(config, netns=netns)
+    if state_dir is not None:
+        config = replace(config, state_dir=checks.state_directory(state_dir))
+    if resolv_conf is not None:
+        if not resolv_conf:
+            raise UsageError("resolver file '' is no path")
+        config = replace(config, resolv_conf=resolv_conf)
+    if not config.netns:
+        config = replace(config, default_hostname=os.uname().nodename)
+    return config
+
+
+def _settings(text: Callable[[str], str | None]) -> Settings:
+    settings = Settings()
+    tap, owner, mac, mtu, hostname = map(text, ("tap", "owner", "mac", "mtu", "hostname"))
+    if tap is not None:
+        settings = replace(settings, tap=checks.link_name(tap, "tap"))
+    if owner is not None:
+        uid, gid = checks.owner_ids(owner)
+        settings = replace(settings, owner=uid, group=gid)
+    if mac is not None:
+        settings = replace(settings, mac=checks.mac_address(mac))
+    if mtu is not None:
+        settings = replace(settings, mtu=checks.mtu_bytes(mtu))
+    if hostname is not None:
+        settings = replace(settings, hostname=checks.host_name(hostname))
+    return settings
+
+
+def _plan(asked: argparse.Namespace) -> int:
+    from vmnet import agent, show
+
+    found = agent.plan(_config(asked))
+    _print(show.plan_json(found) if asked.json else show.plan_text(found))
+    return 0
+
+
+def _up(asked: argparse.Namespace) -> int:
+    from vmnet import agent
+
+    outcome = agent.up(_config(asked))
+    lease, settings = outcome.journal.lease, outcome.journal.settings
+    for warning in lease.warnings:
+        say("warning", "not-carried-over", warning)
+    state = "ready" if outcome.changed else "ready already"
+    say(
+        "info",
+        "ready",
+        f"{state}: the VM on {settings.tap} is {lease.yiaddr}/{lease.prefixlen}, MAC {lease.chaddr}",
+        interface=outcome.journal.pod.ifname,
+        tap=settings.tap,
+        changed=outcome.changed,
+    )
+    return 0
+
+
+def _down(asked: argparse.Namespace) -> int:
+    from vmnet import agent
+
+    journal = agent.down(_config(asked))
+    if journal is None:
+        say("info", "down", "nothing is up here", changed=False)
+    else:
+        say("info", "down", f"{journal.pod.ifname} is as it was found", interface=journal.pod.ifname, changed=True)
+    return 0
+
+
+def _status(asked: argparse.Namespace) -> int:
+    from vmnet import agent, show
+
+    report = agent.status(_config(asked))
+    _print(show.status_json(report) if asked.json else show.status_text(report))
+    return 7 if report.drift else 0
+
+
+def _serve(asked: argparse.Namespace) -> int:
+    from vmnet import agent
+
+    agent.serve(_config(asked))
+    return 1
+
+
+def _print(text: str) -> None:
+    print(text)  # noqa: T201 # what was asked for goes to stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""What a user may set, checked: flags and environment as text → Config."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from vmnet.errors import UsageError
+from vmnet.model import Settings
+from vmnet.plumbing.names import IFNAME_BYTES, is_link_name
+
+DEFAULT_STATE_DIR = "/run/vmnet"
+DEFAULT_RESOLV_CONF = "/etc/resolv.conf"
+SMALLEST_MTU, LARGEST_MTU = 68, 65535
+"""RFC 791 and RFC 2132 §5.1; the field has 16 bits."""
+_LARGEST_ID = 0xFFFFFFFE
+"""(uid_t)-1 means "nobody in particular" to the kernel."""
+_LARGEST_FILE = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What one call of vmnet was asked for."""
+
+    interface: str = ""
+    """Empty for eth0, or the one with the default route."""
+    settings: Settings = field(default_factory=Settings)
+    default_hostname: str = ""
+    """What the guest is called when nobody says: the pod's name."""
+    netns: str = ""
+    """The name or path of the namespace to act on; empty for the one we are in."""
+    state_dir: str = DEFAULT_STATE_DIR
+    resolv_conf: str = ""
+    """Empty for the default file, which may be missing; a named one may not."""
+
+
+def link_name(text: str, what: str) -> str:
+    """Return `text` if it is a link name.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not is_link_name(text):
+        raise UsageError(
+            f"{what} {text!r} is no link name: 1 to {IFNAME_BYTES} of A-Z a-z 0-9 . _ -, a letter or digit first"
+        )
+    return text
+
+
+def mac_address(text: str) -> str:
+    """Return a unicast MAC in lower case.
+
+    Raises:
+        UsageError: it is not six colon-separated bytes, is multicast or all zero.
+    """
+    parts = text.lower().split(":")
+    if len(parts) != 6 or not all(len(part) == 2 and set(part) <= set("0123456789abcdef") for part in parts):
+        raise UsageError(f"MAC {text!r} is not of the form 52:54:00:12:34:56")
+    if int(parts[0], 16) & 1:
+        raise UsageError(f"MAC {text} is a multicast address; a VM needs one whose first byte is even")
+    if set(parts) == {"00"}:
+        raise UsageError(f"MAC {text} is all zero")
+    return ":".join(parts)
+
+
+def mtu_bytes(text: str) -> int:
+    """Return an MTU in bytes.
+
+    Raises:
+        UsageError: not a number DHCP can carry.
+    """
+    if not (text.isascii() and text.isdecimal()) or not SMALLEST_MTU <= int(text[:9]) <= LARGEST_MTU:
+        raise UsageError(f"MTU {text!r} is not a number of bytes from {SMALLEST_MTU} to {LARGEST_MTU}")
+    return int(text)
+
+
+def owner_ids(text: str) -> tuple[int, int | None]:
+    """Return the uid and, if given, the gid of `UID[:GID]`.
+
+    Raises:
+        UsageError: not numbers the kernel takes.
+    """
+    parts = text.split(":")
+    if len(parts) > 2 or not all(
+        part.isascii() and part.isdecimal() and len(part) < 11 and int(part) <= _LARGEST_ID for part in parts
+    ):
+        raise UsageError(f"owner {text!r} is not of the form UID or UID:GID, in numbers")
+    return int(parts[0]), int(parts[1]) if len(parts) == 2 else None
+
+
+def host_name(text: str) -> str:
+    """Return a host name that DHCP option 12 can carry.
+
+    Raises:
+        UsageError: not one label, or labels and dots, of letters, digits and hyphens (RFC 1123 §2.1).
+    """
+    labels = text.split(".")
+    if len(text) > 253 or not all(_is_label(label) for label in labels):
+        raise UsageError(f"host name {text!r} is not letters, digits and hyphens, 63 at most between dots")
+    return text
+
+
+def _is_label(text: str) -> bool:
+    bare = text.replace("-", "")
+    return 0 < len(text) <= 63 and bare.isascii() and bare.isalnum() and text[0] != "-" != text[-1]
+
+
+def state_directory(text: str) -> str:
+    """Return an absolute path.
+
+    Raises:
+        UsageError: empty, or not a path.
+    """
+    if not text or "\0" in text:
+        raise UsageError(f"state directory {text!r} is not a path")
+    return os.path.abspath(text)  # noqa: PTH100 # resolves no links
+
+
+def resolver_text(path: str) -> str | None:
+    """Return what the resolv.conf at `path` says; None where the default one does not exist.
+
+    Raises:
+        UsageError: a named file is not there, or it is no text file of a sensible size.
+    """
+    try:
+        descriptor = os.open(path or DEFAULT_RESOLV_CONF, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        if not path:
+            return None
+        raise UsageError(f"resolver file {path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"resolver file {path!r}: {getattr(error, 'strerror', error)}") from error
+    try:
+        data = os.read(descriptor, _LARGEST_FILE + 1)
+    except OSError as error:
+        raise UsageError(f"resolver file {path}: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
+    if len(data) > _LARGEST_FILE:
+        raise UsageError(f"resolver file {path} is larger than {_LARGEST_FILE} bytes")
+    return data.decode(errors="replace")

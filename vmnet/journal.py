@@ -1,0 +1,234 @@
+"""The saved facts: what the pod was before the first change, and all that a restarted server needs.
+
+STATE_DIR/                       /run/vmnet unless told otherwise
+  netns-COOKIE/                  one per network namespace; cookies are never used again, unlike inodes
+    lock                         held while up or down works
+    IFNAME/                      one per binding
+      journal.json               the facts
+      server.pid  server.sock  server.log
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vmnet.codec import decode, encode
+from vmnet.errors import RefusedError, UsageError
+from vmnet.model import Lease, PodInterface, Settings  # noqa: TC001 # the codec reads the annotations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCHEMA = 1
+"""Raised with every change to what a journal holds."""
+_JOURNAL = "journal.json"
+_LARGEST_JOURNAL = 64 * 1024
+_NO_DIRECTORY = (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """Everything that must outlive a killed agent."""
+
+    schema: int
+    boot_id: str
+    netns_cookie: int
+    pod: PodInterface
+    settings: Settings
+    lease: Lease
+
+
+class BindingDirectory:
+    """The directory of one binding, held open, so that nobody can move it from under us."""
+
+    def __init__(self, descriptor: int, path: str) -> None:
+        self.descriptor = descriptor
+        self.path = path
+
+    def save(self, journal: Journal) -> None:
+        """Write the journal so that at every instant either the old or the new one is there, whole.
+
+        Raises:
+            RefusedError: the disk is full or read-only; nothing else was touched.
+        """
+        scratch = f"{_JOURNAL}.new"
+        try:
+            self.write(scratch, encode(journal).encode())
+            os.rename(scratch, _JOURNAL, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+            os.fsync(self.descriptor)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.unlink(scratch, dir_fd=self.descriptor)
+            raise _unusable(self.path, error) from error
+
+    def load(self) -> Journal | None:
+        """Return the saved journal, or None where there is none.
+
+        Raises:
+            RefusedError: there is one that cannot be trusted; it says why.
+        """
+        text = self.read(_JOURNAL, _LARGEST_JOURNAL)
+        if text is None:
+            return None
+        try:
+            return decode(Journal, text)
+        except ValueError as error:
+            raise RefusedError(f"{self.path}/{_JOURNAL} is not a journal of this vmnet: {error}") from error
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a small file of our own and see it onto the disk.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        with self.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as descriptor:
+            while data:
+                data = data[os.write(descriptor, data) :]
+            os.fsync(descriptor)
+
+    def read(self, name: str, at_most: int = 4096) -> bytes | None:
+        """Return up to `at_most` bytes of a file of our own, or None where there is none.
+
+        Raises:
+            RefusedError: it is not a plain file of ours.
+        """
+        try:
+            with self.open(name, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
+                found = os.fstat(descriptor)
+                if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+                    raise RefusedError(f"{self.path}/{name} is not a file of ours; remove it")
+                return os.read(descriptor, at_most)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise RefusedError(f"cannot read {self.path}/{name}: {error.strerror}") from error
+
+    @contextlib.contextmanager
+    def open(self, name: str, flags: int) -> Iterator[int]:
+        """Open a file in this directory, never through a link."""
+        descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode=0o600, dir_fd=self.descriptor)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def remove(self) -> None:
+        """Remove the directory and what we keep in it, the journal first."""
+        for name in sorted(os.listdir(self.descriptor), key=lambda name: name != _JOURNAL):  # noqa: PTH208 # by descriptor
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=self.descriptor)
+        with contextlib.suppress(OSError):
+            os.rmdir(self.path)  # noqa: PTH106
+
+
+class StateDirectory:
+    """The state of one network namespace under the user's state directory."""
+
+    def __init__(self, root: str, netns_cookie: int) -> None:
+        self._root = root
+        self._path = os.path.join(root, f"netns-{netns_cookie}")  # noqa: PTH118 # text is what os.open takes
+        self._lock = f"{self._path}/lock"
+
+    def bindings(self) -> tuple[str, ...]:
+        """Return the ifnames of all bindings that were ever begun and not ended."""
+        try:
+            return tuple(
+                sorted(entry.name for entry in os.scandir(self._path) if entry.is_dir(follow_symlinks=False))
+            )
+        except OSError:
+            return ()
+
+    def existing(self, ifname: str) -> BindingDirectory | None:
+        """Return the directory of a binding that was begun, or None."""
+        path = f"{self._path}/{ifname}"
+        try:
+            return BindingDirectory(os.open(path, _DIRECTORY), path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _unusable(path, error) from error
+
+    def make(self, ifname: str) -> BindingDirectory:
+        """Make, or open, the directory of a binding.
+
+        Raises:
+            UsageError: the path is no directory.
+            RefusedError: it cannot be made, or somebody else could write there.
+        """
+        path = f"{self._path}/{ifname}"
+        try:
+            os.makedirs(self._root, mode=0o755, exist_ok=True)  # noqa: PTH103
+            for directory in (self._path, path):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(directory, mode=0o700)  # noqa: PTH102
+            descriptor = os.open(path, _DIRECTORY)
+        except OSError as error:
+            raise _unusable(path, error) from error
+        found = os.fstat(descriptor)
+        if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            os.close(descriptor)
+            raise RefusedError(f"{path} is open to others; it must be ours alone, mode 0700")
+        return BindingDirectory(descriptor, path)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the namespace's lock: one up or down at a time. The kernel frees it when we die.
+
+        Raises:
+            UsageError: the path is no directory.
+            RefusedError: the state directory cannot be written.
+        """
+        try:
+            descriptor = self._locked()
+        except OSError as error:
+            raise _unusable(self._root, error) from error
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _locked(self) -> int:
+        """Open and lock the lock file; begin again where `tidy` removed it in between."""
+        while True:
+            os.makedirs(self._root, mode=0o755, exist_ok=True)  # noqa: PTH103
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(self._path, mode=0o700)  # noqa: PTH102
+            try:
+                descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                continue
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.lstat(self._lock)):
+                    return descriptor
+            os.close(descriptor)
+
+    def tidy(self) -> None:
+        """Remove the namespace's directory once no binding is left in it. Called with the lock held."""
+        if not self.bindings():
+            with contextlib.suppress(OSError):
+                os.unlink(self._lock)  # noqa: PTH108
+                os.rmdir(self._path)  # noqa: PTH106
+
+
+def _unusable(path: str, error: OSError) -> RefusedError | UsageError:
+    kind = UsageError if error.errno in _NO_DIRECTORY else RefusedError
+    return kind(f"cannot keep the pod's facts in {path}: {error.strerror}; name another place with --state-dir")
+
+
+def refusal(journal: Journal, boot_id: str, netns_cookie: int) -> str:
+    """Say why this journal does not speak of here and now; empty when it does."""
+    if journal.schema != SCHEMA:
+        return f"it has schema {journal.schema}, this vmnet reads {SCHEMA}"
+    if journal.boot_id != boot_id:
+        return "it is from before the machine was booted"
+    if journal.netns_cookie != netns_cookie:
+        return "it is of another network namespace"
+    return ""

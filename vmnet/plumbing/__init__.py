@@ -1,0 +1,1 @@
+"""The room that decides and touches nothing: plain values in, plain values out."""

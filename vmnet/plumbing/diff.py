@@ -1,0 +1,153 @@
+"""(Status, Spec) → the ordered changes that make the one into the other.
+
+The same function serves up, down, resume, repair and roll-back: whatever was left half-done, it is the difference
+that counts. The kernel does some things by itself (a connected route comes with an address), so the caller
+applies, reads again and asks again until nothing is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from vmnet.model import (
+    FOREVER,
+    AddEntry,
+    Address,
+    AlterLink,
+    Change,
+    CreateLink,
+    DeleteEntry,
+    DeleteLink,
+    FdbEntry,
+    Link,
+    LinkEntry,
+    LinkSpec,
+    Neighbour,
+    Route,
+    Spec,
+    Status,
+    wanted,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FIXED_AT_CREATION = ("owner", "group", "multi_queue")
+_IPV6_SETTINGS = ("addr_gen_mode", "accept_ra")
+_STEPS = (
+    ("arp_ignore", "addr_gen_mode"),  # before the link is up and has an address: it must never speak for the VM
+    ("accept_ra",),
+    ("stp", "mcast_snooping"),
+    ("ifname", "mac", "mtu", "controller"),  # one message, so that the NIC is never without an owner
+    ("learning",),  # a port has it only once it has a controller
+    ("up",),
+)
+"""The fields of a link that are set together, in order."""
+
+
+def diff(status: Status, spec: Spec) -> tuple[Change, ...]:
+    """Return the changes, in the order in which they are to be applied; none when all is as it shall be."""
+    return (
+        *_unwanted_links(status, spec),
+        *(change for link in spec.links for change in _link_changes(status, spec, link)),
+        *(AddEntry(entry) for link in spec.links for entry in _missing(status, spec, link)),
+    )
+
+
+def missing_links(status: Status, spec: Spec) -> tuple[str, ...]:
+    """Return the names of links that are meant by index and are gone: nothing can bring those back."""
+    return tuple(link.ifname for link in spec.links if link.ifindex and not status.link_of_index(link.ifindex))
+
+
+def _unwanted_links(status: Status, spec: Spec) -> Iterator[Change]:
+    kept = {link.ifindex for link in spec.links}
+    for name in spec.absent:
+        link = status.link(name)
+        if link and link.ifindex not in kept:
+            yield DeleteLink(link.ifname, link.ifindex)
+
+
+def _link_changes(status: Status, spec: Spec, shall: LinkSpec) -> Iterator[Change]:
+    link = _counterpart(status, spec, shall)
+    if link and _must_be_made_anew(link, shall):
+        yield DeleteLink(link.ifname, link.ifindex)
+        link = None
+    if link:
+        yield from (DeleteEntry(entry) for entry in _superfluous(status, spec, link, shall))
+    elif shall.ifindex is None:
+        yield CreateLink(shall)
+    else:
+        return
+    has_ipv6 = any(other.addr_gen_mode is not None for other in status.links)
+    differing = dict(_differing(link, shall, has_ipv6=has_ipv6))
+    for step in _STEPS:
+        values = tuple((field, differing[field]) for field in step if field in differing)
+        if values:
+            yield AlterLink(link.ifname if link and "ifname" in differing else shall.ifname, values)
+            if link and "ifname" in dict(values):
+                link = replace(link, ifname=shall.ifname)
+
+
+def _counterpart(status: Status, spec: Spec, shall: LinkSpec) -> Link | None:
+    """Find the link that `shall` speaks of: by its index, else by its name unless that is another spec's link."""
+    if shall.ifindex is not None:
+        return status.link_of_index(shall.ifindex)
+    link = status.link(shall.ifname)
+    others = {other.ifindex for other in spec.links}
+    return None if link is None or link.ifindex in others else link
+
+
+def _must_be_made_anew(link: Link, shall: LinkSpec) -> bool:
+    if shall.kind is None:
+        return False
+    asked = dict(wanted(shall))
+    return link.kind != shall.kind or any(
+        getattr(link, field) != asked[field] for field in _FIXED_AT_CREATION if field in asked
+    )
+
+
+def _differing(link: Link | None, shall: LinkSpec, *, has_ipv6: bool) -> Iterator[tuple[str, int | str]]:
+    for field, value in wanted(shall):
+        if field in _FIXED_AT_CREATION or (field in _IPV6_SETTINGS and not has_ipv6):
+            continue
+        if link is None:
+            # A bridge is made with these; the kernel lets a tap be told nothing but its name and owner.
+            given = ("ifname",) if shall.kind == "tun" else ("ifname", "mac", "mtu", "stp", "mcast_snooping")
+            if field not in given:
+                yield field, value
+        elif getattr(link, field) != value:
+            yield field, value
+
+
+def _superfluous(status: Status, spec: Spec, link: Link, shall: LinkSpec) -> Iterator[LinkEntry]:
+    """Find what stands on the link and shall not: routes first, since the kernel drops them with their address."""
+    keep = _entries_of(spec, shall.ifname)
+    for entry in reversed(_entries_of(status, link.ifname)):
+        if isinstance(entry, Neighbour) and not entry.permanent:
+            continue
+        if _comparable(replace(entry, ifname=shall.ifname)) not in {_comparable(kept) for kept in keep}:
+            yield entry
+
+
+def _missing(status: Status, spec: Spec, shall: LinkSpec) -> list[LinkEntry]:
+    link = _counterpart(status, spec, shall)
+    there = {
+        _comparable(replace(entry, ifname=shall.ifname))
+        for entry in (_entries_of(status, link.ifname) if link else ())
+    }
+    missing = (entry for entry in _entries_of(spec, shall.ifname) if _comparable(entry) not in there)
+    # The kernel takes a gateway only once it is on-link, but dumps the default route first.
+    return sorted(missing, key=lambda entry: isinstance(entry, Route) and bool(entry.gateway))
+
+
+def _entries_of(holder: Status | Spec, ifname: str) -> tuple[LinkEntry, ...]:
+    every: tuple[LinkEntry, ...] = (*holder.addresses, *holder.routes, *holder.neighbours, *holder.fdb)
+    return tuple(entry for entry in every if entry.ifname == ifname)
+
+
+def _comparable(entry: LinkEntry) -> Address | Route | Neighbour | FdbEntry:
+    """Take out what the kernel changes by itself: limited lifetimes run down."""
+    if isinstance(entry, Address) and entry.valid_lifetime != FOREVER:
+        return replace(entry, valid_lifetime=0, preferred_lifetime=0)
+    return entry

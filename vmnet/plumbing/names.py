@@ -1,0 +1,51 @@
+"""The names and MACs of the binding's links: each stands here and nowhere else.
+
+People who debug pods know KubeVirt's names, so they are KubeVirt's.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+IFNAME_BYTES = 15
+"""IFNAMSIZ less its terminating NUL (linux/if.h)."""
+_LINK_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+_OWN_MAC_PREFIX = "02:76:6d"
+"""A locally administered prefix for the links that must not bear the VM's MAC."""
+
+
+def is_link_name(text: str) -> bool:
+    """Whether `text` is a link name we work with: the kernel takes more, shells and people do not.
+
+    The form is `[A-Za-z0-9][A-Za-z0-9._-]{0,14}`.
+    """
+    return (
+        0 < len(text) <= IFNAME_BYTES
+        and text[0] not in "._-"
+        and all(character in _LINK_NAME_CHARACTERS for character in text)
+    )
+
+
+def bridge_name(ifname: str) -> str:
+    """Name the bridge that joins the pod's NIC and the tap."""
+    return _fitting("k6t-", ifname, "")
+
+
+def nic_name(ifname: str) -> str:
+    """Name the pod's NIC while the stand-in bears its original name."""
+    return _fitting("", ifname, "-nic")
+
+
+def _fitting(prefix: str, ifname: str, suffix: str) -> str:
+    whole = f"{prefix}{ifname}{suffix}"
+    return whole if len(whole) <= IFNAME_BYTES else f"{prefix}{zlib.crc32(ifname.encode()):08x}{suffix}"
+
+
+def own_mac(pod_mac: str, role: str) -> str:
+    """Make the MAC of the link that plays `role`: the same on every call, never the pod's own.
+
+    Being derived, it comes out the same when the binding is resumed without its journal.
+    """
+    number = zlib.crc32(f"{role} {pod_mac}".encode()) & 0xFFFFFF
+    mac = f"{_OWN_MAC_PREFIX}:{number >> 16:02x}:{number >> 8 & 0xFF:02x}:{number & 0xFF:02x}"
+    return mac if mac != pod_mac else own_mac(pod_mac, f"{role}'")

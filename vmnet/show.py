@@ -1,0 +1,128 @@
+"""Plans and reports as text for people and as JSON for machines."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from vmnet.codec import plain
+from vmnet.log import escape
+from vmnet.model import describe
+
+if TYPE_CHECKING:
+    from vmnet.agent import Plan, Report
+    from vmnet.model import Lease
+
+_PLAN_SCHEMA = _STATUS_SCHEMA = 1
+
+
+def plan_json(plan: Plan) -> str:
+    """Return the plan as one JSON object."""
+    return _json(
+        {
+            "schema": _PLAN_SCHEMA,
+            "already_up": plan.already_up,
+            "found": plain(plan.journal.pod),
+            "changes": [str(change) for change in plan.changes],
+            "lease": plain(plan.journal.lease),
+        }
+    )
+
+
+def plan_text(plan: Plan) -> str:
+    """Return the plan as people read it."""
+    pod = plan.journal.pod
+    found = [f"{pod.ifname}  MAC {pod.mac}  MTU {pod.mtu}"]
+    found += [describe(address) for address in pod.addresses]
+    found += [describe(route) for route in pod.routes]
+    found += [describe(neighbour) for neighbour in pod.neighbours if neighbour.permanent]
+    changes = [str(change) for change in plan.changes] or ["nothing: all is as it shall be"]
+    sections = (
+        ("the pod was found with" if plan.already_up else "the pod has", found),
+        ("`vmnet up` will", changes),
+        ("the guest will be told", lease_lines(plan.journal.lease)),
+        ("what it cannot be told", list(plan.journal.lease.warnings)),
+    )
+    return "\n\n".join(_section(title, lines) for title, lines in sections if lines)
+
+
+def lease_lines(lease: Lease) -> list[str]:
+    """Return what the lease says, one fact a line."""
+    facts = (
+        ("address", f"{lease.yiaddr}/{lease.prefixlen}"),
+        ("MAC", lease.chaddr),
+        ("gateway", lease.router or "none"),
+        (
+            "routes",
+            ", ".join(
+                f"{route.dst} on-link" if route.gateway == "0.0.0.0" else f"{route.dst} via {route.gateway}"  # noqa: S104
+                for route in lease.classless_routes
+            ),
+        ),
+        ("MTU", str(lease.interface_mtu or "")),
+        ("DNS", ", ".join(lease.nameservers)),
+        ("search", ", ".join(lease.domain_search)),
+        ("host name", lease.hostname),
+        ("lease", f"{lease.lease_time} s from {lease.server_id}"),
+    )
+    return [f"{name:<10}{value}" for name, value in facts if value]
+
+
+def status_json(report: Report) -> str:
+    """Return the report as one JSON object."""
+    journal = report.journal
+    return _json(
+        {
+            "schema": _STATUS_SCHEMA,
+            "state": _state(report),
+            "drift": list(report.drift),
+            "server": _server(report) or None,
+            "found": plain(journal.pod) if journal else None,
+            "settings": plain(journal.settings) if journal else None,
+            "lease": plain(journal.lease) if journal else None,
+        }
+    )
+
+
+def status_text(report: Report) -> str:
+    """Return the report as people read it."""
+    journal = report.journal
+    if journal is None:
+        return "down: nothing is bound here"
+    server = _server(report)
+    guest = server.get("lease", "unknown")
+    lines = [
+        f"{_state(report)}: {journal.pod.ifname} → {journal.settings.tap}",
+        f"guest: {guest}",
+        *(f"  {line}" for line in lease_lines(journal.lease)),
+    ]
+    if report.drift:
+        lines += ["to be put right by `vmnet up`:", *(f"  {line}" for line in report.drift)]
+    return escape_lines(lines)
+
+
+def escape_lines(lines: list[str]) -> str:
+    """Join lines, with control characters shown instead of sent."""
+    return "\n".join(escape(line) for line in lines)
+
+
+def _state(report: Report) -> str:
+    if report.journal is None:
+        return "down"
+    return "drift" if report.drift else "up"
+
+
+def _server(report: Report) -> dict[str, Any]:
+    try:
+        answer = json.loads(report.server) if report.server else {}
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _section(title: str, lines: list[str]) -> str:
+    return escape_lines([f"{title}:", *(f"  {line}" for line in lines)])
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
