@@ -10,6 +10,7 @@ from vmnet import journal as journals
 from vmnet import processes
 from vmnet.config import resolver_text
 from vmnet.dhcp.lease import Wishes, lease
+from vmnet.dhcp.packet_socket import open_packet_socket
 from vmnet.dhcp.resolv import parse
 from vmnet.errors import (
     KernelError,
@@ -36,7 +37,7 @@ from vmnet.model import (
 from vmnet.plumbing.bridge import bound, unbound
 from vmnet.plumbing.diff import diff, missing_links
 from vmnet.plumbing.discover import discover, refuse_names_taken, refuse_orphans
-from vmnet.serving import ServerStart, open_packets
+from vmnet.serving import ServerStart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -197,7 +198,7 @@ def serve(config: Config) -> None:
         pid = processes.server_pid(directory)
         if pid is not None:
             raise RefusedError(f"{journal.settings.tap} is served already, by process {pid}")
-        packets = open_packets(journal.settings.tap)
+        packets = open_packet_socket(journal.settings.tap)
         _, replies = processes.start_compiler(journal.lease, 2)
         processes.become_server(directory, packets, replies)
 

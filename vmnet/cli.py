@@ -47,12 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say("error", "Interrupted", "interrupted")
         return 130
     except Exception as error:
-        if os.environ.get(f"{_VARIABLE_PREFIX}DEBUG"):
+        if os.environ.get("VMNET_DEBUG"):
             raise
         say(
             "error",
             "UnexpectedError",
-            f"{type(error).__name__}: {error}; a bug in vmnet {__version__}: {_VARIABLE_PREFIX}DEBUG=1 shows where",
+            f"{type(error).__name__}: {error}; a bug in vmnet {__version__}, VMNET_DEBUG=1 shows where",
             code=1,
         )
         return 1

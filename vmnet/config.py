@@ -113,7 +113,7 @@ def state_directory(text: str) -> str:
     """
     if not text or "\0" in text:
         raise UsageError(f"state directory {text!r} is not a path")
-    return os.path.abspath(text)  # noqa: PTH100 # resolves no links
+    return os.path.abspath(text)
 
 
 def resolver_text(path: str) -> str | None:

@@ -50,22 +50,21 @@ class NotYetError(RefusedError):
 
 
 class KernelError(VmnetError, OSError):
-    """The kernel refused `operation` on `subject` with `errno`.
+    """The kernel refused `operation`, a phrase that names the link, with `errno`.
 
-    The text names all three, and the capability that is missing where the errno tells that one is.
+    The text names both, and the capability that is missing where the errno tells that one is.
     """
 
     exit_code = 4
 
-    def __init__(self, errno: int, operation: str, subject: str, missing: str = "") -> None:
+    def __init__(self, errno: int, operation: str, missing: str = "") -> None:
         OSError.__init__(self, errno, os.strerror(errno))
         self.operation = operation
-        self.subject = subject
         self.missing = missing
 
     def __str__(self) -> str:
         lacking = f"; {self.missing} is missing" if self.missing else ""
-        return f"{self.operation} {self.subject}: {self.strerror}{lacking}"
+        return f"{self.operation}: {self.strerror}{lacking}"
 
 
 class RolledBackError(VmnetError):

@@ -121,11 +121,11 @@ class BindingDirectory:
 
     def remove(self) -> None:
         """Remove the directory and what we keep in it, the journal first."""
-        for name in sorted(os.listdir(self.descriptor), key=lambda name: name != _JOURNAL):  # noqa: PTH208 # by descriptor
+        for name in sorted(os.listdir(self.descriptor), key=lambda name: name != _JOURNAL):
             with contextlib.suppress(OSError):
                 os.unlink(name, dir_fd=self.descriptor)
         with contextlib.suppress(OSError):
-            os.rmdir(self.path)  # noqa: PTH106
+            os.rmdir(self.path)
 
 
 class StateDirectory:
@@ -133,7 +133,7 @@ class StateDirectory:
 
     def __init__(self, root: str, netns_cookie: int) -> None:
         self._root = root
-        self._path = os.path.join(root, f"netns-{netns_cookie}")  # noqa: PTH118 # text is what os.open takes
+        self._path = os.path.join(root, f"netns-{netns_cookie}")
         self._lock = f"{self._path}/lock"
 
     def bindings(self) -> tuple[str, ...]:
@@ -164,10 +164,10 @@ class StateDirectory:
         """
         path = f"{self._path}/{ifname}"
         try:
-            os.makedirs(self._root, mode=0o755, exist_ok=True)  # noqa: PTH103
+            os.makedirs(self._root, mode=0o755, exist_ok=True)
             for directory in (self._path, path):
                 with contextlib.suppress(FileExistsError):
-                    os.mkdir(directory, mode=0o700)  # noqa: PTH102
+                    os.mkdir(directory, mode=0o700)
             descriptor = os.open(path, _DIRECTORY)
         except OSError as error:
             raise _unusable(path, error) from error
@@ -197,9 +197,9 @@ class StateDirectory:
     def _locked(self) -> int:
         """Open and lock the lock file; begin again where `tidy` removed it in between."""
         while True:
-            os.makedirs(self._root, mode=0o755, exist_ok=True)  # noqa: PTH103
+            os.makedirs(self._root, mode=0o755, exist_ok=True)
             with contextlib.suppress(FileExistsError):
-                os.mkdir(self._path, mode=0o700)  # noqa: PTH102
+                os.mkdir(self._path, mode=0o700)
             try:
                 descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             except FileNotFoundError:
@@ -214,8 +214,8 @@ class StateDirectory:
         """Remove the namespace's directory once no binding is left in it. Called with the lock held."""
         if not self.bindings():
             with contextlib.suppress(OSError):
-                os.unlink(self._lock)  # noqa: PTH108
-                os.rmdir(self._path)  # noqa: PTH106
+                os.unlink(self._lock)
+                os.rmdir(self._path)
 
 
 def _unusable(path: str, error: OSError) -> RefusedError | UsageError:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vmnet.model import Lease
 
 LOG, SOCKET, PID = "server.log", "server.sock", "server.pid"
-_PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(vmnet.__file__)))  # noqa: PTH100, PTH120
+_PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(vmnet.__file__)))
 _ENTER = "import sys; sys.path.append(sys.argv.pop(1)); from vmnet.dhcp.{0} import main; main()"
 READY_SECONDS = 10.0
 _STOP_SECONDS = 2.0

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 from vmnet import processes
 from vmnet.dhcp.packet_socket import open_packet_socket
-from vmnet.errors import KernelError, UnexpectedError
+from vmnet.errors import UnexpectedError
 from vmnet.model import CreateLink
 
 if TYPE_CHECKING:
-    import socket
-
     from vmnet.journal import BindingDirectory, Journal
     from vmnet.model import Change
 
@@ -51,7 +49,7 @@ class ServerStart:
             self._compile()
         replies, self._replies = self._replies, None
         tap = self._journal.settings.tap
-        packets = open_packets(tap)
+        packets = open_packet_socket(tap)
         if replies is None:
             raise UnexpectedError("the compiler of the replies was not started")
         _, self._ready = processes.start_server(self._directory, packets, replies, self._log)
@@ -71,16 +69,3 @@ class ServerStart:
             processes.stop_server(self._directory)
         if self._replies is not None:
             os.close(self._replies)
-
-
-def open_packets(tap: str) -> socket.socket:
-    """Open the server's packet socket on the tap: from then on the kernel keeps what the guest sends.
-
-    Raises:
-        KernelError: the tap is gone, or CAP_NET_RAW is missing.
-    """
-    try:
-        return open_packet_socket(tap)
-    except OSError as error:
-        missing = "CAP_NET_RAW" if isinstance(error, PermissionError) else ""
-        raise KernelError(error.errno or 0, "open a packet socket on", tap, missing) from error

@@ -65,7 +65,7 @@ def apply(netlink: NetlinkSocket, change: Change) -> None:
         code = error.errno or 0
         tolerated = _ALREADY_GONE if _takes_away(change) else _ALREADY_THERE
         if code not in tolerated:
-            raise KernelError(code, str(change), "was refused", _MISSING.get(code, "")) from error
+            raise KernelError(code, str(change), _MISSING.get(code, "")) from error
 
 
 def _takes_away(change: Change) -> bool:

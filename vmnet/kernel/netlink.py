@@ -145,11 +145,11 @@ class NetlinkSocket:
             except OSError as error:
                 # An overrun loses messages, so it is an interruption too (netlink(7), ENOBUFS).
                 if error.errno not in (errno.ENOBUFS, errno.EINTR):
-                    raise KernelError(error.errno or 0, "read", "the kernel's tables") from error
+                    raise KernelError(error.errno or 0, "read the kernel's tables") from error
                 interrupted = True
             if not interrupted:
                 return decoded
-        raise KernelError(errno.EINTR, "read", "the kernel's tables")
+        raise KernelError(errno.EINTR, "read the kernel's tables")
 
     def _read_dump(self, kind: type) -> tuple[list[Any], bool]:
         decoded, interrupted = [], False

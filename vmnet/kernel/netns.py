@@ -7,7 +7,6 @@ import fcntl
 import os
 import socket
 import struct
-from pathlib import Path
 
 from vmnet.errors import KernelError, RefusedError, UsageError
 
@@ -18,7 +17,7 @@ _INITIAL_NETNS_INODE = 0xEFFFFFF9
 """Where the kernel gives the first network namespace a fixed inode (linux/nsfs.h, NET_NS_INIT_INO)."""
 _INITIAL_PIDNS_INODE = 0xEFFFFFFC
 _FIRST_COOKIE = 1
-_NAMED = Path("/run/netns")
+_NAMED = "/run/netns"
 
 
 def enter(name_or_path: str) -> None:
@@ -28,7 +27,7 @@ def enter(name_or_path: str) -> None:
         UsageError: there is no such namespace, or the path is something else.
         RefusedError: this process may not enter it.
     """
-    path = Path(name_or_path) if "/" in name_or_path else _NAMED / name_or_path
+    path = name_or_path if "/" in name_or_path else f"{_NAMED}/{name_or_path}"
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
@@ -69,13 +68,14 @@ def cookie() -> int:
         try:
             value: int = struct.unpack("=Q", probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8))[0]
         except OSError as error:
-            raise KernelError(error.errno or 0, "read", "SO_NETNS_COOKIE", "Linux 5.14 or newer") from error
+            raise KernelError(error.errno or 0, "read SO_NETNS_COOKIE", "Linux 5.14 or newer") from error
     return value
 
 
 def boot_id() -> str:
     """Return the id of this boot of the machine."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
 
 
 def is_host() -> bool:
@@ -84,12 +84,12 @@ def is_host() -> bool:
     Newer kernels give it a fixed inode. On older ones it is the one that was counted first, or, seen from the
     host's own process tree, that of process 1.
     """
-    here = Path("/proc/self/ns/net").stat()
-    if here.st_ino == _INITIAL_NETNS_INODE or cookie() == _FIRST_COOKIE:
+    here = os.stat("/proc/self/ns/net").st_ino
+    if here == _INITIAL_NETNS_INODE or cookie() == _FIRST_COOKIE:
         return True
-    if Path("/proc/self/ns/pid").stat().st_ino != _INITIAL_PIDNS_INODE:
+    if os.stat("/proc/self/ns/pid").st_ino != _INITIAL_PIDNS_INODE:
         return False
     try:
-        return Path("/proc/1/ns/net").stat().st_ino == here.st_ino
+        return os.stat("/proc/1/ns/net").st_ino == here
     except OSError:
         return False

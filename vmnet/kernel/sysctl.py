@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
-_IPV6_CONF = Path("/proc/sys/net/ipv6/conf")
+_IPV6_CONF = "/proc/sys/net/ipv6/conf"
 
 
 def ipv6_settable() -> bool:
     """Whether per-link IPv6 settings can be written: false where /proc/sys is read-only, as in most containers."""
-    return os.access(_IPV6_CONF / "default" / "accept_ra", os.W_OK)
+    return os.access(f"{_IPV6_CONF}/default/accept_ra", os.W_OK)
 
 
 def set_accept_ra(ifname: str, value: int) -> None:
@@ -19,4 +18,5 @@ def set_accept_ra(ifname: str, value: int) -> None:
     Raises:
         OSError: the link is gone, or /proc/sys is read-only.
     """
-    (_IPV6_CONF / ifname / "accept_ra").write_text(f"{value}\n")
+    with open(f"{_IPV6_CONF}/{ifname}/accept_ra", "w") as setting:
+        setting.write(f"{value}\n")

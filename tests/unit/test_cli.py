@@ -1,0 +1,182 @@
+"""The command line: what it asks of the agent, and how errors become exit codes and one line."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from vmnet import agent, cli
+from vmnet.errors import DriftError, KernelError, NotYetError, RolledBackError, UsageError
+from vmnet.journal import SCHEMA, Journal
+from vmnet.model import AlterLink, Lease, PodInterface, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vmnet.config import Config
+
+_JOURNAL = Journal(
+    schema=SCHEMA,
+    boot_id="b00t",
+    netns_cookie=42,
+    pod=PodInterface("eth0", 2, "02:00:00:00:00:01", 1450),
+    settings=Settings(),
+    lease=Lease("02:00:00:00:00:01", "10.0.0.5", 24, "169.254.75.10", warnings=("the search list is too long",)),
+)
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start from an environment without VMNET_*."""
+    for name in (
+        "INTERFACE",
+        "TAP",
+        "OWNER",
+        "MAC",
+        "MTU",
+        "HOSTNAME",
+        "STATE_DIR",
+        "RESOLV_CONF",
+        "NETNS",
+        "DEBUG",
+    ):
+        monkeypatch.delenv(f"VMNET_{name}", raising=False)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
+    """Collect what `up` is asked for."""
+    configs: list[Config] = []
+
+    def up(config: Config) -> agent.Outcome:
+        configs.append(config)
+        return agent.Outcome(_JOURNAL, changed=True)
+
+    monkeypatch.setattr(agent, "up", up)
+    return configs
+
+
+def _failing(error: BaseException) -> Callable[[Config], agent.Outcome]:
+    def up(_config: Config) -> agent.Outcome:
+        raise error
+
+    return up
+
+
+def test_flags_reach_the_agent(asked: list[Config]) -> None:
+    flags = (
+        "up --interface net1 --tap vm0 --owner 107:108 --mac 52:54:00:AB:00:01 --mtu 1400 --hostname vm"
+        " --netns pod --state-dir /run/x --resolv-conf /etc/r"
+    )
+    assert cli.main(flags.split()) == 0
+    (config,) = asked
+    assert config.settings == Settings("vm0", 107, 108, "52:54:00:ab:00:01", 1400, "vm")
+    assert (config.interface, config.netns, config.state_dir, config.resolv_conf) == (
+        "net1",
+        "pod",
+        "/run/x",
+        "/etc/r",
+    )
+
+
+def test_a_flag_beats_the_environment_which_beats_the_default(
+    asked: list[Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VMNET_TAP", "vm0")
+    monkeypatch.setenv("VMNET_MTU", "1400")
+    assert cli.main(["up", "--mtu", "1300"]) == 0
+    (config,) = asked
+    assert (config.settings.tap, config.settings.mtu, config.interface) == ("vm0", 1300, "")
+
+
+def test_the_environment_is_checked_like_a_flag(
+    asked: list[Config], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VMNET_MTU", "12")
+    assert cli.main(["up"]) == 2
+    assert "MTU '12'" in capsys.readouterr().err
+    assert asked == []
+
+
+def test_the_pods_name_is_the_default_host_name_unless_the_pod_is_elsewhere(asked: list[Config]) -> None:
+    cli.main(["up"])
+    cli.main(["up", "--netns", "pod"])
+    assert [bool(config.default_hostname) for config in asked] == [True, False]
+
+
+def test_warnings_and_ready_are_one_json_line_each(
+    asked: list[Config], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["up"]) == 0
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert [json.loads(line)["event"] for line in written.err.splitlines()] == ["not-carried-over", "ready"]
+    assert asked
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("u"), 2),
+        (NotYetError("n"), 3),
+        (KernelError(1, "k"), 4),
+        (RolledBackError("r"), 4),
+        (DriftError("d"), 7),
+        (ZeroDivisionError("a bug"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_every_error_is_its_exit_code_and_one_line(
+    error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(agent, "up", _failing(error))
+    assert cli.main(["up"]) == code
+    written = capsys.readouterr()
+    (line,) = written.err.splitlines()
+    assert json.loads(line)["level"] == "error"
+    assert "Traceback" not in written.err
+    assert written.out == ""
+
+
+def test_a_bug_shows_its_traceback_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VMNET_DEBUG", "1")
+    monkeypatch.setattr(agent, "up", _failing(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["up"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["", "fly", "up --speed", "up --mtu", "up eth0", "up --inter eth0", "down --tap t"],
+)
+def test_what_is_no_command_is_a_usage_error_in_one_line(
+    arguments: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments.split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--help" in json.loads(line)["message"]
+
+
+@pytest.mark.parametrize(("drift", "code"), [((), 0), ((str(AlterLink("tap0", (("up", True),))),), 7)])
+def test_status_says_drift_with_its_exit_code(
+    drift: tuple[str, ...], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = agent.Report(_JOURNAL, drift, b'{"state": "serving", "lease": "bound"}')
+    monkeypatch.setattr(agent, "status", lambda _config: report)
+    assert cli.main(["status", "--json"]) == code
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["state"], shown["drift"]) == ("drift" if drift else "up", list(drift))
+    assert cli.main(["status"]) == code
+    assert "guest: bound" in capsys.readouterr().out
+
+
+def test_help_names_every_verb_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for word in ("plan", "up", "down", "status", "serve", "7 drift found", "VMNET_"):
+        assert word in text

@@ -1,0 +1,138 @@
+"""The saved facts: whole or not there, ours or not touched."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.unit import layouts
+from vmnet.errors import RefusedError, UsageError
+from vmnet.journal import SCHEMA, Journal, StateDirectory, refusal
+from vmnet.model import Lease, Settings
+from vmnet.plumbing.discover import discover
+
+_JOURNAL = Journal(
+    schema=SCHEMA,
+    boot_id="b00t",
+    netns_cookie=42,
+    pod=discover(layouts.status("bridge")),
+    settings=Settings(owner=107),
+    lease=Lease("02:00:00:00:00:01", "10.244.1.2", 24, "169.254.75.10"),
+)
+
+
+def _state(tmp_path: Path) -> StateDirectory:
+    return StateDirectory(str(tmp_path / "run" / "vmnet"), 42)
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    _state(tmp_path).make("eth0").save(_JOURNAL)
+    again = _state(tmp_path).existing("eth0")
+    assert again is not None
+    assert again.load() == _JOURNAL
+    assert _state(tmp_path).bindings() == ("eth0",)
+
+
+def test_only_we_can_read_it(tmp_path: Path) -> None:
+    directory = _state(tmp_path).make("eth0")
+    directory.save(_JOURNAL)
+    for path, mode in ((".", 0o700), ("journal.json", 0o600)):
+        assert os.stat(path, dir_fd=directory.descriptor).st_mode & 0o777 == mode
+
+
+def test_nothing_begun_is_nothing_there(tmp_path: Path) -> None:
+    assert _state(tmp_path).existing("eth0") is None
+    assert _state(tmp_path).bindings() == ()
+    assert _state(tmp_path).make("eth0").load() is None
+
+
+def test_removed_is_gone_down_to_the_namespaces_directory(tmp_path: Path) -> None:
+    state = _state(tmp_path)
+    with state.lock():
+        directory = state.make("eth0")
+        directory.save(_JOURNAL)
+        directory.remove()
+        state.tidy()
+    assert list((tmp_path / "run" / "vmnet").iterdir()) == []
+
+
+@pytest.mark.parametrize("failing", ["write", "fsync", "rename"])
+def test_a_full_disk_leaves_the_old_journal_whole(
+    failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = _state(tmp_path).make("eth0")
+    directory.save(_JOURNAL)
+
+    def full(*_args: object, **_kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, failing, full)
+        with pytest.raises(RefusedError, match=r"No space left on device.*--state-dir"):
+            directory.save(replace(_JOURNAL, boot_id="other"))
+    assert directory.load() == _JOURNAL
+    assert [path.name for path in Path(directory.path).iterdir()] == ["journal.json"]
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"null", b"{}", b"\xff\xfe", b'{"schema":1}', json.dumps([]).encode(), b"[" * 60_000]
+)
+def test_a_corrupt_journal_is_refused_in_one_line(text: bytes, tmp_path: Path) -> None:
+    directory = _state(tmp_path).make("eth0")
+    directory.write("journal.json", text)
+    with pytest.raises(RefusedError, match=r"journal\.json is not a journal of this vmnet") as caught:
+        directory.load()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_link_in_the_journals_place_is_not_followed(tmp_path: Path) -> None:
+    directory = _state(tmp_path).make("eth0")
+    target = tmp_path / "target"
+    target.write_text("{}")
+    os.symlink(target, "journal.json", dir_fd=directory.descriptor)
+    with pytest.raises(RefusedError, match="cannot read"):
+        directory.load()
+    directory.save(_JOURNAL)
+    assert target.read_text() == "{}"
+    assert directory.load() == _JOURNAL
+
+
+def test_a_pipe_in_the_journals_place_does_not_hang_us(tmp_path: Path) -> None:
+    directory = _state(tmp_path).make("eth0")
+    os.mkfifo("journal.json", dir_fd=directory.descriptor)
+    with pytest.raises(RefusedError, match="not a file of ours"):
+        directory.load()
+
+
+def test_a_directory_that_others_can_write_is_refused(tmp_path: Path) -> None:
+    state = _state(tmp_path)
+    descriptor = state.make("eth0").descriptor
+    os.fchmod(descriptor, 0o777)
+    with pytest.raises(RefusedError, match="must be ours alone"):
+        state.make("eth0")
+
+
+def test_a_file_in_the_state_directorys_place_is_a_usage_error(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    for call in (lambda: _state(tmp_path).make("eth0"), lambda: _state(tmp_path).lock().__enter__()):
+        with pytest.raises(UsageError, match="--state-dir"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("journal", "says"),
+    [
+        (replace(_JOURNAL, schema=SCHEMA + 1), f"schema {SCHEMA + 1}, this vmnet reads {SCHEMA}"),
+        (replace(_JOURNAL, boot_id="earlier"), "before the machine was booted"),
+        (replace(_JOURNAL, netns_cookie=43), "another network namespace"),
+        (_JOURNAL, "^$"),
+    ],
+)
+def test_a_journal_of_elsewhere_is_told_from_ours(journal: Journal, says: str) -> None:
+    assert re.search(says, refusal(journal, "b00t", 42))
