@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
 
 from vmnet import __version__
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _VARIABLE_PREFIX = "VMNET_"
 _CODES = "exit codes: 0 ok, 1 unexpected, 2 usage, 3 refused before any change, 4 failed and rolled back, \
-5 roll-back incomplete, 6 wait timed out, 7 drift found"
+5 roll-back incomplete, 6 wait timed out, 7 drift found, 8 libvirt failed, 9 domain refused, 10 domain crashed"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -82,23 +82,12 @@ def _parser() -> _Parser:
     )
     parser.add_argument("--version", action="version", version=f"vmnet {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-
-    def verb(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-        sub = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
-        sub.set_defaults(run=run)
-        _add_place(sub)
-        return sub
-
-    for name, run, text in (
-        ("plan", _plan, "say what is there, what `up` would change and what the guest will be told"),
-        ("up", _up, "hand the pod's identity over and serve it; returns when no DISCOVER can be lost"),
-    ):
-        _add_settings(verb(name, run, text))
-    verb("down", _down, "give the pod back exactly as it was found")
-    verb("status", _status, "compare what is there with what shall be there; exit 7 on any difference")
-    verb("serve", _serve, "run the DHCP server of a binding that is up, in the foreground")
-    for name in ("plan", "status"):
-        verbs.choices[name].add_argument("--json", action="store_true", help="print JSON")
+    for verb in _VERBS:
+        text = f"{verb.help[0].upper()}{verb.help[1:]}."
+        sub = verbs.add_parser(verb.name, help=verb.help, description=text, allow_abbrev=False)
+        sub.set_defaults(run=verb.run)
+        for add in verb.options:
+            add(sub)
     return parser
 
 
@@ -111,6 +100,10 @@ def _add_place(parser: argparse.ArgumentParser) -> None:
     )
     add("--netns", metavar="NAME|PATH", help="act in this network namespace instead of the current one")
     add("--state-dir", metavar="DIR", help=f"where the pod's facts are kept (default: {checks.DEFAULT_STATE_DIR})")
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -217,6 +210,40 @@ def _serve(asked: argparse.Namespace) -> int:
 
     agent.serve(_config(asked))
     return 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Verb:
+    """A verb of the command line: what runs it, and which groups of options it takes."""
+
+    name: str
+    run: Callable[[argparse.Namespace], int]
+    help: str
+    options: tuple[Callable[[argparse.ArgumentParser], None], ...]
+
+
+_VERBS = (
+    _Verb(
+        "plan",
+        _plan,
+        "say what is there, what `up` would change and what the guest will be told",
+        (_add_place, _add_settings, _add_json),
+    ),
+    _Verb(
+        "up",
+        _up,
+        "hand the pod's identity over and serve it; returns when no DISCOVER can be lost",
+        (_add_place, _add_settings),
+    ),
+    _Verb("down", _down, "give the pod back exactly as it was found", (_add_place,)),
+    _Verb(
+        "status",
+        _status,
+        "compare what is there with what shall be there; exit 7 on any difference",
+        (_add_place, _add_json),
+    ),
+    _Verb("serve", _serve, "run the DHCP server of a binding that is up, in the foreground", (_add_place,)),
+)
 
 
 def _print(text: str) -> None:

@@ -9,7 +9,10 @@
     ├── RolledBackError               4   the node's operator: the pod is as it was found
     ├── RollbackIncompleteError       5   the node's operator: the message says what is left and how to finish
     ├── WaitTimeoutError              6   the caller: something awaited did not come
-    └── DriftError                    7   the caller: the binding is not as it shall be
+    ├── DriftError                    7   the caller: the binding is not as it shall be
+    ├── LibvirtError                  8   the node's operator: libvirt cannot be reached or failed
+    ├── DomainRefusedError            9   the domain's author: libvirt would not define or start it
+    └── DomainCrashedError           10   the domain's author: the guest or its QEMU crashed
 
 A message is one line for people: the cause, then the remedy. `retryable` says whether the same call may
 succeed later without anybody acting.
@@ -89,3 +92,21 @@ class DriftError(VmnetError):
     """What is there is not what shall be there; the message names the first difference."""
 
     exit_code = 7
+
+
+class LibvirtError(VmnetError):
+    """libvirt cannot be reached, or failed in a way that is not the domain's."""
+
+    exit_code = 8
+
+
+class DomainRefusedError(VmnetError):
+    """libvirt would not define or start the domain; with libvirt's own reason."""
+
+    exit_code = 9
+
+
+class DomainCrashedError(VmnetError):
+    """The domain ended, and not because the guest or anybody shut it down."""
+
+    exit_code = 10
