@@ -10,7 +10,6 @@ from vmnet import journal as journals
 from vmnet import processes
 from vmnet.config import resolver_text
 from vmnet.dhcp.lease import Wishes, lease
-from vmnet.dhcp.packet_socket import open_packet_socket
 from vmnet.dhcp.resolv import parse
 from vmnet.errors import (
     KernelError,
@@ -37,13 +36,14 @@ from vmnet.model import (
 from vmnet.plumbing.bridge import bound, unbound
 from vmnet.plumbing.diff import diff, missing_links
 from vmnet.plumbing.discover import discover, refuse_names_taken, refuse_orphans
-from vmnet.serving import ServerStart
+from vmnet.serving import ServerStart, open_packets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from vmnet.config import Config
 
+_STDERR = 2
 _ROUNDS = 4
 """Apply, read, compare: the second round takes away what the kernel added by itself; more means it never ends."""
 
@@ -198,9 +198,9 @@ def serve(config: Config) -> None:
         pid = processes.server_pid(directory)
         if pid is not None:
             raise RefusedError(f"{journal.settings.tap} is served already, by process {pid}")
-        packets = open_packet_socket(journal.settings.tap)
-        _, replies = processes.start_compiler(journal.lease, 2)
-        processes.become_server(directory, packets, replies)
+        packets = open_packets(journal.settings.tap)
+        compiler = processes.start_compiler(journal.lease, _STDERR)
+        processes.become_server(directory, packets, compiler.replies)
 
 
 def _begin(place: Place, config: Config, now: Status) -> Journal:
@@ -268,7 +268,7 @@ def _bring_up(place: Place, directory: BindingDirectory, journal: Journal, now: 
     gone = missing_links(now, _bound(journal))
     if gone:
         raise RefusedError(f"the pod's NIC {gone[0]} is gone; run `vmnet down`, and `vmnet up` when it is back")
-    server = ServerStart(directory, journal, serving=processes.server_pid(directory) is not None)
+    server = ServerStart(directory, journal)
     try:
         if now.link(journal.settings.tap):
             server.see_to_it()

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import vmnet
@@ -31,11 +32,16 @@ _ANSWER_SECONDS = 1.0
 _ANSWER_BYTES = 16 * 1024
 
 
-def start_compiler(lease: Lease, log: int) -> tuple[int, int]:
-    """Start compiling the replies in a process beside us.
+@dataclass(frozen=True, slots=True)
+class Compiler:
+    """The process that compiles the replies, and the descriptor from which the server reads them."""
 
-    Returns its pid and the descriptor from which the server reads the replies.
-    """
+    pid: int
+    replies: int
+
+
+def start_compiler(lease: Lease, log: int) -> Compiler:
+    """Start compiling the replies in a process beside us."""
     question = os.memfd_create("lease", os.MFD_CLOEXEC)
     os.write(question, encode(lease).encode())
     os.lseek(question, 0, os.SEEK_SET)
@@ -45,13 +51,13 @@ def start_compiler(lease: Lease, log: int) -> tuple[int, int]:
     finally:
         os.close(question)
         os.close(write_end)
-    return pid, read_end
+    return Compiler(pid, read_end)
 
 
-def start_server(directory: BindingDirectory, packets: socket.socket, replies: int, log: int) -> tuple[int, int]:
-    """Start the server on an open packet socket, in a session of its own.
+def start_server(directory: BindingDirectory, packets: socket.socket, replies: int, log: int) -> int:
+    """Start the server on an open packet socket, in a session of its own; takes `replies` over.
 
-    Returns its pid and a descriptor that becomes readable when it is about to serve, or has died.
+    Returns a descriptor that becomes readable when it is about to serve, or has died.
     """
     control = control_socket(directory)
     read_end, write_end = os.pipe()
@@ -65,7 +71,7 @@ def start_server(directory: BindingDirectory, packets: socket.socket, replies: i
         control.close()
         os.close(write_end)
         os.close(replies)
-    return pid, read_end
+    return read_end
 
 
 def server_arguments(packets: int, control: int, replies: int, ready: int) -> list[str]:

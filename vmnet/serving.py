@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from vmnet import processes
 from vmnet.dhcp.packet_socket import open_packet_socket
-from vmnet.errors import UnexpectedError
+from vmnet.errors import KernelError, UnexpectedError
 from vmnet.model import CreateLink
 
 if TYPE_CHECKING:
+    import socket
+
     from vmnet.journal import BindingDirectory, Journal
     from vmnet.model import Change
 
@@ -18,54 +19,64 @@ if TYPE_CHECKING:
 class ServerStart:
     """The server of a binding while it is being brought up: started as soon as its tap exists."""
 
-    def __init__(self, directory: BindingDirectory, journal: Journal, *, serving: bool) -> None:
+    def __init__(self, directory: BindingDirectory, journal: Journal) -> None:
         self._directory = directory
         self._journal = journal
-        self._serving = serving
-        self._ready: int | None = None
-        self._compiler = 0
+        self._serving = processes.server_pid(directory) is not None
         self._log = processes.open_log(directory)
-        self._replies: int | None = None
+        self._ready: int | None = None
+        # Compiling takes longest, so it begins first and runs beside the plumbing.
+        self._compiler = None if self._serving else processes.start_compiler(journal.lease, self._log)
         self.started = False
-        if not serving:
-            self._compile()
-
-    def _compile(self) -> None:
-        """Begin with what takes longest: it runs beside the plumbing."""
-        self._compiler, self._replies = processes.start_compiler(self._journal.lease, self._log)
 
     def after(self, change: Change) -> None:
-        """Bind the socket as soon as the tap exists: from then on the kernel keeps what the guest sends."""
+        """Serve a tap as soon as it exists: from then on the kernel keeps what the guest sends."""
         if isinstance(change, CreateLink) and change.link.ifname == self._journal.settings.tap:
-            self._serving = False
+            self._serving = False  # a server that lives still listens to the tap that is gone
             self.see_to_it()
 
     def see_to_it(self) -> None:
-        """Start the server unless one is serving this very tap."""
+        """Start the server unless one is serving this very tap.
+
+        Raises:
+            KernelError: the tap cannot be listened to.
+        """
         if self._serving:
             return
         processes.stop_server(self._directory)
-        if self._replies is None:
-            self._compile()
-        replies, self._replies = self._replies, None
-        tap = self._journal.settings.tap
-        packets = open_packet_socket(tap)
-        if replies is None:
-            raise UnexpectedError("the compiler of the replies was not started")
-        _, self._ready = processes.start_server(self._directory, packets, replies, self._log)
-        packets.close()
+        if self._compiler is None:
+            self._compiler = processes.start_compiler(self._journal.lease, self._log)
+        with open_packets(self._journal.settings.tap) as packets:
+            self._ready = processes.start_server(self._directory, packets, self._compiler.replies, self._log)
         self._serving = self.started = True
 
     def await_ready(self) -> None:
-        """Wait for the server's word; a compiler that has failed by now is our error, a later one the server's."""
-        if self._ready is not None:
-            processes.await_ready(self._ready, self._directory)
-            if processes.failed(self._compiler):
-                raise UnexpectedError(f"the replies cannot be compiled: {processes.last_words(self._directory)}")
+        """Wait for the server's word.
+
+        Raises:
+            UnexpectedError: it did not start, or the replies cannot be compiled. A compiler that fails later is
+                the server's to tell: in its log, and to `status`.
+        """
+        if self._ready is None or self._compiler is None:
+            return
+        processes.await_ready(self._ready, self._directory)
+        if processes.failed(self._compiler.pid):
+            raise UnexpectedError(f"the replies cannot be compiled: {processes.last_words(self._directory)}")
 
     def abandon(self) -> None:
         """End what this bring-up started."""
         if self.started:
             processes.stop_server(self._directory)
-        if self._replies is not None:
-            os.close(self._replies)
+
+
+def open_packets(tap: str) -> socket.socket:
+    """Open the server's packet socket on the tap: from then on the kernel keeps what the guest sends.
+
+    Raises:
+        KernelError: the tap is gone, or CAP_NET_RAW is missing.
+    """
+    try:
+        return open_packet_socket(tap)
+    except OSError as error:
+        missing = "CAP_NET_RAW" if isinstance(error, PermissionError) else ""
+        raise KernelError(error.errno or 0, f"open a packet socket on {tap}", missing) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,13 @@ def apply(netlink: NetlinkSocket, change: Change) -> None:
             raise KernelError(code, str(change), _MISSING.get(code, "")) from error
 
 
+def _ifindex(ifname: str) -> int:
+    try:
+        return socket.if_nametoindex(ifname)
+    except OSError as error:  # which carries no errno
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV)) from error
+
+
 def _takes_away(change: Change) -> bool:
     return not isinstance(change, AddEntry | CreateLink | AlterLink)
 
@@ -98,7 +106,7 @@ def _create_link(netlink: NetlinkSocket, spec: LinkSpec) -> None:
 
 
 def _alter_link(netlink: NetlinkSocket, change: AlterLink) -> None:
-    ifindex = socket.if_nametoindex(change.ifname)
+    ifindex = _ifindex(change.ifname)
     values = dict(change.values)
     if "accept_ra" in values:
         sysctl.set_accept_ra(change.ifname, int(values.pop("accept_ra")))
@@ -126,7 +134,7 @@ def _alteration(ifindex: int, values: dict[str, int | str]) -> Message:
     _attach(message, "IFLA_MTU", values.get("mtu"))
     if "controller" in values:
         bridge = str(values["controller"])
-        _attach(message, "IFLA_MASTER", socket.if_nametoindex(bridge) if bridge else 0)
+        _attach(message, "IFLA_MASTER", _ifindex(bridge) if bridge else 0)
     if "learning" in values:
         port = {"attrs": [("IFLA_BRPORT_LEARNING", int(values["learning"]))]}
         _attach(
@@ -182,7 +190,7 @@ def _attach(message: Message, name: str, value: object) -> None:
 
 def _entry_request(entry: Address | Route | Neighbour | FdbEntry, adding: bool) -> tuple[Message, int, int]:
     """Return the message, its operation and the flags of an addition."""
-    ifindex = socket.if_nametoindex(entry.ifname)
+    ifindex = _ifindex(entry.ifname)
     if isinstance(entry, Address):
         return _address(entry, ifindex), RTM_NEWADDR if adding else RTM_DELADDR, NLM_F_CREATE | NLM_F_EXCL
     if isinstance(entry, Route):

@@ -1,0 +1,112 @@
+"""What is left of the pod when `up` cannot finish: always what was found, or a journal that gives it back.
+
+┌ pod ──┐
+│ eth0  │   up is refused, killed or starved half-way
+└───────┘
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from testbed.netns import run
+from testbed.pods import must_answer
+from testbed.snapshot import difference, look, snapshot, steady
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from testbed.agent import Agent
+    from testbed.netns import Completed
+    from testbed.pods import Pod
+
+_DIES_AFTER = """
+import os, signal, sys
+from vmnet import agent, cli
+left, real = int(sys.argv.pop(1)), agent.apply
+def apply(netlink, change):
+    global left
+    real(netlink, change)
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+agent.apply = apply
+sys.exit(cli.main())
+"""
+"""vmnet, killed right after its nth change of the kernel."""
+
+
+def _message(done: Completed) -> str:
+    (line,) = (line for line in done.stderr.splitlines() if '"error"' in line)
+    return str(json.loads(line)["message"])
+
+
+@pytest.mark.parametrize(
+    ("capability", "says"),
+    [
+        ("net_admin", "create bridge k6t-eth0: Operation not permitted; CAP_NET_ADMIN is missing"),
+        ("net_raw", "open a packet socket on tap0: Operation not permitted; CAP_NET_RAW is missing"),
+    ],
+)
+def test_a_missing_capability_is_named_and_the_pod_given_back(
+    capability: str, says: str, pod: Pod, agent: Agent, tmp_path: Path
+) -> None:
+    found = snapshot(pod)
+    argv = agent.argv("up")
+    done = run(
+        [*argv[:3], "setpriv", "--bounding-set", f"-{capability}", "--inh-caps", f"-{capability}", *argv[3:]],
+        check=False,
+    )
+    assert done.returncode == 4, done.stderr
+    assert says in _message(done)
+    assert "the pod is as it was found" in _message(done)
+    assert difference(found, snapshot(pod)) == ""
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_no_tun_device_is_named_and_the_pod_given_back(pod: Pod, agent: Agent) -> None:
+    found = snapshot(pod)
+    argv = agent.argv("up")
+    hidden = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /dev/net && exec "$@"', "sh"]
+    done = run([*argv[:3], *hidden, *argv[3:]], check=False)
+    assert done.returncode == 4, done.stderr
+    assert "open /dev/net/tun: No such file or directory" in _message(done)
+    assert difference(found, snapshot(pod)) == ""
+
+
+@pytest.mark.parametrize("layout", ["bridge-dual", "ptp", "calico"])
+def test_killed_after_any_change_one_more_up_and_one_down_give_the_pod_back(
+    pod: Pod, agent: Agent, layout: str
+) -> None:
+    found = snapshot(pod)
+    agent.up()
+    golden = steady(look(pod.netns))
+    agent.down()
+    assert difference(found, snapshot(pod)) == ""
+
+    killed = 0
+    while _killed(agent, killed + 1):
+        killed += 1
+        agent.up()
+        assert difference(golden, steady(look(pod.netns))) == "", f"killed after change {killed}"
+        agent.down()
+        assert difference(found, snapshot(pod)) == "", f"killed after change {killed}"
+    assert killed > 15
+    agent.down()
+    assert difference(found, snapshot(pod)) == ""
+    must_answer(pod.netns, pod.peer)
+
+
+def _killed(agent: Agent, after: int) -> bool:
+    """Run an `up` that dies after so many changes; False when it needs fewer, and is up."""
+    up = agent.argv("up")
+    at = up.index("up")
+    argv = [*up[: at - 1], sys.executable, "-c", _DIES_AFTER, str(after), *up[at:]]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode in (0, -9), done.stderr
+    return done.returncode == -9
