@@ -130,13 +130,14 @@ def up(config: Config) -> Outcome:
             directory, journal = known
             _refuse_other_settings(journal, config)
             return Outcome(journal, _bring_up(place, directory, journal, status))
+        if config.resume:
+            raise RefusedError("nothing to resume: no binding is up here; `vmnet up` begins one")
         journal = _begin(place, config, status)
         directory = place.state.make(journal.pod.ifname)
         try:
             directory.save(journal)
         except VmnetError:
             directory.remove()
-            place.state.tidy()
             raise
         try:
             changed = _bring_up(place, directory, journal, status)
@@ -156,7 +157,6 @@ def down(config: Config) -> Journal | None:
         known = _known(place, config)
         if known is None:
             refuse_orphans(read(place.netlink), config.interface)
-            place.state.tidy()
             return None
         directory, journal = known
         try:
@@ -320,4 +320,3 @@ def _restore(place: Place, directory: BindingDirectory, journal: Journal) -> Non
     processes.stop_server(directory)
     _converge(place.netlink, unbound(journal.pod, journal.settings), read(place.netlink))
     directory.remove()
-    place.state.tidy()

@@ -192,10 +192,11 @@ class StateDirectory:
         try:
             yield
         finally:
+            self._tidy()
             os.close(descriptor)
 
     def _locked(self) -> int:
-        """Open and lock the lock file; begin again where `tidy` removed it in between."""
+        """Open and lock the lock file; begin again where `_tidy` removed it in between."""
         while True:
             os.makedirs(self._root, mode=0o755, exist_ok=True)
             with contextlib.suppress(FileExistsError):
@@ -210,8 +211,8 @@ class StateDirectory:
                     return descriptor
             os.close(descriptor)
 
-    def tidy(self) -> None:
-        """Remove the namespace's directory once no binding is left in it. Called with the lock held."""
+    def _tidy(self) -> None:
+        """Remove the namespace's directory once no binding is left in it, the lock being held."""
         if not self.bindings():
             with contextlib.suppress(OSError):
                 os.unlink(self._lock)

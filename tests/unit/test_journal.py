@@ -52,13 +52,18 @@ def test_nothing_begun_is_nothing_there(tmp_path: Path) -> None:
     assert _state(tmp_path).make("eth0").load() is None
 
 
+def test_a_lock_without_a_binding_leaves_nothing_behind(tmp_path: Path) -> None:
+    with _state(tmp_path).lock():
+        assert [path.name for path in (tmp_path / "run" / "vmnet").iterdir()] == ["netns-42"]
+    assert list((tmp_path / "run" / "vmnet").iterdir()) == []
+
+
 def test_removed_is_gone_down_to_the_namespaces_directory(tmp_path: Path) -> None:
     state = _state(tmp_path)
     with state.lock():
         directory = state.make("eth0")
         directory.save(_JOURNAL)
         directory.remove()
-        state.tidy()
     assert list((tmp_path / "run" / "vmnet").iterdir()) == []
 
 

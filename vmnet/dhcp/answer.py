@@ -1,0 +1,202 @@
+"""(Request, Replies) → the frame to send, and what happened in a word. RFC 2131 §4.3 for a single client.
+
+Protocol without sockets: nothing here waits, logs or fails. Standard library only, and little of it: the server
+process reads this room.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from vmnet.dhcp import request as dhcp
+from vmnet.dhcp.replies import ACK, HEAD, INFORM_ACK, NAK, OFFER, Replies, tlvs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from vmnet.dhcp.request import Request
+
+_SUBNET_MASK, _ROUTER, _DNS, _MTU, _ROUTES = 1, 3, 6, 26, 121
+_LEASE_TIME, _TYPE, _SERVER_ID, _CLIENT_ID = 51, 53, 54, 61
+_RAPID_COMMIT, _RELAY_AGENT, _MS_ROUTES = 80, 82, 249
+_HEADING = (_TYPE, _SERVER_ID, _LEASE_TIME)
+"""First in every reply, asked for or not."""
+_IMPORTANT = (_SUBNET_MASK, _ROUTER, _DNS, _MTU, _ROUTES)
+"""Sent also to a client that asks for other things only: without them the guest has no working network."""
+_UNASKED_NEVER = (_MS_ROUTES, _RAPID_COMMIT)
+_KEPT = (*_HEADING, _RAPID_COMMIT, _SUBNET_MASK, _CLIENT_ID, _RELAY_AGENT, _ROUTES, _ROUTER, _DNS, _MTU)
+"""What gets its room first when not everything fits, in this order; all else follows in wire order."""
+_END = b"\xff"
+_LEAST_MAX_SIZE = 576
+"""What every host takes (RFC 2131 §2); a smaller option 57 is illegal (RFC 2132 §9.10)."""
+_IP_UDP_BOOTP_END = 20 + 8 + 240 + 1
+_LEAST_BOOTP = 300
+_MEMO = 64
+"""How many different replies are kept: more than any honest client needs, little for a hostile one to fill."""
+_SILENCE = -1
+_BROADCAST_MAC = b"\xff" * 6
+# UDP checksum | op, htype, hlen, hops | xid | secs, flags | ciaddr: all that changes from one reply to the next
+_PATCH = struct.Struct("!HIIHHI")
+
+
+class Answer:
+    """What became of a request: `event` for counters and lease state, `frame` to send or None for silence.
+
+    `dropped` are the codes of options that the client's maximum size left no room for.
+    """
+
+    __slots__ = ("dropped", "event", "frame")
+
+    def __init__(self, event: str, frame: bytes | None = None, dropped: tuple[int, ...] = ()) -> None:
+        self.event = event
+        self.frame = frame
+        self.dropped = dropped
+
+
+def answer(request: Request, replies: Replies) -> Answer:
+    """Decide what RFC 2131 §4.3 asks for, and put the reply together."""
+    event, kind = _decide(request, replies)
+    if kind == _SILENCE:
+        return Answer(event)
+    # Table 3: ciaddr is copied into an ACK only. Of a DISCOVER it is meaningless.
+    ciaddr = 0 if kind in (OFFER, NAK) or request.kind == dhcp.DISCOVER else request.ciaddr
+    # §4.1, giaddr being zero: a NAK is broadcast; ciaddr beats the flag; an INFORM is never broadcast (§4.3.5).
+    broadcast = kind == NAK or (kind != INFORM_ACK and not ciaddr and request.flags >= dhcp.BROADCAST_FLAG)
+    key = (
+        kind,
+        broadcast,
+        event == "ack_rapid_commit",
+        request.parameter_request_list,
+        request.max_size,
+        request.client_id,
+        request.relay_agent,
+    )
+    prepared = replies.memo.get(key)
+    if prepared is None:
+        if len(replies.memo) >= _MEMO:
+            replies.memo.clear()
+        prepared = replies.memo[key] = _prepare(request, replies, key[:3])
+    before, total, after, dropped = prepared
+    xid, flags = request.xid, request.flags
+    checksum = 0xFFFF - (total + xid + flags + ciaddr) % 0xFFFF  # never 0, which would mean "none" (RFC 768)
+    return Answer(event, before + _PATCH.pack(checksum, 0x02010600, xid, 0, flags, ciaddr) + after, dropped)
+
+
+def _decide(request: Request, replies: Replies) -> tuple[str, int]:
+    """The event and the kind of reply, or silence."""
+    if request.giaddr:
+        return "relayed", _SILENCE  # nobody relays on a tap: policy
+    return _DECISIONS[request.kind](request, int.from_bytes(replies.yiaddr), int.from_bytes(replies.server_id))
+
+
+def _discover(request: Request, _yiaddr: int, _server_id: int) -> tuple[str, int]:
+    """§4.3.1. Whatever address is asked for, this one is offered. RFC 4039 §3.1: rapid commit is acknowledged."""
+    return ("ack_rapid_commit", ACK) if request.rapid_commit else ("offer", OFFER)
+
+
+def _request(request: Request, yiaddr: int, server_id: int) -> tuple[str, int]:
+    """§4.3.2 and table 4: which of the states the client is in shows in what it fills in."""
+    if request.server_id is not None:
+        return _selecting(request, yiaddr, server_id)
+    if not request.ciaddr:
+        return _init_reboot(request, yiaddr)
+    # RENEWING is unicast, REBINDING broadcast; ciaddr is the address the client holds.
+    state = "rebinding" if request.destination == dhcp.LIMITED_BROADCAST else "renewing"
+    return (f"ack_{state}", ACK) if request.ciaddr == yiaddr else (f"nak_{state}", NAK)
+
+
+def _selecting(request: Request, yiaddr: int, server_id: int) -> tuple[str, int]:
+    """§4.3.2 SELECTING: server identifier given; ciaddr MUST be zero, the requested address MUST be there."""
+    if request.server_id != server_id:
+        return "other_server", _SILENCE  # §3.1 step 4: that is the client's "no" to us
+    if request.ciaddr or request.requested is None:
+        return "invalid_selecting", _SILENCE
+    return ("ack_selecting", ACK) if request.requested == yiaddr else ("nak_selecting", NAK)
+
+
+def _init_reboot(request: Request, yiaddr: int) -> tuple[str, int]:
+    """§4.3.2 INIT-REBOOT: the requested address MUST be there. We know the only right one: NAK any other."""
+    if request.requested is None:
+        return "invalid_request", _SILENCE
+    return ("ack_init_reboot", ACK) if request.requested == yiaddr else ("nak_init_reboot", NAK)
+
+
+def _decline(request: Request, yiaddr: int, server_id: int) -> tuple[str, int]:
+    """§4.3.3: never answered; the address goes on being offered, since there is no other."""
+    ours = request.server_id == server_id and request.requested == yiaddr
+    return "decline" if ours else "foreign_decline", _SILENCE
+
+
+def _release(request: Request, yiaddr: int, server_id: int) -> tuple[str, int]:
+    """§4.3.4: never answered."""
+    ours = request.server_id == server_id and request.ciaddr == yiaddr
+    return "release" if ours else "foreign_release", _SILENCE
+
+
+def _inform(request: Request, yiaddr: int, _server_id: int) -> tuple[str, int]:
+    """§4.3.5. Where ciaddr is left empty the source address says who asks. Only the pod's own is served."""
+    own = (request.ciaddr or request.source) == yiaddr
+    return ("ack_inform", INFORM_ACK) if own else ("foreign_inform", _SILENCE)
+
+
+_DECISIONS = {
+    dhcp.DISCOVER: _discover,
+    dhcp.REQUEST: _request,
+    dhcp.DECLINE: _decline,
+    dhcp.RELEASE: _release,
+    dhcp.INFORM: _inform,
+}
+
+
+def _prepare(
+    request: Request, replies: Replies, key: tuple[int, bool, bool]
+) -> tuple[bytes, int, bytes, tuple[int, ...]]:
+    """A reply up to the UDP checksum, the sum of its words, its rest from yiaddr on, and the dropped options."""
+    kind, broadcast, rapid = key
+    head = replies.templates[kind].head
+    options, dropped = _options(request, replies, kind, rapid=rapid)
+    bootp = (head[42:HEAD] + options).ljust(_LEAST_BOOTP, b"\0")
+    length = 8 + len(bootp)
+    link = (_BROADCAST_MAC if broadcast else replies.vm_mac) + head[6:14]
+    destination = _BROADCAST_MAC[:4] if broadcast else replies.yiaddr
+    ip = head[14:16] + (20 + length).to_bytes(2) + head[18:24] + b"\0\0" + head[26:30] + destination
+    ip = ip[:10] + (0xFFFF - int.from_bytes(ip) % 0xFFFF).to_bytes(2) + ip[12:]
+    udp = head[34:38] + length.to_bytes(2)
+    # RFC 768's pseudo header: addresses, protocol, length. The patched fields are still zero in the head.
+    total = int.from_bytes(ip[12:20]) + 17 + length + int.from_bytes(udp)
+    total += int.from_bytes(bootp + b"\0" * (len(bootp) & 1))
+    return link + ip + udp, total % 0xFFFF, bootp[16:], dropped
+
+
+def _options(request: Request, replies: Replies, kind: int, *, rapid: bool) -> tuple[bytes, tuple[int, ...]]:
+    """The options in wire order with End, as many as fit, and the codes of those that did not."""
+    options = dict(replies.templates[kind].options)
+    asked = b"" if kind == NAK else request.parameter_request_list  # a NAK has nothing to choose from (table 3)
+    order = _wire_order(options, asked, rapid=rapid)
+    for code, value in ((_CLIENT_ID, request.client_id), (_RELAY_AGENT, request.relay_agent)):
+        if value:  # RFC 6842 §3 and RFC 3046 §2.2: given back as they came, the relay's last
+            options[code] = tlvs(code, value)
+            order.append(code)
+    room = min(max(request.max_size, _LEAST_MAX_SIZE), replies.mtu) - _IP_UDP_BOOTP_END
+    fitting = set()
+    for code in dict.fromkeys((*(code for code in _KEPT if code in order), *order)):
+        if len(options[code]) <= room:
+            room -= len(options[code])
+            fitting.add(code)
+    block = b"".join(options[code] for code in order if code in fitting)
+    return block + _END, tuple(code for code in order if code not in fitting)
+
+
+def _wire_order(options: dict[int, bytes], asked: bytes, *, rapid: bool) -> list[int]:
+    """The heading, what was asked for in the client's order (RFC 2132 §9.8), then what it needs all the same."""
+    codes = [code for code in _HEADING if code in options] + [_RAPID_COMMIT] * rapid
+    if asked:
+        codes += [code for code in asked if code in options and code != _RAPID_COMMIT]
+        codes += [code for code in _IMPORTANT if code in options]
+    else:
+        codes += [code for code in options if code not in _UNASKED_NEVER]
+    order = list(dict.fromkeys(codes))
+    if _SUBNET_MASK in order and _ROUTER in order:  # RFC 2132 §3.3: the mask MUST be first
+        mask, router = order.index(_SUBNET_MASK), order.index(_ROUTER)
+        if mask > router:
+            order.insert(router, order.pop(mask))
+    return order

@@ -1,0 +1,127 @@
+"""The pod's routes as option 121 carries them (RFC 3442). Pure.
+
+The pod's order is kept within each group: on-link routes, so that every gateway is reachable when a client comes
+to it; then routes via a gateway; then the default, which must be here since a client that reads 121 ignores 3.
+"""
+
+from __future__ import annotations
+
+from socket import inet_aton, inet_ntoa
+
+from vmnet.model import RTAX_MTU, Address, ClasslessRoute, PodInterface, Route
+
+ON_LINK = "0.0.0.0"  # noqa: S104 - RFC 3442's "no router", not an address to bind to
+_RTN_UNICAST = 1
+
+
+def routes(pod: PodInterface, address: Address) -> tuple[tuple[ClasslessRoute, ...], Route | None, list[str]]:
+    """The entries of option 121 in wire order, the default route among them, and what could not be carried."""
+    warnings: list[str] = []
+    best = _best(pod, warnings)
+    default = best.pop((0, 0), None)
+    subnet = network(f"{address.local}/{own_prefixlen(address)}")
+    connected = best.get(subnet)
+    if connected and not connected.gateway:
+        del best[subnet]  # the guest makes it from its mask
+    elif subnet[1] < 32:
+        warnings += _missing_connected(subnet, connected)
+    on_link = [_text(key) for key, route in best.items() if not route.gateway]
+    via = [entry for key, route in best.items() if route.gateway for entry in _via(key, route, subnet)]
+    via += [ClasslessRoute("0.0.0.0/0", default.gateway or ON_LINK)] if default else []
+    for entry in via:
+        if entry.gateway != ON_LINK and not _reached(entry.gateway, (_text(subnet), *on_link), via):
+            on_link.append(f"{entry.gateway}/32")
+    warnings += _unsaid([*best.values(), *([default] if default else [])], address, default)
+    return (*(ClasslessRoute(dst, ON_LINK) for dst in on_link), *via), default, warnings
+
+
+def own_prefixlen(address: Address) -> int:
+    """The length of the guest's own mask: with a peer, the kernel's prefix belongs to the peer's side."""
+    return 32 if address.peer and address.peer != address.local else address.prefixlen
+
+
+def network(prefix: str) -> tuple[int, int]:
+    """The network number and length of `address/length`, host bits cleared."""
+    address, _, length = prefix.partition("/")
+    bits = int(length)
+    return int.from_bytes(inet_aton(address)) >> (32 - bits) << (32 - bits), bits
+
+
+def covers(prefix: str, address: str) -> bool:
+    """Whether the IPv4 prefix holds the IPv4 address."""
+    return network(prefix) == network(f"{address}/{network(prefix)[1]}")
+
+
+def _text(key: tuple[int, int]) -> str:
+    return f"{inet_ntoa(key[0].to_bytes(4))}/{key[1]}"
+
+
+def _best(pod: PodInterface, warnings: list[str]) -> dict[tuple[int, int], Route]:
+    """Of each destination the route that the pod uses: the lowest metric, the first of equals."""
+    best: dict[tuple[int, int], Route] = {}
+    for route in pod.routes:
+        if route.ipv6:
+            continue
+        obstacle = _obstacle(route)
+        key = network(route.dst)
+        if obstacle:
+            warnings.append(f"route {route.dst}: {obstacle}, the guest does not get it")
+        elif key not in best or route.metric < best[key].metric:
+            warnings += [_second(best[key])] if key in best else []
+            best[key] = route
+        else:
+            warnings.append(_second(route))
+    return best
+
+
+def _obstacle(route: Route) -> str:
+    if route.type != _RTN_UNICAST:
+        return f"DHCP carries no routes of type {route.type}"
+    if route.tos:
+        return "DHCP carries no routes for a type of service"
+    if ":" in route.gateway:
+        return "DHCP carries no IPv6 gateway for IPv4"
+    return ""
+
+
+def _second(route: Route) -> str:
+    where = f"via {route.gateway}" if route.gateway else "on-link"
+    return f"route {route.dst} {where} metric {route.metric}: the guest gets only the best of this destination"
+
+
+def _missing_connected(subnet: tuple[int, int], route: Route | None) -> list[str]:
+    if route:
+        return []  # it goes via a gateway: _via says so
+    return [f"the pod has no connected route {_text(subnet)}, but the guest makes one from its mask"]
+
+
+def _via(key: tuple[int, int], route: Route, subnet: tuple[int, int]) -> list[ClasslessRoute]:
+    """A route via a gateway. Its own subnet (CNI's ptp) goes as two halves.
+
+    The guest has an on-link route of that very prefix from its mask, and clients fail to add a second one
+    (EEXIST); the halves are more specific, so they win with every client.
+    """
+    if key != subnet:
+        return [ClasslessRoute(_text(key), route.gateway)]
+    number, bits = key[0], key[1] + 1
+    return [ClasslessRoute(_text((half, bits)), route.gateway) for half in (number, number | 1 << (32 - bits))]
+
+
+def _reached(gateway: str, on_link: tuple[str, ...], via: list[ClasslessRoute]) -> bool:
+    """Whether the guest finds a gateway on its link: no route via another (or itself) is more specific."""
+    direct = max((network(prefix)[1] for prefix in on_link if covers(prefix, gateway)), default=-1)
+    detour = max((network(route.dst)[1] for route in via if covers(route.dst, gateway)), default=-1)
+    return direct > detour
+
+
+def _unsaid(carried: list[Route], address: Address, default: Route | None) -> list[str]:
+    """What the carried routes have besides destination and gateway. The default's MTU goes into option 26."""
+    warnings = []
+    for route in carried:
+        metrics = [name for name, _ in route.metrics if name != RTAX_MTU or route is not default]
+        if metrics:
+            numbers = ", ".join(map(str, metrics))
+            warnings.append(f"route {route.dst}: DHCP carries no route metrics, the guest lacks RTAX {numbers}")
+        if route.prefsrc and route.prefsrc != address.local:
+            warnings.append(f"route {route.dst}: DHCP carries no source address, the guest lacks {route.prefsrc}")
+    return warnings

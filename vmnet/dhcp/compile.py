@@ -1,0 +1,241 @@
+"""Lease → Replies: scapy writes every packet and option, once. The only importer of scapy.
+
+As a process it reads a lease as JSON from descriptor 0 and writes `replies.dumps` to descriptor 1.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import struct
+import sys
+from socket import AF_INET, inet_pton
+from types import ModuleType, SimpleNamespace
+
+from vmnet.dhcp import domain_search
+from vmnet.dhcp.replies import COOKIE, HEAD, SMALLEST_IP, Replies, Template, dumps, dumps_failure, tlvs
+from vmnet.model import FOREVER, Lease
+
+
+@functools.cache
+def _scapy() -> SimpleNamespace:
+    """Import the layers when they are first needed: a scapy that cannot be imported is `main`'s to report.
+
+    Kept from its import is what a reply never needs, which saves 16 MB and time: the dumps of the routes, and the
+    tables of MAC vendors and Bluetooth makers, modules with nothing but a `DATA` (should scapy drop them, the
+    stand-ins are never looked at). It may neither make nor read a cache or a configuration folder below $HOME,
+    which a path below a file that is no folder achieves.
+    """
+    os.environ["XDG_CACHE_HOME"] = os.environ["XDG_CONFIG_HOME"] = "/dev/null/none"
+    for name, data in (("scapy.libs.manuf", ""), ("scapy.libs.bluetoothids", {})):
+        if name not in sys.modules:
+            stand_in = ModuleType(name)
+            stand_in.__dict__["DATA"] = data
+            sys.modules[name] = stand_in
+    from scapy.config import conf
+
+    conf.route_autoload = conf.route6_autoload = False
+    from scapy.layers.dhcp import BOOTP, DHCP
+    from scapy.layers.inet import IP, UDP
+    from scapy.layers.l2 import Ether
+
+    return SimpleNamespace(Ether=Ether, IP=IP, UDP=UDP, BOOTP=BOOTP, DHCP=DHCP)
+
+
+SERVER_MAC = "02:76:6d:6e:65:74"
+"""Locally administered, and "vmnet" in ASCII. It is seen on the tap only, so every pod can have the same."""
+_SPARE_SERVER_MAC = "02:76:6d:6e:65:75"
+
+_NAMES = {
+    1: "subnet_mask",
+    3: "router",
+    6: "name_server",
+    12: "hostname",
+    15: "domain",
+    26: "interface-mtu",
+    28: "broadcast_address",
+    51: "lease_time",
+    53: "message-type",
+    54: "server_id",
+    56: "error_message",
+    58: "renewal_time",
+    59: "rebinding_time",
+    80: "rapid_commit",
+    121: "classless_static_routes",
+}
+"""scapy's words. It drops a name that it does not know, so `_write` looks at what it wrote."""
+_OFFER, _ACK, _NAK = 2, 5, 6
+_ETHERNET_MTU = 1500
+_ITEMS = 25
+"""How many routes or addresses scapy is given at a time: it writes no option of more than 255 octets."""
+
+
+def compile_replies(lease: Lease) -> Replies:
+    """Build every reply that the lease's client can get.
+
+    Raises ValueError when the lease has a value that its option cannot carry.
+    """
+    _refuse_names(lease)
+    parameters = _parameters(lease)
+    times = _times(lease)
+    rapid_commit = {80: _write(80, b"")}
+    head, nak_head = _head(lease), _head(lease, nak=True)
+    templates = (
+        Template(head, {**_heading(lease, _OFFER), **times[0], **_in_order(parameters, times[1])}),
+        Template(head, {**_heading(lease, _ACK), **times[0], **rapid_commit, **_in_order(parameters, times[1])}),
+        # RFC 2131 §4.3.5: an INFORM is told neither an address nor lease times.
+        Template(_head(lease, yiaddr="0.0.0.0"), {**_heading(lease, _ACK), **_in_order(parameters)}),  # noqa: S104
+        Template(nak_head, {**_heading(lease, _NAK), 56: _write(56, "the address is not this machine's")}),
+    )
+    return Replies(
+        _mac(lease.chaddr),
+        (_write(54, lease.yiaddr)[2:], _write(54, lease.server_id)[2:]),
+        max(lease.interface_mtu or _ETHERNET_MTU, SMALLEST_IP),
+        templates,
+    )
+
+
+def main() -> None:
+    """Compile in a process of its own. An error is one line on stderr, exit 1, and a failure on descriptor 1."""
+    try:
+        replies = dumps(compile_replies(_read_lease()))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the server must hear of it
+        reason = " ".join(f"compile: {type(error).__name__}: {error}".split())
+        sys.stderr.write(f"{reason}\n")
+        _write_all(dumps_failure(reason))
+        sys.exit(1)
+    _write_all(replies)
+
+
+def _read_lease() -> Lease:
+    from vmnet.codec import decode
+
+    return decode(Lease, sys.stdin.buffer.read())
+
+
+def _write_all(data: bytes) -> None:
+    with open(1, "wb", closefd=False) as pipe:
+        pipe.write(data)
+
+
+def _head(lease: Lease, *, yiaddr: str = "", nak: bool = False) -> bytes:
+    """Ethernet to magic cookie. Every address is set, and as a number: scapy asks ARP or DNS for anything else."""
+    none = "0.0.0.0"  # noqa: S104 - the wire's "no address"
+    scapy = _scapy()
+    packet = (
+        scapy.Ether(dst="ff:ff:ff:ff:ff:ff" if nak else lease.chaddr, src=_server_mac(lease))
+        / scapy.IP(src=lease.server_id, dst="255.255.255.255" if nak else lease.yiaddr, ttl=64)
+        / scapy.UDP(sport=67, dport=68)
+        / scapy.BOOTP(
+            op=2,
+            yiaddr=none if nak else yiaddr or lease.yiaddr,
+            chaddr=_mac(lease.chaddr),
+            options=COOKIE,
+        )
+    )
+    data = bytes(packet)
+    if len(data) != HEAD:
+        raise ValueError(f"scapy wrote a head of {len(data)} octets instead of {HEAD}")
+    return data
+
+
+def _refuse_names(lease: Lease) -> None:
+    """Refuse what is no number: scapy would ask DNS for it."""
+    addresses = [lease.yiaddr, lease.server_id, lease.router, lease.broadcast, *lease.nameservers]
+    addresses += [
+        part for route in lease.classless_routes for part in (route.dst.partition("/")[0], route.gateway)
+    ]
+    for address in filter(None, addresses):
+        try:
+            inet_pton(AF_INET, address)
+        except OSError:
+            raise ValueError(f"{address!r} is not an IPv4 address") from None
+
+
+def _server_mac(lease: Lease) -> str:
+    return SERVER_MAC if lease.chaddr != SERVER_MAC else _SPARE_SERVER_MAC
+
+
+def _mac(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", ""))
+
+
+def _heading(lease: Lease, message_type: int) -> dict[int, bytes]:
+    return {53: _write(53, message_type), 54: _write(54, lease.server_id)}
+
+
+def _times(lease: Lease) -> tuple[dict[int, bytes], dict[int, bytes]]:
+    """Option 51, and with an end in sight 58 and 59: RFC 2131 §4.4.5's half and seven eighths."""
+    if not 0 < lease.lease_time <= FOREVER:
+        raise ValueError(f"lease time {lease.lease_time} is not between 1 and {FOREVER} seconds")
+    duration = {51: _write(51, lease.lease_time)}
+    if lease.lease_time == FOREVER:
+        return duration, {}
+    return duration, {58: _write(58, lease.lease_time // 2), 59: _write(59, lease.lease_time * 7 // 8)}
+
+
+def _parameters(lease: Lease) -> dict[int, bytes]:
+    """All but message type, server identifier and times. What the pod does not have is left out, never empty."""
+    mask = ".".join(str((0xFFFFFFFF << (32 - lease.prefixlen) >> shift) & 0xFF) for shift in (24, 16, 8, 0))
+    single = {
+        1: mask,
+        3: lease.router,
+        12: lease.hostname,
+        15: lease.domain_search[0] if lease.domain_search else "",
+        26: lease.interface_mtu,
+        28: lease.broadcast,
+    }
+    parameters = {code: _write(code, value) for code, value in single.items() if value}
+    parameters[6] = _write_list(6, lease.nameservers)
+    parameters[121] = _write_list(121, tuple(_route(route.dst, route.gateway) for route in lease.classless_routes))
+    # Microsoft's number for 121, from before RFC 3442; scapy knows no 249.
+    parameters[249] = tlvs(249, _values(121, parameters[121]))
+    search = domain_search.encode(lease.domain_search)
+    parameters[119] = _write(119, search) if len(search) <= 255 else tlvs(119, search)
+    return {code: tlv for code, tlv in parameters.items() if len(tlv) > 2}
+
+
+def _in_order(*options: dict[int, bytes]) -> dict[int, bytes]:
+    """Together, in the order of RFC 2132's numbers: what a client gets that asks for nothing in particular."""
+    together: dict[int, bytes] = {}
+    for some in options:
+        together |= some
+    return dict(sorted(together.items()))
+
+
+def _route(dst: str, gateway: str) -> str:
+    """A route in scapy's words. It does not clear the bits beyond the prefix, and RFC 3442 wants them zero."""
+    address, _, length = dst.partition("/")
+    number = int.from_bytes(_write(54, address)[2:])
+    keep = 32 - int(length)
+    octets = (number >> keep << keep).to_bytes(4)
+    return f"{'.'.join(map(str, octets))}/{length}:{gateway}"
+
+
+def _write_list(code: int, items: tuple[str, ...]) -> bytes:
+    """An option of many values, split as RFC 3396 has it where it is longer than 255 octets."""
+    pieces = [_write(code, *items[at : at + _ITEMS]) for at in range(0, len(items), _ITEMS)]
+    if len(pieces) == 1:
+        return pieces[0]
+    return tlvs(code, b"".join(piece[2:] for piece in pieces))
+
+
+def _values(code: int, data: bytes) -> bytes:
+    """The joined value of the TLVs of one code."""
+    values = b""
+    while data:
+        if data[0] != code:
+            raise ValueError(f"option {data[0]} among those of {code}")
+        values, data = values + data[2 : 2 + data[1]], data[2 + data[1] :]
+    return values
+
+
+def _write(code: int, *values: str | int | bytes) -> bytes:
+    """One option as scapy writes it. Raises ValueError where scapy wrote something else, or nothing."""
+    try:
+        tlv = bytes(_scapy().DHCP(options=[(_NAMES.get(code, code), *values)]))
+    except (struct.error, ValueError) as error:
+        raise ValueError(f"option {code} cannot carry {values}: {error}") from error
+    if len(tlv) < 2 or tlv[0] != code or tlv[1] != len(tlv) - 2:
+        raise ValueError(f"scapy did not write option {code} from {values}")
+    return tlv

@@ -1,0 +1,154 @@
+"""What the guest is told: PodInterface, resolv.conf and the user's wishes → Lease. Pure.
+
+Whatever of the pod's network DHCP cannot carry becomes a sentence in `Lease.warnings`, never silence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vmnet.dhcp import classless
+from vmnet.errors import RefusedError
+from vmnet.model import Address, Lease, PodInterface, Resolver, Route
+
+_IFA_F_DEPRECATED = 0x20
+_RT_SCOPE_UNIVERSE = 0
+_SMALLEST_MTU = 68
+_LARGEST_MTU = 65535
+"""The bounds of option 26 (RFC 2132 §5.1)."""
+_LONGEST_HOSTNAME = 63
+_SERVER_IDS = tuple(f"169.254.75.{host}" for host in range(10, 255))
+"""Where the server identifier is taken from: link-local, so that no router ever forwards to it (RFC 3927)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the user sets above what the pod has. Empty or None: as the pod."""
+
+    mac: str = ""
+    """The VM's MAC."""
+    mtu: int | None = None
+    """The guest's MTU in bytes."""
+    hostname: str = ""
+
+
+def lease(pod: PodInterface, resolver: Resolver, wishes: Wishes) -> Lease:
+    """Compose the one lease there is.
+
+    Raises RefusedError when the pod has no IPv4 address that a guest could take over.
+    """
+    address, address_warnings = _address(pod)
+    routes, default, route_warnings = classless.routes(pod, address)
+    nameservers, resolver_warnings = _nameservers(resolver)
+    mtu, mtu_warnings = _mtu(pod, default, wishes)
+    hostname, hostname_warnings = _hostname(wishes.hostname)
+    return Lease(
+        chaddr=(wishes.mac or pod.mac).lower(),
+        yiaddr=address.local,
+        prefixlen=classless.own_prefixlen(address),
+        server_id=_server_id(pod),
+        router=default.gateway if default else "",
+        classless_routes=routes,
+        nameservers=nameservers,
+        domain_search=resolver.search,
+        hostname=hostname,
+        broadcast="" if address.broadcast == "0.0.0.0" else address.broadcast,  # noqa: S104 - "none", not a bind
+        interface_mtu=mtu,
+        warnings=(
+            *address_warnings,
+            *route_warnings,
+            *_neighbour_warnings(pod),
+            *resolver_warnings,
+            *mtu_warnings,
+            *hostname_warnings,
+        ),
+    )
+
+
+def _address(pod: PodInterface) -> tuple[Address, list[str]]:
+    usable = [
+        address
+        for address in pod.addresses
+        if address.scope == _RT_SCOPE_UNIVERSE
+        and address.preferred_lifetime
+        and not address.flags & _IFA_F_DEPRECATED
+    ]
+    candidates = [address for address in usable if not address.ipv6]
+    if not candidates:
+        raise RefusedError(
+            f"{pod.ifname} has no global IPv4 address to hand to the guest: give the pod one, or wait for its CNI"
+        )
+    warnings = [
+        f"address {address.local}/{address.prefixlen}: DHCP carries one address only, the guest does not get it"
+        for address in candidates[1:]
+    ]
+    warnings += [
+        f"address {address.local}/{address.prefixlen}: DHCPv4 carries no IPv6, the guest does not get it"
+        for address in usable
+        if address.ipv6
+    ]
+    return candidates[0], warnings
+
+
+def _neighbour_warnings(pod: PodInterface) -> list[str]:
+    return [
+        f"neighbour {neighbour.dst}: DHCP carries no permanent ARP entries, the guest must be answered its ARP"
+        for neighbour in pod.neighbours
+        if neighbour.permanent and ":" not in neighbour.dst
+    ]
+
+
+def _nameservers(resolver: Resolver) -> tuple[tuple[str, ...], list[str]]:
+    warnings = list(resolver.warnings)
+    warnings += [
+        f"nameserver {address}: option 6 carries IPv4 only, the guest does not get it"
+        for address in resolver.nameservers
+        if ":" in address
+    ]
+    nameservers = tuple(address for address in resolver.nameservers if ":" not in address)
+    if not nameservers:
+        warnings.append("there is no IPv4 nameserver to hand over: the guest resolves no names")
+    return nameservers, warnings
+
+
+def _mtu(pod: PodInterface, default: Route | None, wishes: Wishes) -> tuple[int | None, list[str]]:
+    """What the guest can send without loss: the device's MTU, or the default route's where that is smaller."""
+    mtu = wishes.mtu
+    warnings = []
+    if mtu is None:
+        mtu = min(pod.mtu, (default and default.mtu) or pod.mtu)
+    elif mtu > pod.mtu:
+        warnings.append(
+            f"the MTU {mtu} is larger than {pod.ifname}'s {pod.mtu}: larger frames of the guest are lost"
+        )
+    if not _SMALLEST_MTU <= mtu <= _LARGEST_MTU:
+        warnings.append(f"the MTU {mtu} is not one that DHCP can carry: the guest uses its own")
+        return None, warnings
+    return mtu, warnings
+
+
+def _hostname(name: str) -> tuple[str, list[str]]:
+    """One label of 1 to 63 octets (RFC 2132 §3.14, RFC 1035 §2.3.1): the domain is option 15's to say."""
+    label = name.partition(".")[0]
+    fitting = label[:_LONGEST_HOSTNAME].rstrip("-")  # as kubelet cuts a pod's name
+    if not fitting and not name:
+        return "", []
+    if not fitting or not fitting.isascii() or not fitting.replace("-", "").replace("_", "").isalnum():
+        return "", [f"the hostname {name!r} is not one that DHCP can carry: the guest keeps its own"]
+    if fitting != label:
+        return fitting, [f"the hostname {label!r} is longer than {_LONGEST_HOSTNAME} octets: cut to {fitting!r}"]
+    return fitting, []
+
+
+def _server_id(pod: PodInterface) -> str:
+    """A link-local address that nothing of the pod bears, and where possible none of its prefixes covers."""
+    taken = {address.local for address in pod.addresses} | {address.peer for address in pod.addresses}
+    taken |= {route.gateway for route in pod.routes} | {neighbour.dst for neighbour in pod.neighbours}
+    taken |= {route.dst.removesuffix("/32") for route in pod.routes}
+    prefixes = [f"{address.local}/{address.prefixlen}" for address in pod.addresses if not address.ipv6]
+    prefixes += [route.dst for route in pod.routes if not route.ipv6 and not route.is_default]
+    free = [server_id for server_id in _SERVER_IDS if server_id not in taken]
+    if not free:
+        raise RefusedError(f"{pod.ifname} uses all of 169.254.75.10-254: no server identifier is left")
+    uncovered = (server_id for server_id in free if not any(classless.covers(p, server_id) for p in prefixes))
+    return next(uncovered, free[0])

@@ -1,0 +1,33 @@
+"""What the guest has made of its lease so far: a pure function of the state and what happened."""
+
+from __future__ import annotations
+
+SILENT = "silent"
+"""Nothing was heard of the guest."""
+ASKED = "asked"
+"""It asked, and holds nothing of ours: it was refused, or chose another server."""
+OFFERED = "offered"
+BOUND = "bound"
+RELEASED = "released"
+DECLINED = "declined"
+
+_AFTER = {
+    "offer": OFFERED,
+    "ack_rapid_commit": BOUND,
+    "ack_selecting": BOUND,
+    "ack_init_reboot": BOUND,
+    "ack_renewing": BOUND,
+    "ack_rebinding": BOUND,
+    "nak_selecting": ASKED,
+    "nak_init_reboot": ASKED,
+    "nak_renewing": ASKED,
+    "nak_rebinding": ASKED,
+    "other_server": ASKED,
+    "decline": DECLINED,
+    "release": RELEASED,
+}
+
+
+def after(state: str, event: str) -> str:
+    """The state after an event of `answer`. INFORM and everything ignored leave it as it is."""
+    return _AFTER.get(event, state)

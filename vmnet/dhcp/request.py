@@ -1,0 +1,252 @@
+"""A guest's frame → a Request, or a named reason to ignore it. Strict and total: no bytes raise.
+
+The guest is hostile and may flood, so the cheap tests come first and each frame is walked once. Standard library
+only, and little of it: the server process reads this room.
+"""
+
+from __future__ import annotations
+
+import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+DISCOVER, REQUEST, DECLINE, RELEASE, INFORM = 1, 3, 4, 7, 8
+"""The messages of a client that a server takes (RFC 2132 §9.6)."""
+BROADCAST_FLAG = 0x8000
+LIMITED_BROADCAST = 0xFFFFFFFF
+
+TP_STATUS_CSUMNOTREADY = 1 << 3
+TP_STATUS_VLAN_VALID = 1 << 4
+TP_STATUS_CSUM_VALID = 1 << 7
+"""linux/if_packet.h, `tpacket_auxdata.tp_status`."""
+
+FOREIGN_SOURCE_MAC = "foreign_source_mac"
+FOREIGN_CHADDR = "foreign_chaddr"
+SHORT = "short"
+VLAN = "vlan"
+NOT_IPV4 = "not_ipv4"
+IP_HEADER = "ip_header"
+FRAGMENT = "fragment"
+NOT_UDP = "not_udp"
+IP_LENGTH = "ip_length"
+NOT_PORT_67 = "not_port_67"
+UDP_LENGTH = "udp_length"
+UDP_CHECKSUM = "udp_checksum"
+BOOTP_OP = "bootp_op"
+HARDWARE_TYPE = "hardware_type"
+COOKIE = "cookie"
+OPTION_PAST_END = "option_past_end"
+NO_MESSAGE_TYPE = "no_message_type"
+MESSAGE_TYPE = "message_type"
+ADDRESS_LENGTH = "address_length"
+
+_MESSAGES = frozenset((DISCOVER, REQUEST, DECLINE, RELEASE, INFORM))
+_ETH_P_IP = 0x0800
+_ETH_P_8021Q = 0x8100
+_VID = 0x0FFF
+_MORE_FRAGMENTS_OR_OFFSET = 0x3FFF
+_IPPROTO_UDP = 17
+_ETHERNET = 14
+_UDP_BOOTP = 8 + 236 + 4
+"""Octets from the UDP header to the first option, the magic cookie included."""
+_SHORTEST = _ETHERNET + 20 + _UDP_BOOTP
+
+# source MAC, type | version and IHL, total length, fragment, protocol, source, destination
+_LINK_IP = struct.Struct("!6x6sH BxHxxHxBxxII")
+# destination port, length, checksum | op, htype and hlen, xid, flags, ciaddr, giaddr, chaddr | cookie
+_UDP_DHCP = struct.Struct("!2xHHH BHxI2xHI8xI6s10x192x4s")
+_ETHERNET_HARDWARE = 0x0106
+_MAGIC = b"\x63\x82\x53\x63"
+
+_PAD, _END = 0, 255
+_REQUESTED, _OVERLOAD, _TYPE, _SERVER_ID, _PRL, _MAX_SIZE = 50, 52, 53, 54, 55, 57
+_CLIENT_ID, _RAPID_COMMIT, _RELAY_AGENT = 61, 80, 82
+_WANTED = frozenset(
+    (_REQUESTED, _OVERLOAD, _TYPE, _SERVER_ID, _PRL, _MAX_SIZE, _CLIENT_ID, _RAPID_COMMIT, _RELAY_AGENT)
+)
+_JOINED = frozenset((_PRL, _CLIENT_ID, _RELAY_AGENT))
+"""Options that may come in pieces (RFC 3396); of the others, all of fixed length, the first counts."""
+_FILE, _SNAME = (108, 236), (44, 108)
+"""Where these fields begin and end within BOOTP."""
+
+
+class Request:
+    """A DHCP message of the VM: its chaddr and Ethernet source are the VM's MAC, or it would not be here.
+
+    Addresses are numbers, 0 or None where there is none; options that are absent are None or empty.
+    """
+
+    __slots__ = (
+        "ciaddr",
+        "client_id",
+        "destination",
+        "flags",
+        "giaddr",
+        "kind",
+        "max_size",
+        "parameter_request_list",
+        "rapid_commit",
+        "relay_agent",
+        "requested",
+        "server_id",
+        "source",
+        "xid",
+    )
+    kind: int
+    xid: int
+    flags: int
+    ciaddr: int
+    giaddr: int
+    source: int
+    destination: int
+    requested: int | None
+    server_id: int | None
+    client_id: bytes
+    relay_agent: bytes
+    parameter_request_list: bytes
+    max_size: int
+    rapid_commit: bool
+
+
+def parse(frame: bytes, vm_mac: bytes, tp_status: int = 0, vlan_tci: int = 0) -> Request | str:
+    """Read one Ethernet frame as the packet socket gave it, with `tp_status` and `tp_vlan_tci` of its auxdata.
+
+    Returns the request, or one of the reasons above as text.
+    """
+    if len(frame) < _SHORTEST:
+        return SHORT
+    source_mac, ethertype, version_ihl, total, fragment, protocol, source, destination = _LINK_IP.unpack_from(
+        frame
+    )
+    if source_mac != vm_mac:
+        return FOREIGN_SOURCE_MAC
+    if tp_status & TP_STATUS_VLAN_VALID and vlan_tci & _VID:
+        return VLAN
+    if ethertype != _ETH_P_IP:
+        return _tagged(frame, vm_mac, tp_status) if ethertype == _ETH_P_8021Q else NOT_IPV4
+    udp = _ETHERNET + ((version_ihl & 15) << 2)
+    end = _ETHERNET + total
+    if (
+        not 0x45 <= version_ihl < 0x50
+        or fragment & _MORE_FRAGMENTS_OR_OFFSET
+        or protocol != _IPPROTO_UDP
+        or not udp + _UDP_BOOTP <= end <= len(frame)
+    ):
+        return _ip_fault(version_ihl, fragment, protocol)
+    return _dhcp(frame[udp:end], vm_mac, (source, destination), tp_status)
+
+
+def foreign_mac(frame: bytes, reason: str) -> bytes:
+    """The MAC that made `parse` say FOREIGN_SOURCE_MAC or FOREIGN_CHADDR of this frame."""
+    if reason == FOREIGN_SOURCE_MAC:
+        return frame[6:12]
+    ip = _ETHERNET + 4 * (frame[12:14] == b"\x81\x00")
+    bootp = ip + ((frame[ip] & 15) << 2) + 8
+    return frame[bootp + 28 : bootp + 34]
+
+
+def _tagged(frame: bytes, vm_mac: bytes, tp_status: int) -> Request | str:
+    """A frame with its 802.1Q tag in place: id 0 says only a priority. One tag at most, wherever it is kept."""
+    if tp_status & TP_STATUS_VLAN_VALID or int.from_bytes(frame[14:16]) & _VID:
+        return VLAN
+    return parse(frame[:12] + frame[16:], vm_mac, tp_status | TP_STATUS_VLAN_VALID)
+
+
+def _ip_fault(version_ihl: int, fragment: int, protocol: int) -> str:
+    if not 0x45 <= version_ihl < 0x50:
+        return IP_HEADER
+    if fragment & _MORE_FRAGMENTS_OR_OFFSET:
+        return FRAGMENT  # half a message is never read, and the bridge does not reassemble
+    return NOT_UDP if protocol != _IPPROTO_UDP else IP_LENGTH
+
+
+def _dhcp(datagram: bytes, vm_mac: bytes, addresses: tuple[int, int], tp_status: int) -> Request | str:
+    """Read a UDP datagram that is long enough for BOOTP and the cookie."""
+    fields = _UDP_DHCP.unpack_from(datagram)
+    port, length, checksum, op, hardware, xid, flags, ciaddr, giaddr, chaddr, cookie = fields
+    if port != 67 or not _UDP_BOOTP <= length <= len(datagram):
+        return NOT_PORT_67 if port != 67 else UDP_LENGTH
+    if op != 1 or hardware != _ETHERNET_HARDWARE or chaddr != vm_mac or cookie != _MAGIC:
+        return _bootp_fault(op, hardware, chaddr != vm_mac)
+    if length != len(datagram):
+        datagram = datagram[:length]
+    if checksum and not tp_status & (TP_STATUS_CSUMNOTREADY | TP_STATUS_CSUM_VALID):
+        # Zero means that the sender made none (RFC 768); an unfinished one is the virtio offload's.
+        total = int.from_bytes(datagram) << (length & 1) * 8
+        if (total + addresses[0] + addresses[1] + _IPPROTO_UDP + length) % 0xFFFF:
+            return UDP_CHECKSUM
+    options: dict[int, bytes] = {}
+    if not _walk(datagram, _UDP_BOOTP, length, options):
+        return OPTION_PAST_END
+    if _OVERLOAD in options and not _walk_overload(datagram, options):
+        return OPTION_PAST_END
+    request = Request()
+    request.xid = xid
+    request.flags = flags
+    request.ciaddr = ciaddr
+    request.giaddr = giaddr
+    request.source, request.destination = addresses
+    return _fill(request, options) or request
+
+
+def _bootp_fault(op: int, hardware: int, foreign: bool) -> str:
+    if op != 1:
+        return BOOTP_OP
+    if hardware != _ETHERNET_HARDWARE:
+        return HARDWARE_TYPE
+    return FOREIGN_CHADDR if foreign else COOKIE
+
+
+def _walk(data: bytes, at: int, end: int, options: dict[int, bytes]) -> bool:
+    """Collect the wanted options of one field; False when one reaches past its end. A missing End is fine."""
+    while at < end:
+        code = data[at]
+        if code == _PAD:
+            at += 1
+            continue
+        if code == _END:
+            return True
+        at += 2
+        stop = at + data[at - 1] if at <= end else at
+        if stop > end:
+            return False
+        if code in _WANTED:
+            if code not in options:
+                options[code] = data[at:stop]
+            elif code in _JOINED:
+                options[code] += data[at:stop]
+        at = stop
+    return True
+
+
+def _walk_overload(datagram: bytes, options: dict[int, bytes]) -> bool:
+    """The fields that option 52 names: `file`, then `sname` (RFC 2131 §4.1). A 52 within them changes nothing."""
+    overload = options[_OVERLOAD]
+    which = overload[0] if len(overload) == 1 else 0
+    fields: Iterable[tuple[int, int]] = (_FILE,) * (which in (1, 3)) + (_SNAME,) * (which in (2, 3))
+    return all(_walk(datagram, 8 + start, 8 + stop, options) for start, stop in fields)
+
+
+def _fill(request: Request, options: dict[int, bytes]) -> str:
+    """Put the options into the request, or say what is wrong with them."""
+    get = options.get
+    kind = get(_TYPE)
+    if kind is None:
+        return NO_MESSAGE_TYPE
+    if len(kind) != 1 or kind[0] not in _MESSAGES:
+        return MESSAGE_TYPE
+    requested, server_id = get(_REQUESTED), get(_SERVER_ID)
+    if (requested is not None and len(requested) != 4) or (server_id is not None and len(server_id) != 4):
+        return ADDRESS_LENGTH
+    client_id, max_size = get(_CLIENT_ID, b""), get(_MAX_SIZE, b"")
+    request.kind = kind[0]
+    request.requested = None if requested is None else int.from_bytes(requested)
+    request.server_id = None if server_id is None else int.from_bytes(server_id)
+    request.client_id = client_id if len(client_id) > 1 else b""  # two octets at least (RFC 2132 §9.14)
+    request.relay_agent = get(_RELAY_AGENT, b"")
+    request.parameter_request_list = get(_PRL, b"")
+    request.max_size = int.from_bytes(max_size) if len(max_size) == 2 else 0
+    request.rapid_commit = _RAPID_COMMIT in options
+    return ""

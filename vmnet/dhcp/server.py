@@ -1,0 +1,163 @@
+"""The resident process that faces the guest: inherited descriptors, one loop, no capability.
+
+It is started as `python -I -S -c … ROOT PACKETS CONTROL REPLIES READY`, descriptor numbers after the import root:
+the packet socket on the tap, the listening status socket, the pipe from `compile`, the pipe that hears of READY.
+It stays beside every VM, so it and all that it imports do without whatever costs memory: dataclasses, typing,
+enum, json, logging, and `socket`, which imports three of these.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import select
+import struct
+import sys
+
+from vmnet.dhcp.json_text import dumps
+from vmnet.dhcp.server_log import Log, write_to_stderr
+from vmnet.dhcp.service import SERVING, TOO_LONG, Service
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SOL_PACKET, _PACKET_AUXDATA = 263, 8
+_AUXDATA = struct.Struct("I12xH2x")
+"""linux/if_packet.h, `struct tpacket_auxdata`: tp_status and tp_vlan_tci."""
+_AUXDATA_SPACE = _socket.CMSG_SPACE(_AUXDATA.size)
+_PEER = struct.Struct("iII")
+"""`struct ucred`: pid, uid, gid."""
+_LARGEST_FRAME = 2048
+"""No client sends a DHCP message longer than a standard Ethernet frame; what is longer is not read."""
+_LARGEST_REPLIES = 1 << 20
+_NOBODY = 65534
+
+
+class Server:
+    """The loop over the four descriptors."""
+
+    def __init__(self, packets: _socket.socket, control: _socket.socket, replies: int, service: Service) -> None:
+        self._packets = packets
+        self._control = control
+        self._replies = replies
+        self._service = service
+        self._compiled = b""
+        self._buffer = bytearray(_LARGEST_FRAME)
+        self._view = memoryview(self._buffer)
+        self._asker = os.getuid()
+        self._poller = select.poll()
+        self._handlers: dict[int, Callable[[], None]] = {}
+        self._watch(control.fileno(), self.tell)
+        self._watch(replies, self.take_replies)
+
+    def run(self) -> None:
+        """Serve until the process is ended."""
+        poll, handlers = self._poller.poll, self._handlers
+        while True:
+            for descriptor, _ in poll():
+                handlers[descriptor]()
+
+    def take_replies(self) -> None:
+        """Read on in the compiler's pipe; at its end listen to the guest, whose frames the kernel has kept."""
+        part = os.read(self._replies, 65536)
+        self._compiled += part
+        if part and len(self._compiled) <= _LARGEST_REPLIES:
+            return
+        self._poller.unregister(self._replies)
+        os.close(self._replies)
+        self._service.load(self._compiled)
+        self._compiled = b""
+        if self._service.state == SERVING:
+            self._watch(self._packets.fileno(), self.take_frame)
+        else:
+            self._packets.close()  # nobody will ever read what the kernel would keep
+
+    def take_frame(self) -> None:
+        """Read one frame, and send what it asks for. The kernel refusing either is counted and survived."""
+        try:
+            size, ancillary, flags, _ = self._packets.recvmsg_into(
+                [self._buffer], _AUXDATA_SPACE, _socket.MSG_DONTWAIT
+            )
+        except OSError as error:
+            self._service.error("receive", error)
+            return
+        if flags & _socket.MSG_TRUNC:
+            self._service.ignore(TOO_LONG)
+            return
+        tp_status = vlan_tci = 0
+        for level, kind, data in ancillary:
+            if level == _SOL_PACKET and kind == _PACKET_AUXDATA:
+                tp_status, vlan_tci = _AUXDATA.unpack(data)
+        reply = self._service.frame(bytes(self._view[:size]), tp_status, vlan_tci)
+        if reply is None:
+            return
+        try:
+            self._packets.send(reply, _socket.MSG_DONTWAIT)
+        except OSError as error:
+            self._service.error("send", error)
+
+    def tell(self) -> None:
+        """Give root or the server's own starter one line of JSON. Nobody is waited for."""
+        try:
+            descriptor, _ = self._control._accept()  # type: ignore[attr-defined] # `socket.accept` wraps it; typeshed does not
+            peer = _socket.socket(fileno=descriptor)
+        except OSError:
+            return  # gone before we came to it
+        try:
+            peer.setblocking(False)
+            _, uid, _ = _PEER.unpack(peer.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _PEER.size))
+            if uid in (0, self._asker):
+                report = {**self._service.report(), "pid": os.getpid(), "uid": os.getuid()}
+                peer.send(dumps(report).encode() + b"\n")
+        except OSError:
+            pass  # it left, which is its affair
+        finally:
+            peer.close()
+
+    def _watch(self, descriptor: int, handler: Callable[[], None]) -> None:
+        self._poller.register(descriptor, select.POLLIN)
+        self._handlers[descriptor] = handler
+
+
+def main() -> None:
+    """Serve on the descriptors that the arguments number. Ended by SIGTERM."""
+    packets, control, replies, ready = map(int, sys.argv[1:5])
+    _name_process(b"vmnet-server")
+    control_socket = _socket.socket(fileno=control)
+    control_socket.setblocking(False)
+    service = Service(Log(write_to_stderr))
+    server = Server(_socket.socket(fileno=packets), control_socket, replies, service)
+    drop_privileges()
+    _say_ready(ready)
+    server.run()
+
+
+def drop_privileges() -> None:
+    """Become nobody where we are root and may. Where not, we go on, and status shows the uid."""
+    if os.getuid():
+        return
+    try:
+        os.setgroups([])
+        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+    except OSError:
+        return  # a user namespace without these ids, or a container without the capabilities
+
+
+def _name_process(name: bytes) -> None:
+    """Show up as ourselves in `ps`: up to 15 octets."""
+    try:
+        with open("/proc/self/comm", "wb") as comm:
+            comm.write(name)
+    except OSError:
+        return  # a read-only /proc
+
+
+def _say_ready(ready: int) -> None:
+    try:
+        os.write(ready, b"1")
+    except OSError:
+        return  # whoever waited has given up; the guest still wants serving
+    finally:
+        os.close(ready)

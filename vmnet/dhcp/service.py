@@ -1,0 +1,144 @@
+"""The server without its sockets: what becomes of a frame, counters, the guest's lease state, log lines."""
+
+from __future__ import annotations
+
+import time
+
+from vmnet import __version__
+from vmnet.dhcp import lease_state
+from vmnet.dhcp.answer import answer
+from vmnet.dhcp.replies import loads
+from vmnet.dhcp.request import FOREIGN_CHADDR, FOREIGN_SOURCE_MAC, foreign_mac, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vmnet.dhcp.json_text import Json
+    from vmnet.dhcp.replies import Replies
+    from vmnet.dhcp.server_log import Log
+
+COMPILING, SERVING, FAILED = "compiling", "serving", "failed"
+TOO_LONG = "too_long"
+_FOREIGN_MACS = 32
+"""How many MACs are told of: a hostile guest may make up any number."""
+_SENTENCES = {
+    "offer": "the guest was offered its address",
+    "ack_rapid_commit": "the guest has its lease, by rapid commit",
+    "ack_selecting": "the guest has its lease",
+    "ack_init_reboot": "the guest has its lease again after a reboot",
+    "ack_renewing": "the guest has its lease by renewing it",
+    "ack_rebinding": "the guest has its lease by rebinding",
+    "nak_selecting": "the guest asked for an address that is not its: refused",
+    "nak_init_reboot": "the guest remembered an address that is not its: refused",
+    "nak_renewing": "the guest wanted to renew an address that is not its: refused",
+    "nak_rebinding": "the guest wanted to rebind to an address that is not its: refused",
+    "other_server": "the guest chose another DHCP server: find out who else answers it",
+    "decline": "the guest found its address in use by somebody else: find the duplicate in the pod network",
+    "release": "the guest gave its lease back",
+}
+
+
+class Service:
+    """One guest, served: fed with frames, it hands back what to send."""
+
+    def __init__(self, log: Log, clock: Callable[[], float] = time.monotonic) -> None:
+        self._log = log
+        self._clock = clock
+        self._began = self._since = clock()
+        self._replies: Replies | None = None
+        self._foreign: set[bytes] = set()
+        self._dropped: set[int] = set()
+        self._last_xid: int | None = None
+        self.state = COMPILING
+        self.reason = ""
+        self.lease = lease_state.SILENT
+        self.events: dict[str, int] = {}
+        self.ignored: dict[str, int] = {}
+        self.errors: dict[str, int] = {}
+
+    def load(self, compiled: bytes) -> None:
+        """Take the compiled replies. Where they are none, stay and say so: never silence."""
+        try:
+            self._replies = loads(compiled)
+        except ValueError as error:
+            self.state, self.reason = FAILED, str(error)
+            self._log("error", "failed", f"the guest gets no DHCP: {error}")
+            return
+        self.state = SERVING
+        self._log("info", "serving", "the replies are compiled: serving", seconds=self._clock() - self._began)
+
+    def frame(self, frame: bytes, tp_status: int, vlan_tci: int) -> bytes | None:
+        """What to send for a frame of the guest, if anything. For frames that come after a good `load`."""
+        replies = self._replies
+        if replies is None:
+            raise RuntimeError("a frame before the replies")
+        request = parse(frame, replies.vm_mac, tp_status, vlan_tci)
+        if isinstance(request, str):
+            self.ignore(request)
+            if request in (FOREIGN_SOURCE_MAC, FOREIGN_CHADDR):
+                self._tell_foreign(foreign_mac(frame, request), request)
+            return None
+        answered = answer(request, replies)
+        self._last_xid = request.xid
+        self._happened(answered.event)
+        if answered.dropped and not self._dropped.issuperset(answered.dropped):
+            self._tell_dropped(answered.dropped)
+        return answered.frame
+
+    def ignore(self, reason: str) -> None:
+        """Count a frame that was not taken."""
+        self.ignored[reason] = self.ignored.get(reason, 0) + 1
+
+    def error(self, operation: str, error: OSError) -> None:
+        """Count a socket call that failed, and tell of the first of its kind."""
+        name = f"{operation}: {error.strerror}"
+        self.errors[name] = self.errors.get(name, 0) + 1
+        if self.errors[name] == 1:
+            self._log(
+                "warning", "socket_error", f"the tap's socket failed to {name}: going on", operation=operation
+            )
+
+    def report(self) -> dict[str, Json]:
+        """What `vmnet status` shows. Times are seconds: how long the server and the lease state are."""
+        now = self._clock()
+        replies = self._replies
+        return {
+            "version": __version__,
+            "state": self.state,
+            "reason": self.reason,
+            "lease": self.lease,
+            "lease_seconds": now - self._since,
+            "uptime_seconds": now - self._began,
+            "vm_mac": replies.vm_mac.hex(":") if replies else "",
+            "yiaddr": ".".join(map(str, replies.yiaddr)) if replies else "",
+            "server_id": ".".join(map(str, replies.server_id)) if replies else "",
+            "last_xid": self._last_xid,
+            "events": self.events,
+            "ignored": self.ignored,
+            "errors": self.errors,
+            "dropped_options": tuple(sorted(self._dropped)),
+        }
+
+    def _happened(self, event: str) -> None:
+        self.events[event] = self.events.get(event, 0) + 1
+        state = lease_state.after(self.lease, event)
+        if state != self.lease:
+            self.lease = state
+            self._since = self._clock()
+            level = "info" if state not in (lease_state.ASKED, lease_state.DECLINED) else "warning"
+            self._log(level, event, _SENTENCES[event], lease=state, xid=self._last_xid)
+
+    def _tell_foreign(self, mac: bytes, reason: str) -> None:
+        if mac not in self._foreign and len(self._foreign) < _FOREIGN_MACS:
+            self._foreign.add(mac)
+            self._log("warning", reason, "DHCP from a MAC that is not the VM's: ignored", mac=mac.hex(":"))
+
+    def _tell_dropped(self, codes: tuple[int, ...]) -> None:
+        self._dropped.update(codes)
+        self._log(
+            "warning",
+            "options_dropped",
+            "the reply has no room for all options: the guest's largest message size is too small",
+            codes=codes,
+        )
