@@ -23,8 +23,9 @@ $(VENV)/.complete: requirements.lock pyproject.toml tools/python-packages.txt
 	@$(RUN) -m compileall -q vmnet
 	@touch $@
 
-parts: ## install the Debian packages that the demo and the tests use (says which)
+parts: setup ## install the Debian packages that the demo and the tests use (says which)
 	@tools/install-packages testbed/apt-packages.txt
+	@$(RUN) -m testbed.kernel >/dev/null
 
 demo: setup parts ## a real guest takes over a pod's network identity (POD=bridge|calico|ptp|cilium)
 	@$(RUN) -m testbed.demo --pod $(POD)
@@ -59,5 +60,6 @@ lock: setup ## renew requirements.lock from pyproject.toml
 	$(VENV)/lock/bin/uv pip compile --quiet --group dev pyproject.toml --generate-hashes --no-header \
 	    --no-emit-index-url --python-version 3.11 --upgrade -o requirements.lock
 
-clean: ## remove what was made, but the environment
+clean: ## remove what was made, but the environment; and what a killed test run left
+	ip netns list | grep -oE '^vmnet-[0-9a-f]{8}\b' | xargs -r -n 1 ip netns delete
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .cache

@@ -1,0 +1,91 @@
+"""The command under test, run as its users run it: a process of its own, inside the pod."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from testbed.netns import Background, Completed, Netns, background, kill, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from testbed.pods import Pod
+
+VMNET = Path(os.environ.get("VMNET_UNDER_TEST") or Path(sys.executable).with_name("vmnet"))
+"""The command; the variable puts another one to the test: an installed one, or a broken one."""
+VERBS_THAT_READ_DNS = ("plan", "up")
+HOSTNAME = "vm-1"
+"""What the guest is told it is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """vmnet for one pod, with a state directory of its own."""
+
+    netns: Netns
+    state_dir: Path
+    resolv_conf: Path
+
+    def argv(self, verb: str, *flags: str | Path) -> list[str]:
+        """The argument list of a verb in the pod, with an environment that says nothing."""
+        words: list[str | Path] = [verb, "--state-dir", self.state_dir]
+        if verb in VERBS_THAT_READ_DNS:
+            words += ["--resolv-conf", self.resolv_conf, "--hostname", HOSTNAME]
+        return self.netns.command("env", "-i", f"PATH={os.environ['PATH']}", VMNET, *words, *flags)
+
+    def run(self, verb: str, *flags: str | Path, check: bool = True) -> Completed:
+        """Run a verb to its end, which for `up` is READY; the server must let go of our pipes for that."""
+        return run(self.argv(verb, *flags), check=check, timeout=30)
+
+    def up(self, *flags: str | Path) -> Completed:
+        """Hand the pod over; an exit code but 0 is an error."""
+        return self.run("up", *flags)
+
+    def down(self) -> Completed:
+        """Give the pod back; an exit code but 0 is an error."""
+        return self.run("down")
+
+    def status(self) -> dict[str, Any]:
+        """What `vmnet status --json` says, whatever its exit code."""
+        return dict(json.loads(self.run("status", "--json", check=False).stdout))
+
+    def serve(self, log: Path) -> AbstractContextManager[Background]:
+        """Run the server in the foreground until the block ends."""
+        return background(self.argv("serve"), log)
+
+    def logs(self) -> Iterator[Path]:
+        """The server's logs."""
+        return self.state_dir.glob("**/server.log")
+
+    def servers(self) -> list[int]:
+        """The ids of the servers that were started and still run."""
+        recorded = [path.read_text(encoding="ascii").split() for path in self.state_dir.glob("**/server.pid")]
+        return [int(words[0]) for words in recorded if words and lives(int(words[0]))]
+
+    def clear(self) -> None:
+        """Leave nothing running, whatever state a failed test left behind."""
+        servers = self.servers()
+        if servers:
+            self.run("down", check=False)
+        for pid in servers:
+            if lives(pid):
+                kill(pid)
+
+
+def lives(pid: int) -> bool:
+    """Whether that process is there and is a server of vmnet: ids are used again."""
+    try:
+        return b"vmnet" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def agent(pod: Pod, directory: Path) -> Agent:
+    """Give the agent of a pod, its state below `directory`."""
+    return Agent(pod.netns, directory / "state", pod.resolv_conf)

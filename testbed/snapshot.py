@@ -1,0 +1,101 @@
+"""All that can be seen of a pod's network, as text to compare: one fact a line, without what changes by itself."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from testbed.netns import Netns
+    from testbed.pods import Pod
+
+VOLATILE = frozenset({"ifindex", "link_index", "link_netnsid", "stats", "stats64", "used", "probes", "expires"})
+"""What differs between two reads of an untouched pod, or names nothing of its own."""
+LOOKS = (
+    ("IPv4 routes", ("ip", "-d", "-j", "-4", "route", "show", "table", "all")),
+    ("IPv6 routes", ("ip", "-d", "-j", "-6", "route", "show", "table", "all")),
+    ("permanent neighbours", ("ip", "-d", "-j", "neighbour", "show", "nud", "permanent")),
+    ("IPv4 rules", ("ip", "-d", "-j", "-4", "rule")),
+    ("IPv6 rules", ("ip", "-d", "-j", "-6", "rule")),
+)
+CARRIERS = re.compile(
+    r"^\S+ (operstate|qdisc|linkinfo\.info_slave_data\.(state|\w*port|root_id)|linkinfo\.info_data\.root_\w+) .*\n"
+    r'|"(NO-CARRIER|LOWER_UP|linkdown)"(, )?',
+    re.MULTILINE,
+)
+"""What follows from a carrier: the kernel announces those up to a second late."""
+
+
+def snapshot(pod: Pod) -> str:
+    """See all of a pod's network."""
+    return look(pod.netns)
+
+
+def look(namespace: Netns) -> str:
+    """See all of a namespace's network."""
+    parts = [("links and addresses", "\n".join(_links(namespace.ip("address"))))]
+    parts += [(title, _entries(namespace.run(*command).stdout)) for title, command in LOOKS]
+    parts.append(("firewall", namespace.run("nft", "list", "ruleset").stdout))
+    return "\n".join(f"== {title}\n{text}" for title, text in parts)
+
+
+def difference(before: str, after: str) -> str:
+    """What two looks differ in, one line a change; empty where they are equal."""
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0)
+    return "\n".join(line for line in lines if not line.startswith(("@@", "---", "+++")))
+
+
+def steady(text: str) -> str:
+    """A look without what follows from carriers: for a pod whose tap nobody holds."""
+    return CARRIERS.sub("", text)
+
+
+def facts(text: str) -> int:
+    """Count the facts in a look."""
+    return sum(bool(line) and not line.startswith("==") for line in text.splitlines())
+
+
+def _links(links: list[dict[str, Any]]) -> Iterator[str]:
+    """A link's settings, each on a line of its own after the link's name; then its addresses."""
+    for link in links:
+        addresses = link.pop("addr_info")
+        for path, value in _leaves(link):
+            yield f"{link['ifname']} {path} {json.dumps(value)}"
+        for address in addresses:
+            yield f"{link['ifname']} address {json.dumps(address, sort_keys=True)}"
+
+
+def _leaves(value: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, entry in sorted(value.items()):
+        if key in VOLATILE or key.endswith("_timer"):
+            continue
+        if isinstance(entry, dict):
+            yield from _leaves(entry, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", entry
+
+
+def _entries(text: str) -> str:
+    """A route, neighbour or rule a line, in the kernel's order."""
+    entries = json.loads(text) if text.strip() else []
+    return "\n".join(json.dumps(dict(_leaves(entry)), sort_keys=True) for entry in entries)
+
+
+def describe(namespace: Netns) -> str:
+    """Everything a person wants to see of a namespace after a failure."""
+    commands = (
+        ("ip", "-d", "-j", "address"),
+        ("ip", "-d", "-j", "route"),
+        ("ip", "-d", "-j", "-6", "route"),
+        ("ip", "-d", "-j", "neighbour"),
+        ("bridge", "-d", "-j", "fdb"),
+        ("nft", "list", "ruleset"),
+    )
+    return "\n".join(
+        f"[{namespace.name}] {' '.join(command)}\n{namespace.run(*command, check=False).stdout.rstrip()}"
+        for command in commands
+    )

@@ -1,0 +1,98 @@
+"""A guest without a VM: the pod's real tap, joined to a veth in a guest namespace.
+
+    ┌ pod ───────┐   ┌ copier process ┐   ┌ wire ─┐      ┌ guest ─────────────┐
+    │ k6t-eth0   │   │ attached as    │   │       │      │                    │
+    │   └─ tap0 ─┼───┤ QEMU attaches  ├───┤ wire0 ├─veth─┤ eth0 the VM's MAC  │
+    └────────────┘   └────────────────┘   └───────┘      └────────────────────┘
+
+The guest namespace holds nothing but the VM's NIC; a real DHCP client in it speaks through the real tap.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from testbed.netns import Background, Netns, TestbedError, background, entered, netns
+from testbed.tap_copier import FRAME, open_tap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+COPIER = Path(__file__).with_name("tap_copier.py")
+IFNAME = "eth0"
+WIRE = "wire0"
+WIRE_MTU = 65535
+"""The wire never limits: what a tap accepts is the tap's affair."""
+VNET_HDR = 10
+"""Length of the virtio-net header in front of each frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class TapGuest:
+    """A guest whose NIC is the other end of the pod's tap."""
+
+    netns: Netns
+    ifname: str
+    mac: str
+    copier: Background
+    directory: Path
+    """Where its programs leave their logs and files."""
+
+
+@contextmanager
+def tap_guest(pod_netns: Netns, mac: str, directory: Path, tap: str = "tap0") -> Iterator[TapGuest]:
+    """Plug a guest with that MAC into a tap; frames flow when the block begins."""
+    with netns() as guest, netns() as wire:
+        guest.ip_batch(
+            f"link add {IFNAME} address {mac} type veth peer name {WIRE} mtu {WIRE_MTU} netns {wire.name}"
+        )
+        wire.sysctl(f"ipv6/conf/{WIRE}/disable_ipv6", 1)
+        wire.ip_batch(f"link set {WIRE} up")
+        argv: list[str | Path] = [sys.executable, "-I", "-S", COPIER, pod_netns.path, tap, wire.path, WIRE]
+        with background(argv, directory / "tap-guest.log") as copier:
+            copier.wait_for("^ready$")
+            guest.ip_batch(f"link set {IFNAME} up")
+            yield TapGuest(guest, IFNAME, mac, copier, directory)
+
+
+@dataclass(frozen=True, slots=True)
+class RawTap:
+    """The tap, held as a guest's driver holds it: frames in and out, nothing in between."""
+
+    descriptor: int
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame as the guest."""
+        os.write(self.descriptor, bytes(VNET_HDR) + frame)
+
+    def receive(self, wanted: Callable[[bytes], bool], timeout: float = 5) -> bytes:
+        """Give the first frame to the guest that is wanted; none in time is an error."""
+        deadline = time.monotonic() + timeout
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLIN)
+        seen = 0
+        while (left := deadline - time.monotonic()) > 0:
+            if poll.poll(left * 1000):
+                frame = os.read(self.descriptor, FRAME)[VNET_HDR:]
+                seen += 1
+                if wanted(frame):
+                    return frame
+        raise TestbedError(f"no such frame within {timeout} s; {seen} others came out of the tap")
+
+
+@contextmanager
+def raw_tap(pod_netns: Netns, tap: str = "tap0") -> Iterator[RawTap]:
+    """Attach to a tap in place of a guest."""
+    with entered(pod_netns):
+        descriptor = open_tap(tap)
+    try:
+        yield RawTap(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,90 @@
+"""Everything that changes in a namespace while one looks, as the kernel tells it.
+
+Links that change are not told: the kernel itself announces carriers up to a second late (linkwatch). Compare two
+looks (`testbed.pods.look`) for those; links that come and go are told here.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from testbed.netns import Netns, entered
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NETLINK_NETFILTER = 12
+SOL_NETLINK = 270
+NETLINK_ADD_MEMBERSHIP = 1
+GROUPS = {
+    socket.NETLINK_ROUTE: (1, 5, 7, 8, 9, 11, 19),
+    NETLINK_NETFILTER: (7,),
+}
+"""Links, addresses, routes and rules of both families; nftables. Not neighbours: those come with the traffic."""
+NAMES = {
+    17: "a link was deleted",
+    20: "an address was added",
+    21: "an address was deleted",
+    24: "a route was added",
+    25: "a route was deleted",
+    32: "a rule was added",
+    33: "a rule was deleted",
+}
+"""linux/rtnetlink.h."""
+RTM_NEWLINK = 16
+HEADER = struct.Struct("=IHHII")
+NFNL_SUBSYS_NFTABLES = 10
+
+
+class Watch:
+    """Sockets that were listening from the first moment; the kernel queues what changes."""
+
+    def __init__(self, sockets: list[socket.socket]) -> None:
+        self._sockets = sockets
+
+    def changes(self) -> list[str]:
+        """Give what has changed since the last call, one line each."""
+        return [line for source in self._sockets for line in _drain(source)]
+
+
+@contextmanager
+def watched(namespace: Netns) -> Iterator[Watch]:
+    """Look at a namespace until the block ends."""
+    sockets = []
+    try:
+        for protocol, groups in GROUPS.items():
+            with entered(namespace):
+                listening = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
+            sockets.append(listening)
+            listening.bind((0, 0))
+            for group in groups:
+                listening.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+            listening.setblocking(False)
+        yield Watch(sockets)
+    finally:
+        for listening in sockets:
+            listening.close()
+
+
+def _drain(source: socket.socket) -> Iterator[str]:
+    while True:
+        try:
+            data = source.recv(1 << 17)
+        except BlockingIOError:
+            return
+        while len(data) >= HEADER.size:
+            length, kind, *_ = HEADER.unpack_from(data)
+            if kind != RTM_NEWLINK:
+                yield _line(kind, data[HEADER.size : length])
+            data = data[length + -length % 4 :]
+
+
+def _line(kind: int, payload: bytes) -> str:
+    if kind >> 8 == NFNL_SUBSYS_NFTABLES:
+        return f"the firewall was changed (message {kind & 0xFF})"
+    ifindex = struct.unpack_from("=i", payload, 4)[0]
+    where = f" (ifindex {ifindex})" if kind < 24 else ""
+    return NAMES.get(kind, f"message {kind}") + where

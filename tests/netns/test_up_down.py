@@ -1,0 +1,213 @@
+"""`vmnet up` hands the pod over, `vmnet down` gives it back exactly, and neither does more than it must.
+
+before and after                       between up and down
+┌ pod ──────────────────────┐         ┌ pod ──────────────────────────────────┐
+│ eth0: addresses, routes   │   up    │ eth0-nic ── k6t-eth0 ── tap0 ── guest │
+│                           │ ◀─────▶ │                                       │
+│                           │  down   │ eth0, the stand-in: the addresses     │
+└───────────────────────────┘         └───────────────────────────────────────┘
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+from scapy.layers.dhcp import BOOTP, DHCP
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
+
+from testbed import clients, pods
+from testbed.agent import lives
+from testbed.netns import kill
+from testbed.pods import must_answer
+from testbed.snapshot import difference, look, snapshot, steady
+from testbed.tap_guest import raw_tap, tap_guest
+from testbed.watch import watched
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from testbed.agent import Agent
+    from testbed.pods import Pod
+    from testbed.tap_guest import RawTap, TapGuest
+
+OFFER = 2
+
+
+@pytest.mark.parametrize("layout", pods.NAMES)
+def test_down_gives_back_exactly_what_was_found(pod: Pod, agent: Agent) -> None:
+    found = snapshot(pod)
+    agent.up()
+    assert snapshot(pod) != found
+    [server] = agent.servers()
+
+    agent.down()
+
+    assert difference(found, snapshot(pod)) == ""
+    assert not lives(server)
+    must_answer(pod.netns, pod.peer)
+
+
+@pytest.mark.parametrize("layout", pods.NAMES)
+def test_up_twice_changes_nothing_the_second_time(ready_pod: Pod, agent: Agent) -> None:
+    servers, found = agent.servers(), look(ready_pod.netns)
+    with watched(ready_pod.netns) as watch:
+        agent.up()
+        assert watch.changes() == []
+    assert difference(steady(found), steady(look(ready_pod.netns))) == ""
+    assert agent.servers() == servers
+    assert len(servers) == 1
+
+
+def test_a_second_round_is_like_the_first(pod: Pod, agent: Agent) -> None:
+    found = snapshot(pod)
+    agent.up()
+    bound = snapshot(pod)
+    agent.down()
+    agent.up()
+    assert difference(steady(bound), steady(snapshot(pod))) == ""
+    agent.down()
+    assert difference(found, snapshot(pod)) == ""
+
+
+def test_down_three_times(pod: Pod, agent: Agent) -> None:
+    found = snapshot(pod)
+    agent.up()
+    for _ in range(3):
+        agent.down()
+        assert difference(found, snapshot(pod)) == ""
+
+
+def test_down_of_a_pod_that_was_never_up(pod: Pod, agent: Agent) -> None:
+    with watched(pod.netns) as watch:
+        agent.down()
+        assert watch.changes() == []
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+@pytest.mark.parametrize("layout", pods.NAMES)
+def test_plan_touches_nothing(pod: Pod, agent: Agent, flags: tuple[str, ...]) -> None:
+    with watched(pod.netns) as watch:
+        said = agent.run("plan", *flags)
+        assert watch.changes() == []
+    assert pod.address in said.stdout
+    assert not agent.state_dir.exists()
+
+
+def test_plan_of_a_ready_pod_has_nothing_to_do(ready_pod: Pod, agent: Agent) -> None:
+    plan = json.loads(agent.run("plan", "--json").stdout)
+    assert plan["changes"] == []
+    assert plan["lease"]["yiaddr"] == ready_pod.address
+
+
+def test_status_of_a_pod_that_is_not_up(pod: Pod, agent: Agent) -> None:
+    del pod
+    assert agent.run("status").stdout.startswith("down")
+    assert agent.status()["state"] == "down"
+
+
+def test_status_follows_the_guest(guest: TapGuest, agent: Agent) -> None:
+    silent = agent.status()
+    clients.lease("udhcpc", guest)
+    bound = agent.status()
+
+    assert (silent["state"], silent["drift"]) == ("up", [])
+    assert silent["server"]["lease"] == "silent"
+    assert bound["server"]["lease"] == "bound"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "link set tap0 down",
+        "link set tap0 nomaster",
+        "link delete tap0",
+        "link set eth0-nic nomaster",
+        "link set k6t-eth0 type bridge stp_state 1",
+        "address add 10.244.1.77/24 dev eth0-nic",
+    ],
+)
+def test_damage_is_drift_and_up_mends_it(ready_pod: Pod, agent: Agent, tmp_path: Path, damage: str) -> None:
+    ready_pod.netns.ip_batch(damage)
+    assert agent.run("status", check=False).returncode == 7
+    assert agent.status()["drift"]
+
+    agent.up()
+
+    assert agent.run("status").returncode == 0
+    with tap_guest(ready_pod.netns, ready_pod.mac, tmp_path) as guest:
+        clients.lease("udhcpc", guest)
+        must_answer(guest.netns, ready_pod.peer)
+
+
+def test_a_dead_server_is_drift_and_up_starts_another(ready_pod: Pod, agent: Agent) -> None:
+    [server] = agent.servers()
+    kill(server)
+    with watched(ready_pod.netns) as watch:
+        assert agent.run("status", check=False).returncode == 7
+        agent.up()
+        assert watch.changes() == []
+    assert agent.servers() not in ([], [server])
+    assert agent.run("status").returncode == 0
+
+
+def test_serve_in_the_foreground(guest: TapGuest, agent: Agent, tmp_path: Path) -> None:
+    [server] = agent.servers()
+    kill(server)
+    with agent.serve(tmp_path / "serve.log") as serving:
+        serving.wait_for('"event":"serving"')
+        leased = clients.lease("udhcpc", guest)
+        assert agent.servers() == [serving.process.pid]
+        os.kill(serving.process.pid, signal.SIGTERM)
+        assert serving.wait() in (0, -signal.SIGTERM)
+    assert leased.mac == guest.mac
+
+
+def test_server_is_detached(ready_pod: Pod, agent: Agent) -> None:
+    del ready_pod
+    [server] = agent.servers()
+    assert os.getsid(server) == server
+
+
+@pytest.mark.parametrize("layout", ["bridge", "calico"])
+def test_a_discover_right_after_ready_is_never_lost(pod: Pod, agent: Agent) -> None:
+    for xid in range(5):
+        agent.up()
+        with raw_tap(pod.netns) as tap:
+            tap.send(discover(pod.mac, xid))
+            offer = Ether(tap.receive(is_offer(xid)))
+        assert offer[BOOTP].yiaddr == pod.address
+        agent.down()
+
+
+def test_two_discovers_of_one_exchange_get_two_offers(ready_pod: Pod, raw_tap: RawTap) -> None:
+    for _ in range(2):
+        raw_tap.send(discover(ready_pod.mac, 7))
+    for _ in range(2):
+        raw_tap.receive(is_offer(7))
+
+
+def discover(mac: str, xid: int) -> bytes:
+    """A DISCOVER as a guest broadcasts it."""
+    return bytes(
+        Ether(src=mac, dst="ff:ff:ff:ff:ff:ff")
+        / IP(src="0.0.0.0", dst="255.255.255.255")  # noqa: S104 -- what a host without address says
+        / UDP(sport=68, dport=67)
+        / BOOTP(chaddr=bytes.fromhex(mac.replace(":", "")), xid=xid)
+        / DHCP(options=[("message-type", "discover"), "end"])
+    )
+
+
+def is_offer(xid: int) -> Callable[[bytes], bool]:
+    """Whether a frame is the OFFER of that exchange."""
+
+    def wanted(frame: bytes) -> bool:
+        packet = Ether(frame)
+        return DHCP in packet and packet[BOOTP].xid == xid and ("message-type", OFFER) in packet[DHCP].options
+
+    return wanted

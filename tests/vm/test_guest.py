@@ -1,0 +1,52 @@
+"""A real kernel in QEMU takes over the pod's identity: guest = pod, fact by fact.
+
+┌ node ───────┐     ┌ pod, after vmnet up ─────────────────────────────┐
+│ peer        │     │ eth0-nic ─┐                    ┌ QEMU ─────────┐ │
+│ the gateway ├─veth┤           ├ k6t-eth0 ── tap0 ──┤ eth0, udhcpc  │ │
+└─────────────┘     │ eth0 (the stand-in)            └───────────────┘ │
+                    └──────────────────────────────────────────────────┘
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from testbed.agent import HOSTNAME
+from testbed.facts import GuestFacts, differences
+from testbed.pods import HEADERS, must_answer
+from testbed.qemu import Reach, guest
+from testbed.snapshot import difference, snapshot
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from testbed.agent import Agent
+    from testbed.pods import Pod
+    from testbed.qemu import Guest
+
+
+@pytest.mark.parametrize("layout", ["bridge", "calico"])
+def test_guest_is_what_the_pod_was(pod: Pod, before: GuestFacts, agent: Agent, guest: Guest) -> None:
+    assert differences(before, guest.facts) == ""
+    assert guest.facts.hostname == HOSTNAME
+    assert guest.facts.lease_time == 86400
+    assert guest.pings == (Reach(pod.peer, 56, ok=True), Reach(pod.peer, before.mtu - HEADERS, ok=True))
+    must_answer(pod.node, pod.address)
+    must_answer(pod.node, pod.address, before.mtu - HEADERS)
+    status = agent.status()
+    assert (status["state"], status["drift"], status["server"]["lease"]) == ("up", [], "bound")
+
+
+@pytest.mark.parametrize("layout", ["bridge"])
+def test_pod_comes_back_when_the_guest_has_gone(pod: Pod, agent: Agent, tmp_path: Path) -> None:
+    found = snapshot(pod)
+    agent.up()
+    with guest(pod, tmp_path) as booted:
+        booted.power_off()
+
+    agent.down()
+
+    assert difference(found, snapshot(pod)) == ""
+    must_answer(pod.netns, pod.peer)
