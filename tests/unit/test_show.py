@@ -1,0 +1,67 @@
+"""Plans and reports as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+
+from tests.unit import layouts
+from vmnet import show
+from vmnet.agent import Plan, Report
+from vmnet.dhcp.lease import Wishes, lease
+from vmnet.journal import SCHEMA, Journal
+from vmnet.model import PodInterface, Resolver, Settings
+from vmnet.plumbing.bridge import bound
+from vmnet.plumbing.diff import diff
+from vmnet.plumbing.discover import discover
+
+_RESOLVER = Resolver(("10.96.0.10",), ("svc.cluster.local",), ("nameserver ::1: left out",))
+
+
+def _plan(layout: str) -> Plan:
+    status = layouts.status(layout)
+    pod: PodInterface = discover(status)
+    told = lease(pod, _RESOLVER, Wishes(hostname="vm"))
+    journal = Journal(SCHEMA, "b00t", 42, pod, Settings(), told)
+    return Plan(journal, diff(status, bound(pod, Settings(), ipv6_settable=True)), already_up=False)
+
+
+def test_a_plan_says_what_is_there_what_would_change_and_what_the_guest_is_told() -> None:
+    text = show.plan_text(_plan("calico"))
+    for line in (
+        "  address 192.168.77.5/32 on eth0",
+        "  route default via 169.254.1.1 on eth0",
+        "  create bridge k6t-eth0",
+        "  routes    169.254.1.1/32 on-link, 0.0.0.0/0 via 169.254.1.1",
+        "  MTU       1480",
+        "  search    svc.cluster.local",
+        "  nameserver ::1: left out",
+    ):
+        assert line in text.splitlines(), text
+
+
+def test_a_plan_with_nothing_to_do_says_so() -> None:
+    plan = _plan("bridge")
+    text = show.plan_text(Plan(plan.journal, (), already_up=True))
+    assert "the pod was found with:" in text
+    assert "nothing: all is as it shall be" in text
+
+
+def test_a_plan_as_json_has_its_schema_and_every_change() -> None:
+    plan = _plan("ovn")
+    shown = json.loads(show.plan_json(plan))
+    assert (shown["schema"], shown["already_up"]) == (1, False)
+    assert shown["changes"] == [str(change) for change in plan.changes]
+    assert shown["lease"]["yiaddr"] == "10.128.2.15"
+    assert shown["found"]["mac"] == plan.journal.pod.mac
+
+
+def test_a_report_names_the_guests_state_and_the_drift() -> None:
+    journal = _plan("bridge").journal
+    well = Report(journal, (), b'{"state":"serving","lease":"bound"}')
+    ill = Report(journal, ("set tap0 up=True",), b"not json")
+    assert show.status_text(well).splitlines()[:2] == ["up: eth0 → tap0", "guest: bound"]
+    assert show.status_text(ill).splitlines()[-2:] == ["to be put right by `vmnet up`:", "  set tap0 up=True"]
+    assert json.loads(show.status_json(well))["server"]["lease"] == "bound"
+    assert json.loads(show.status_json(ill))["server"] is None
+    assert show.status_text(Report(None)) == "down: nothing is bound here"
+    assert json.loads(show.status_json(Report(None)))["state"] == "down"
