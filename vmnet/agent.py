@@ -178,9 +178,10 @@ def status(config: Config) -> Report:
         now = read(place.netlink)
         differences = [str(change) for change in diff(now, _bound(journal))]
         differences += [f"link {name} is gone for good" for name in missing_links(now, _bound(journal))]
-        answer = processes.ask_server(directory) if processes.server_pid(directory) else None
-        if answer is None:
-            differences.append(f"start the DHCP server (last word: {processes.last_words(directory)})")
+        answer = processes.ask_server(directory)
+        trouble = processes.trouble(directory, answer)
+        if trouble:
+            differences.append(f"start the DHCP server: {trouble}")
         return Report(journal, tuple(differences), answer or b"")
 
 

@@ -6,6 +6,7 @@ Both are started with posix_spawn and told by descriptor numbers what is theirs;
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from vmnet.journal import BindingDirectory
     from vmnet.model import Lease
 
+_FAILED = "failed"
+"""The state of a server that has no replies to send (vmnet.dhcp.service)."""
 LOG, SOCKET, PID = "server.log", "server.sock", "server.pid"
 _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(vmnet.__file__)))
 _ENTER = "import sys; sys.path.append(sys.argv.pop(1)); from vmnet.dhcp.{0} import main; main()"
@@ -150,6 +153,14 @@ def server_pid(directory: BindingDirectory) -> int | None:
     return None
 
 
+def trouble(directory: BindingDirectory, answer: bytes | None) -> str:
+    """Say why the server that gave this answer does not serve; empty when it does, or is about to."""
+    if answer is None:
+        return f"it does not answer; its last word was: {last_words(directory)}"
+    said = json.loads(answer)
+    return str(said["reason"]) if said["state"] == _FAILED else ""
+
+
 def stop_server(directory: BindingDirectory) -> None:
     """End the binding's server, if it lives, and wait until it has."""
     pid = server_pid(directory)
@@ -172,7 +183,9 @@ def stop_server(directory: BindingDirectory) -> None:
 
 
 def ask_server(directory: BindingDirectory) -> bytes | None:
-    """Return what the server says of itself (one JSON object), or None when nobody answers in time."""
+    """Return what the server says of itself (one JSON object), or None when none lives or answers in time."""
+    if server_pid(directory) is None:
+        return None
     deadline = time.monotonic() + _ANSWER_SECONDS
     answer = b""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking, contextlib.suppress(OSError):

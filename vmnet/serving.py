@@ -22,7 +22,7 @@ class ServerStart:
     def __init__(self, directory: BindingDirectory, journal: Journal) -> None:
         self._directory = directory
         self._journal = journal
-        self._serving = processes.server_pid(directory) is not None
+        self._serving = not processes.trouble(directory, processes.ask_server(directory))
         self._log = processes.open_log(directory)
         self._ready: int | None = None
         # Compiling takes longest, so it begins first and runs beside the plumbing.

@@ -79,6 +79,35 @@ def test_no_tun_device_is_named_and_the_pod_given_back(pod: Pod, agent: Agent) -
     assert difference(found, snapshot(pod)) == ""
 
 
+_COMPILES_NOTHING = """
+import os, sys
+from vmnet import cli, processes
+def start_compiler(lease, log):
+    read_end, write_end = os.pipe()
+    os.close(write_end)
+    return processes.Compiler(0, read_end)
+processes.start_compiler = start_compiler
+sys.exit(cli.main())
+"""
+"""vmnet, whose compiler of the replies dies when `up` has returned."""
+
+
+def test_replies_that_cannot_be_compiled_are_told_by_status_and_the_log_and_mended_by_up(
+    pod: Pod, agent: Agent
+) -> None:
+    run(_patched(agent, _COMPILES_NOTHING))
+    done = agent.run("status", "--json", check=False)
+    assert done.returncode == 7, done.stdout
+    [drift] = json.loads(done.stdout)["drift"]
+    assert drift == "start the DHCP server: no compiled replies came"
+    [log] = agent.logs()
+    assert "the guest gets no DHCP: no compiled replies came" in log.read_text()
+
+    agent.up()
+    assert agent.run("status").returncode == 0
+    assert pod.address in agent.status()["server"]["yiaddr"]
+
+
 @pytest.mark.parametrize("layout", ["bridge-dual", "ptp", "calico"])
 def test_killed_after_any_change_one_more_up_and_one_down_give_the_pod_back(
     pod: Pod, agent: Agent, layout: str
@@ -104,9 +133,15 @@ def test_killed_after_any_change_one_more_up_and_one_down_give_the_pod_back(
 
 def _killed(agent: Agent, after: int) -> bool:
     """Run an `up` that dies after so many changes; False when it needs fewer, and is up."""
-    up = agent.argv("up")
-    at = up.index("up")
-    argv = [*up[: at - 1], sys.executable, "-c", _DIES_AFTER, str(after), *up[at:]]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        _patched(agent, _DIES_AFTER, str(after)), capture_output=True, text=True, timeout=30, check=False
+    )
     assert done.returncode in (0, -9), done.stderr
     return done.returncode == -9
+
+
+def _patched(agent: Agent, program: str, *arguments: str) -> list[str]:
+    """Put a program in vmnet's place that changes one thing and then is vmnet."""
+    up = agent.argv("up")
+    at = up.index("up")
+    return [*up[: at - 1], sys.executable, "-c", program, *arguments, *up[at:]]

@@ -1,0 +1,1 @@
+"""Tests of vmnet.dhcp, file for file."""

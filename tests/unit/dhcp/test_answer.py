@@ -1,0 +1,292 @@
+"""RFC 2131 §4.3 for one client: which reply, to whom, with which options in which order."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.unit.dhcp.frames import (
+    LEASE,
+    NO_ADDRESS,
+    OTHER,
+    PRL,
+    REPLIES,
+    SCAPY,
+    SERVER_ID,
+    VM_MAC,
+    YIADDR,
+    bootp,
+    discover,
+    dissect,
+    frame,
+    message,
+    option,
+    options_of,
+    outcome,
+    packed,
+)
+from vmnet.dhcp.answer import answer
+from vmnet.dhcp.compile import compile_replies
+from vmnet.dhcp.request import Request, parse
+from vmnet.model import ClasslessRoute
+
+if TYPE_CHECKING:
+    from vmnet.dhcp.replies import Replies
+
+BROADCAST = 0x8000
+US = option(54, SERVER_ID)
+OURS = option(50, YIADDR)
+CLIENT_ID = option(61, b"\xff\1\2\3\4" + b"\0\3\0\1" + VM_MAC + b"abcd")
+RELAY_AGENT = option(82, b"\1\4port")
+
+
+def request(kind: int, *options: bytes, to: str = "255.255.255.255", **fields: Any) -> bytes:  # noqa: ANN401 - each has its type
+    """A message of the client; what is unicast comes from its own address."""
+    ciaddr = fields.get("ciaddr", NO_ADDRESS)
+    return frame(bootp(message(kind, *options), **fields), destination=to, source=ciaddr)
+
+
+@pytest.mark.parametrize(
+    ("data", "event", "reply"),
+    [
+        pytest.param(discover(), "offer", "to the VM", id="D1"),
+        pytest.param(request(1, flags=BROADCAST), "offer", "to all", id="D2"),
+        pytest.param(request(1, ciaddr=YIADDR), "offer", "to the VM", id="D3"),
+        pytest.param(request(1, ciaddr=YIADDR, flags=BROADCAST), "offer", "to all", id="D3 with the flag"),
+        pytest.param(request(1, giaddr="10.0.0.99"), "relayed", "silence", id="D4 D14"),
+        pytest.param(request(1, option(50, OTHER)), "offer", "to the VM", id="D5"),
+        pytest.param(request(1, option(51, b"\0\0\0\x3c")), "offer", "to the VM", id="D6"),
+        pytest.param(request(1, option(80)), "ack_rapid_commit", "to the VM", id="D9"),
+        pytest.param(request(1, option(80), ciaddr=OTHER), "ack_rapid_commit", "to the VM", id="D9 with ciaddr"),
+        pytest.param(request(1, option(116, b"\1")), "offer", "to the VM", id="D18"),
+        pytest.param(request(1, option(81, b"\5\0\0\3vm1\0")), "offer", "to the VM", id="D20"),
+        pytest.param(request(3, OURS, US), "ack_selecting", "to the VM", id="R1"),
+        pytest.param(request(3, OURS, US, flags=BROADCAST), "ack_selecting", "to all", id="R2"),
+        pytest.param(request(3, OURS, option(54, OTHER)), "other_server", "silence", id="R3"),
+        pytest.param(request(3, option(50, OTHER), US), "nak_selecting", "NAK", id="R4"),
+        pytest.param(request(3, US), "invalid_selecting", "silence", id="R5"),
+        pytest.param(
+            request(3, OURS, US, ciaddr=YIADDR), "invalid_selecting", "silence", id="selecting with ciaddr"
+        ),
+        pytest.param(request(3, OURS), "ack_init_reboot", "to the VM", id="R6"),
+        pytest.param(request(3, OURS, flags=BROADCAST), "ack_init_reboot", "to all", id="R6 broadcast"),
+        pytest.param(request(3, option(50, OTHER)), "nak_init_reboot", "NAK", id="R7"),
+        pytest.param(request(3, option(50, "192.168.1.9")), "nak_init_reboot", "NAK", id="R8"),
+        pytest.param(request(3, ciaddr=YIADDR, to=SERVER_ID), "ack_renewing", "to ciaddr", id="R9"),
+        pytest.param(request(3, ciaddr=YIADDR), "ack_rebinding", "to ciaddr", id="R10"),
+        pytest.param(request(3, ciaddr=OTHER), "nak_rebinding", "NAK", id="R11"),
+        pytest.param(request(3, ciaddr=OTHER, to=SERVER_ID), "nak_renewing", "NAK", id="R12"),
+        pytest.param(request(3), "invalid_request", "silence", id="R13"),
+        pytest.param(request(3, option(50, OTHER), giaddr="10.0.0.99"), "relayed", "silence", id="R14"),
+        pytest.param(
+            request(3, ciaddr=YIADDR, to=SERVER_ID, flags=BROADCAST), "ack_renewing", "to ciaddr", id="R16"
+        ),
+        pytest.param(request(8, ciaddr=YIADDR, to=SERVER_ID), "ack_inform", "to ciaddr", id="I1"),
+        pytest.param(request(8, ciaddr=YIADDR), "ack_inform", "to ciaddr", id="I2"),
+        pytest.param(request(8), "foreign_inform", "silence", id="I3"),
+        pytest.param(
+            frame(bootp(message(8)), source=YIADDR), "ack_inform", "to the VM", id="I3 by its source address"
+        ),
+        pytest.param(
+            frame(bootp(message(8), flags=BROADCAST), source=YIADDR),
+            "ack_inform",
+            "to the VM",
+            id="I3 with the flag",
+        ),
+        pytest.param(request(8, ciaddr="10.0.0.50"), "foreign_inform", "silence", id="I4"),
+        pytest.param(request(8, ciaddr=YIADDR, flags=BROADCAST), "ack_inform", "to ciaddr", id="I5"),
+        pytest.param(request(7, US, ciaddr=YIADDR), "release", "silence", id="L1"),
+        pytest.param(request(7, option(54, OTHER), ciaddr=YIADDR), "foreign_release", "silence", id="L3"),
+        pytest.param(
+            request(7, US, ciaddr=OTHER), "foreign_release", "silence", id="a release of another address"
+        ),
+        pytest.param(request(4, OURS, US), "decline", "silence", id="L4"),
+        pytest.param(request(4, OURS, option(54, OTHER)), "foreign_decline", "silence", id="L6"),
+        pytest.param(
+            request(4, option(50, OTHER), US), "foreign_decline", "silence", id="a decline of another address"
+        ),
+        *(pytest.param(request(1, xid=xid), "offer", "to the VM", id=f"O16 {xid:x}") for xid in (0, 0xFFFFFFFF)),
+    ],
+)
+def test_case(data: bytes, event: str, reply: str) -> None:
+    got, answered = outcome(data)
+    assert got == event
+    assert (answered is None) is (reply == "silence")
+    if answered is None:
+        return
+    packet, options = dissect(answered)
+    asked = SCAPY.Ether(data)[SCAPY.BOOTP]
+    told = packet[SCAPY.BOOTP]
+    assert (told.op, told.htype, told.hlen, told.hops, told.secs) == (2, 1, 6, 0, 0)
+    assert (told.xid, int(told.flags), told.chaddr[:6]) == (asked.xid, int(asked.flags), VM_MAC)
+    assert (told.siaddr, told.giaddr) == (NO_ADDRESS, NO_ADDRESS)
+    assert len(bytes(told)) >= 300
+    assert (packet[SCAPY.UDP].sport, packet[SCAPY.UDP].dport, packet[SCAPY.IP].src) == (67, 68, SERVER_ID)
+    everyone = reply in ("to all", "NAK")
+    assert packet.dst == ("ff:ff:ff:ff:ff:ff" if everyone else LEASE.chaddr)
+    assert packet[SCAPY.IP].dst == ("255.255.255.255" if everyone else YIADDR)
+    assert told.ciaddr == (YIADDR if reply == "to ciaddr" else NO_ADDRESS)
+    informed = event == "ack_inform"
+    assert told.yiaddr == (NO_ADDRESS if reply == "NAK" or informed else YIADDR)
+    assert options[54] == packed(SERVER_ID)
+    assert options[53] == {"off": b"\2", "ack": b"\5", "nak": b"\6"}[event[:3]]
+    assert (51 in options, 58 in options) == ((not informed and reply != "NAK"),) * 2
+    assert (80 in options) is (event == "ack_rapid_commit")
+    if reply == "NAK":
+        assert list(options) == [53, 54, 56]
+    assert not {50, 55, 57, 60} & options.keys()
+
+
+def replied(data: bytes, replies: Replies = REPLIES) -> bytes:
+    """The reply that must come."""
+    asked = parse(data, VM_MAC)
+    assert isinstance(asked, Request)
+    frame_ = answer(asked, replies).frame
+    assert frame_ is not None
+    return frame_
+
+
+DEFAULT = [53, 54, 51, 1, 3, 6, 12, 15, 26, 28, 58, 59, 119, 121]
+
+
+@pytest.mark.parametrize(
+    ("prl", "codes"),
+    [
+        pytest.param(b"", DEFAULT, id="D7 nothing asked: all, in RFC 2132's order"),
+        pytest.param(
+            b"\x06\x0f\x03\x01", [53, 54, 51, 6, 15, 1, 3, 26, 121], id="D8 the client's order, 1 before 3"
+        ),
+        pytest.param(b"\x03", [53, 54, 51, 1, 3, 6, 26, 121], id="O7"),
+        pytest.param(PRL, [53, 54, 51, 1, 3, 6, 12, 15, 26, 28, 58, 59, 119, 121], id="udhcpc"),
+        pytest.param(b"\x79\xf9\x01\x03", [53, 54, 51, 121, 249, 1, 3, 6, 26], id="249 only when asked for"),
+        pytest.param(b"\x50\x35\x36\x33\x38\x2a", [53, 54, 51, 1, 3, 6, 26, 121], id="80, 56 and unknown ones"),
+        pytest.param(b"\x0c\x0c\x0c", [53, 54, 51, 12, 1, 3, 6, 26, 121], id="asked for twice"),
+        pytest.param(
+            bytes((1, 108, 116, 252)), [53, 54, 51, 1, 3, 6, 26, 121], id="D19 108, 116: not ours to give"
+        ),
+    ],
+)
+def test_the_order_of_options(prl: bytes, codes: list[int]) -> None:
+    for kind in (message(1, prl=prl), message(3, OURS, US, prl=prl)):
+        assert list(options_of(replied(frame(bootp(kind))))) == codes
+
+
+@pytest.mark.parametrize("kind", ["offer", "ack", "nak", "inform"])
+def test_client_id_and_relay_information_come_back_last_and_unchanged(kind: str) -> None:
+    data = {
+        "offer": request(1, RELAY_AGENT, CLIENT_ID),
+        "ack": request(3, RELAY_AGENT, CLIENT_ID, OURS, US),
+        "nak": request(3, RELAY_AGENT, CLIENT_ID, option(50, OTHER)),
+        "inform": request(8, RELAY_AGENT, CLIENT_ID, ciaddr=YIADDR),
+    }[kind]
+    options = options_of(replied(data))
+    assert list(options)[-2:] == [61, 82]
+    assert (options[61], options[82]) == (CLIENT_ID[2:], RELAY_AGENT[2:])
+
+
+def test_a_long_client_id_comes_back_in_pieces() -> None:
+    data = request(1, option(61, b"a" * 255), option(61, b"b" * 45), option(57, b"\5\xdc"))
+    assert options_of(replied(data))[61] == b"a" * 255 + b"b" * 45
+
+
+LONG = compile_replies(
+    replace(
+        LEASE,
+        classless_routes=tuple(ClasslessRoute(f"192.0.2.{number}/32", "10.0.0.1") for number in range(60)),
+        domain_search=tuple(f"{'x' * 50}{number}.example" for number in range(4)),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("size", "limit"),
+    [
+        (b"", 576),
+        (b"\2\x40", 576),
+        (b"\1\x2c", 576),
+        (b"\0\0", 576),
+        (b"\2", 576),
+        (b"\3\xe8", 1000),
+        (b"\xff\xff", 1450),
+    ],
+)
+def test_no_reply_is_longer_than_the_client_and_the_tap_take(size: bytes, limit: int) -> None:
+    for prl in (b"", PRL, bytes((119, 121, 249, 3, 6))):
+        options = message(1, *([option(57, size)] if size else []), CLIENT_ID, RELAY_AGENT, prl=prl)
+        reply = replied(frame(bootp(options)), LONG)
+        assert len(reply) - 14 <= limit
+        assert {53, 54, 51, 1, 3, 6, 26, 61, 82} <= dissect(reply)[1].keys()
+        assert (121 in options_of(reply)) is (limit > 900)
+
+
+def test_the_last_octet_is_used_and_no_more() -> None:
+    lengths = {len(replied(request(1, option(61, b"a" * n)), LONG)) - 14 for n in range(2, 256)}
+    assert max(lengths) == 576
+
+
+def test_what_does_not_fit_is_dropped_whole_and_named() -> None:
+    asked = parse(frame(bootp(message(1, prl=PRL))), VM_MAC)
+    assert isinstance(asked, Request)
+    assert answer(asked, LONG).dropped == (119, 121)
+    assert answer(asked, REPLIES).dropped == ()
+
+
+def test_the_absurdly_long_echo_gives_way_to_the_lease() -> None:
+    data = request(1, *[option(61, b"a" * 255)] * 2, *[option(82, b"b" * 255)] * 2)
+    assert {53, 54, 51, 1, 3, 6, 26, 121} <= options_of(replied(data)).keys()
+    assert len(replied(data)) - 14 <= 576
+
+
+def test_sixty_routes_arrive_complete() -> None:
+    reply = replied(frame(bootp(message(1, option(57, b"\5\xdc")))), LONG)
+    assert options_of(reply)[121] == b"".join(b"\x20\xc0\0\2" + bytes((n,)) + b"\x0a\0\0\1" for n in range(60))
+
+
+def test_nothing_of_one_reply_stays_in_the_next() -> None:
+    once = replied(request(1, xid=1))
+    replied(request(1, xid=0xFFFFFFFF, flags=BROADCAST))
+    replied(request(3, ciaddr=YIADDR, xid=7))
+    assert replied(request(1, xid=1)) == once
+
+
+def test_the_memory_of_prepared_replies_is_bounded() -> None:
+    replies = compile_replies(LEASE)
+    for number in range(1000):
+        data = frame(bootp(message(1, option(61, number.to_bytes(4)))))
+        assert options_of(replied(data, replies))[61] == number.to_bytes(4)
+        assert len(replies.memo) <= 64
+    assert len(replies.memo) > 1
+
+
+def test_any_request_gets_a_sound_reply_or_silence() -> None:
+    chance = random.Random(2132)  # noqa: S311 - a seeded test
+    addresses = (NO_ADDRESS, YIADDR, OTHER)
+    for _ in range(1500):
+        options = [
+            option(50, YIADDR),
+            option(50, OTHER),
+            US,
+            option(54, OTHER),
+            option(80),
+            CLIENT_ID,
+            RELAY_AGENT,
+        ]
+        options.append(option(57, chance.randrange(65536).to_bytes(2)))
+        options.append(option(61, chance.randbytes(chance.randrange(256))))
+        chance.shuffle(options)
+        prl = chance.randbytes(chance.randrange(256))
+        payload = bootp(
+            message(chance.choice((1, 3, 4, 7, 8)), *options[: chance.randrange(7)], prl=prl),
+            xid=chance.randrange(1 << 32),
+            flags=chance.randrange(1 << 16),
+            ciaddr=chance.choice(addresses),
+        )
+        _, reply = outcome(frame(payload, source=chance.choice(addresses)))
+        if reply:
+            packet, found = dissect(reply)
+            assert packet[SCAPY.BOOTP].xid == int.from_bytes(payload[4:8])
+            assert found[54] == packed(SERVER_ID)
+            assert len(reply) - 14 <= 1450

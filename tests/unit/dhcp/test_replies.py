@@ -1,0 +1,77 @@
+"""The compiled replies in bytes: what was written reads back, and nothing else is taken."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.unit.dhcp.frames import REPLIES, VM_MAC, packed
+from vmnet.dhcp.replies import OFFER, dumps, dumps_failure, loads, tlvs
+
+DATA = dumps(REPLIES)
+
+
+def test_replies_read_back() -> None:
+    again = loads(DATA)
+    assert dumps(again) == DATA
+    assert (again.vm_mac, again.yiaddr, again.server_id, again.mtu) == (
+        VM_MAC,
+        packed("10.0.0.5"),
+        packed("169.254.75.10"),
+        1450,
+    )
+    assert list(again.templates[OFFER].options) == list(REPLIES.templates[OFFER].options)
+
+
+def test_a_cut_off_pipe_is_refused_wherever_it_was_cut() -> None:
+    for length in range(len(DATA)):
+        with pytest.raises(ValueError, match=r"compiled (replies|option)"):
+            loads(DATA[:length])
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "no compiled replies came"),
+        (b"Traceback", "not compiled replies of this version"),
+        (DATA.replace(b"replies-1", b"replies-2"), "not compiled replies of this version"),
+        (DATA + b"\0", "1 octets too many"),
+        (dumps_failure("compile: it broke"), "^compile: it broke$"),
+        (dumps_failure(""), "compile failed"),
+        (DATA.replace(b"\x63\x82\x53\x63", b"\x63\x82\x53\x64"), "does not begin with"),
+        (DATA.replace(b"\x36\x00\x06\x36\x04", b"\x36\x00\x06\x36\x05"), "option 54 is malformed"),
+        (DATA.replace(b"\x36\x00\x06\x36\x04", b"\x36\x00\x06\x37\x04"), "option 54 is malformed"),
+        (DATA.replace(b"\xf9\x00\x0e\xf9\x0c", b"\x79\x00\x0e\x79\x0c"), "option 121 is malformed"),
+        (DATA[:30] + b"\x00\x10" + DATA[32:], "MTU of 16"),
+    ],
+)
+def test_anything_else_is_refused_by_name(data: bytes, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        loads(data)
+
+
+def test_mutated_bytes_raise_nothing_but_value_error() -> None:
+    chance = random.Random(3)  # noqa: S311 - a seeded test
+    for _ in range(5000):
+        data = bytearray(DATA)
+        for _ in range(chance.randint(1, 4)):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        try:
+            loads(bytes(data))
+        except ValueError:
+            continue
+
+
+@pytest.mark.parametrize(
+    ("length", "lengths"), [(1, [1]), (255, [255]), (256, [255, 1]), (540, [255, 255, 30]), (0, [0])]
+)
+def test_a_long_option_is_split_and_never_wraps(length: int, lengths: list[int]) -> None:
+    value = bytes(number % 251 for number in range(length))
+    data, pieces = tlvs(121, value), []
+    while data:
+        assert data[0] == 121
+        pieces.append(data[2 : 2 + data[1]])
+        data = data[2 + data[1] :]
+    assert list(map(len, pieces)) == lengths
+    assert b"".join(pieces) == value

@@ -1,0 +1,294 @@
+"""The loop's handlers over fakes that answer as the kernel does, and what the process may import."""
+
+from __future__ import annotations
+
+import _socket
+import json
+import os
+import select
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.dhcp.frames import REPLIES, VM_MAC, bootp, discover, dissect, frame, message
+from vmnet.dhcp import server as room
+from vmnet.dhcp.replies import dumps
+from vmnet.dhcp.server import Server
+from vmnet.dhcp.server_log import Log
+from vmnet.dhcp.service import Service
+
+PACKETS, CONTROL, REPLIES_PIPE = 3, 4, 5
+TP_STATUS_CSUMNOTREADY, TP_STATUS_VLAN_VALID = 8, 16
+
+
+class Packets:
+    """The tap's socket: frames with their auxdata in, replies out; an OSError in a queue is raised."""
+
+    def __init__(self) -> None:
+        self.incoming: list[tuple[bytes, int, int] | OSError] = []
+        self.sent: list[bytes] = []
+        self.full: OSError | None = None
+        self.closed = False
+
+    def fileno(self) -> int:
+        return PACKETS
+
+    def recvmsg_into(
+        self, buffers: list[bytearray], _space: int, flags: int
+    ) -> tuple[int, list[tuple[int, int, bytes]], int, Any]:
+        assert flags == _socket.MSG_DONTWAIT
+        first = self.incoming.pop(0)
+        if isinstance(first, OSError):
+            raise first
+        data, status, tci = first
+        size = min(len(data), len(buffers[0]))
+        buffers[0][:size] = data[:size]
+        auxdata = struct.pack("IIIHHHH", status, len(data), size, 0, 14, tci, 0)
+        return size, [(263, 8, auxdata)], _socket.MSG_TRUNC if size < len(data) else 0, None
+
+    def send(self, data: bytes, flags: int) -> None:
+        assert flags == _socket.MSG_DONTWAIT
+        if self.full:
+            raise self.full
+        self.sent.append(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Control:
+    """The listening socket, with who comes to ask."""
+
+    def __init__(self) -> None:
+        self.gone = False
+
+    def fileno(self) -> int:
+        return CONTROL
+
+    def _accept(self) -> tuple[int, Any]:
+        if self.gone:
+            raise ConnectionAbortedError
+        return 9, b""
+
+
+class Peer:
+    """One who asks: with a uid, and perhaps gone already."""
+
+    def __init__(self, uid: int, *, gone: bool = False) -> None:
+        self.uid = uid
+        self.gone = gone
+        self.heard = b""
+        self.waits = self.open = True
+
+    def setblocking(self, waits: bool) -> None:
+        self.waits = waits
+
+    def getsockopt(self, _level: int, name: int, size: int) -> bytes:
+        assert (name, size) == (_socket.SO_PEERCRED, 12)
+        return struct.pack("iII", 1234, self.uid, self.uid)
+
+    def send(self, data: bytes) -> None:
+        assert not self.waits
+        if self.gone:
+            raise BrokenPipeError
+        self.heard += data
+
+    def close(self) -> None:
+        self.open = False
+
+
+class Poller:
+    """Remembers what is watched."""
+
+    def __init__(self) -> None:
+        self.watched: set[int] = set()
+
+    def register(self, descriptor: int, _events: int) -> None:
+        self.watched.add(descriptor)
+
+    def unregister(self, descriptor: int) -> None:
+        self.watched.remove(descriptor)
+
+
+class Bench:
+    """A server on fakes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.packets, self.control, self.poller = Packets(), Control(), Poller()
+        self.pipe: list[bytes] = []
+        self.lines: list[bytes] = []
+        monkeypatch.setattr(select, "poll", lambda: self.poller)
+        self.service = Service(Log(self.lines.append))
+        self.server = Server(self.packets, self.control, REPLIES_PIPE, self.service)  # type: ignore[arg-type]
+
+    def compiled(self, monkeypatch: pytest.MonkeyPatch, *parts: bytes) -> None:
+        """Let the compiler write these parts and close its pipe."""
+        self.pipe = [*parts, b""]
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "read", lambda _descriptor, _size: self.pipe.pop(0))
+            patched.setattr(os, "close", self.closed)
+            while REPLIES_PIPE in self.poller.watched:
+                self.server.take_replies()
+
+    def closed(self, descriptor: int) -> None:
+        assert descriptor == REPLIES_PIPE
+
+    def hear(self, data: bytes | OSError, status: int = 0, tci: int = 0) -> list[bytes]:
+        """Let a frame come in; what is sent for it."""
+        self.packets.incoming.append(data if isinstance(data, OSError) else (data, status, tci))
+        self.packets.sent.clear()
+        self.server.take_frame()
+        return list(self.packets.sent)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    made = Bench(monkeypatch)
+    made.compiled(monkeypatch, dumps(REPLIES))
+    return made
+
+
+def test_the_guest_is_listened_to_once_all_replies_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch)
+    assert bench.poller.watched == {CONTROL, REPLIES_PIPE}
+    data = dumps(REPLIES)
+    bench.compiled(monkeypatch, data[:100], data[100:])
+    assert bench.poller.watched == {CONTROL, PACKETS}
+    assert bench.service.state == "serving"
+
+
+@pytest.mark.parametrize("parts", [[], [b"Traceback"], [dumps(REPLIES)[:500]], [b"x" * (1 << 20), b"y"]])
+def test_without_replies_it_lives_and_answers(monkeypatch: pytest.MonkeyPatch, parts: list[bytes]) -> None:
+    bench = Bench(monkeypatch)
+    bench.compiled(monkeypatch, *parts)
+    assert bench.service.state == "failed"
+    assert bench.poller.watched == {CONTROL}
+    assert bench.packets.closed
+    assert len(bench.lines) == 1
+
+
+def test_a_frame_is_answered(bench: Bench) -> None:
+    [reply] = bench.hear(discover())
+    assert dissect(reply)[1][53] == b"\2"
+
+
+def test_auxdata_is_heard(bench: Bench) -> None:
+    assert bench.hear(discover(checksum=1), TP_STATUS_CSUMNOTREADY)
+    assert not bench.hear(discover(checksum=1))
+    assert bench.hear(discover(), TP_STATUS_VLAN_VALID, 0xE000)
+    assert not bench.hear(discover(), TP_STATUS_VLAN_VALID, 5)
+    assert bench.service.ignored == {"udp_checksum": 1, "vlan": 1}
+
+
+def test_the_frame_before_is_not_read_again(bench: Bench) -> None:
+    assert bench.hear(discover())
+    assert not bench.hear(discover()[:40])
+    assert bench.service.ignored == {"short": 1}
+
+
+def test_a_frame_longer_than_any_message_is_ignored(bench: Bench) -> None:
+    assert not bench.hear(frame(bootp(message(1), length=2100)))
+    assert bench.service.ignored == {"too_long": 1}
+
+
+@pytest.mark.parametrize("refusal", [OSError(100, "Network is down"), BlockingIOError(11, "Try again")])
+def test_what_the_kernel_refuses_is_survived(bench: Bench, refusal: OSError) -> None:
+    assert not bench.hear(refusal)
+    bench.packets.full = refusal
+    assert not bench.hear(discover())
+    bench.packets.full = None
+    assert bench.hear(discover())
+    assert bench.service.errors == {f"receive: {refusal.strerror}": 1, f"send: {refusal.strerror}": 1}
+
+
+def asked(bench: Bench, monkeypatch: pytest.MonkeyPatch, peer: Peer) -> bytes:
+    """What a peer hears."""
+    monkeypatch.setattr(_socket, "socket", lambda fileno: peer)
+    bench.server.tell()
+    assert not peer.open
+    return peer.heard
+
+
+def test_status_is_one_line_of_json(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.hear(discover())
+    heard = asked(bench, monkeypatch, Peer(0))
+    assert heard.endswith(b"\n")
+    assert heard.count(b"\n") == 1
+    told = json.loads(heard)
+    assert (told["state"], told["lease"], told["pid"], told["uid"]) == (
+        "serving",
+        "offered",
+        os.getpid(),
+        os.getuid(),
+    )
+    assert (told["vm_mac"], told["events"], told["reason"]) == (VM_MAC.hex(":"), {"offer": 1}, "")
+
+
+def test_status_is_for_root_and_our_own_user(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asked(bench, monkeypatch, Peer(os.getuid()))
+    assert not asked(bench, monkeypatch, Peer(os.getuid() + 1))
+
+
+def test_a_peer_that_left_is_nobody_s_trouble(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not asked(bench, monkeypatch, Peer(0, gone=True))
+    bench.control.gone = True
+    bench.server.tell()
+
+
+class Process:
+    """This process's ids, for a test to lose."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, uid: int, refuse: str = "") -> None:
+        self.calls: list[tuple[str, object]] = []
+        monkeypatch.setattr(os, "getuid", lambda: uid)
+        for name in ("setgroups", "setresgid", "setresuid"):
+            monkeypatch.setattr(os, name, self._call(name, refuse))
+
+    def _call(self, name: str, refuse: str) -> Any:  # noqa: ANN401 - three signatures
+        def call(*arguments: object) -> None:
+            if name == refuse:
+                raise PermissionError
+            self.calls.append((name, arguments))
+
+        return call
+
+
+NOBODY = (65534, 65534, 65534)
+
+
+@pytest.mark.parametrize(
+    ("uid", "refuse", "calls"),
+    [
+        (0, "", [("setgroups", ([],)), ("setresgid", NOBODY), ("setresuid", NOBODY)]),
+        (0, "setgroups", []),
+        (0, "setresuid", [("setgroups", ([],)), ("setresgid", NOBODY)]),
+        (1000, "", []),
+    ],
+)
+def test_root_becomes_nobody_groups_first(
+    monkeypatch: pytest.MonkeyPatch, uid: int, refuse: str, calls: list[object]
+) -> None:
+    process = Process(monkeypatch, uid, refuse)
+    room.drop_privileges()
+    assert process.calls == calls
+
+
+HEAVY = {"dataclasses", "typing", "json", "re", "enum", "logging", "argparse", "selectors", "subprocess", "socket"}
+HEAVY |= {"contextlib", "collections", "functools", "ipaddress", "threading", "pathlib"}
+
+
+def test_the_process_imports_nothing_heavy() -> None:
+    """Follows the imports by their text: an import of this test's own would find everything loaded already."""
+    root = Path(room.__file__).parents[2]
+    todo, seen = {"vmnet.dhcp.server"}, set()
+    while todo:
+        name = todo.pop()
+        seen.add(name)
+        lines = (root / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8").splitlines()
+        words = [line.split() for line in lines if line.startswith(("import ", "from "))]
+        modules = {f"vmnet.dhcp.{word[3]}" if word[1] == "vmnet.dhcp" else word[1] for word in words}
+        assert not HEAVY & modules, name
+        todo |= {module for module in modules if module.startswith("vmnet.")} - seen
+    assert {"vmnet.dhcp.request", "vmnet.dhcp.answer", "vmnet.dhcp.replies", "vmnet.dhcp.lease_state"} <= seen
