@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ from vmnet.model import (
 from vmnet.plumbing.bridge import bound, unbound
 from vmnet.plumbing.diff import diff, missing_links
 from vmnet.plumbing.discover import discover, refuse_names_taken, refuse_orphans
+from vmnet.recall import Here, Known, held, is_untouched, recall, written
 from vmnet.serving import ServerStart, open_packets
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from vmnet.config import Config
 
 _STDERR = 2
+_OVERTAKEN = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EEXIST, errno.ENOBUFS, errno.EINTR})
+"""What the kernel says when somebody else changed something, or a message was lost: look again and go on."""
 _ROUNDS = 4
 """Apply, read, compare: the second round takes away what the kernel added by itself; more means it never ends."""
 
@@ -54,8 +58,7 @@ class Place:
 
     netlink: NetlinkSocket
     state: StateDirectory
-    netns_cookie: int
-    boot_id: str
+    here: Here
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +105,23 @@ def at(config: Config) -> Iterator[Place]:
         )
     netns_cookie = netns.cookie()
     with NetlinkSocket() as netlink:
-        yield Place(netlink, StateDirectory(config.state_dir, netns_cookie), netns_cookie, netns.boot_id())
+        yield Place(netlink, StateDirectory(config.state_dir, netns_cookie), Here(netns_cookie, netns.boot_id()))
+
+
+@contextlib.contextmanager
+def alone_at(config: Config) -> Iterator[Place]:
+    """Go to the namespace that is meant and be the only agent there; wait for another one to end."""
+    with at(config) as place, netns.lock(), place.state.lock():
+        yield place
 
 
 def plan(config: Config) -> Plan:
     """Say what `up` would do. Touches nothing."""
     with at(config) as place:
-        status = read(place.netlink)
-        known = _known(place, config)
-        journal = known[1] if known else _begin(place, config, status)
-        changes = diff(status, _bound(journal))
-        return Plan(journal, changes, already_up=known is not None)
+        now = read(place.netlink)
+        known = _recalled(place, config, now)
+        journal = known.journal if known else _begin(place, config, now)
+        return Plan(journal, diff(now, _bound(journal)), already_up=known is not None)
 
 
 def up(config: Config) -> Outcome:
@@ -123,16 +132,15 @@ def up(config: Config) -> Outcome:
         RolledBackError: something failed, the pod is as it was found.
         RollbackIncompleteError: something failed, and so did giving the pod back.
     """
-    with at(config) as place, place.state.lock():
-        status = read(place.netlink)
-        known = _known(place, config)
+    with alone_at(config) as place:
+        now = read(place.netlink)
+        known = _recalled(place, config, now)
         if known:
-            directory, journal = known
-            _refuse_other_settings(journal, config)
-            return Outcome(journal, _bring_up(place, directory, journal, status))
+            _refuse_other_settings(known.journal, config)
+            return Outcome(known.journal, _bring_up(place, held(place.state, known), known.journal, now))
         if config.resume:
             raise RefusedError("nothing to resume: no binding is up here; `vmnet up` begins one")
-        journal = _begin(place, config, status)
+        journal = _begin(place, config, now)
         directory = place.state.make(journal.pod.ifname)
         try:
             directory.save(journal)
@@ -140,7 +148,7 @@ def up(config: Config) -> Outcome:
             directory.remove()
             raise
         try:
-            changed = _bring_up(place, directory, journal, status)
+            changed = _bring_up(place, directory, journal, now)
         except (VmnetError, OSError, KeyboardInterrupt) as error:
             _roll_back(place, directory, journal, error)
             raise
@@ -153,36 +161,39 @@ def down(config: Config) -> Journal | None:
     Raises:
         RollbackIncompleteError: the kernel refused; what is left, and how to finish.
     """
-    with at(config) as place, place.state.lock():
-        known = _known(place, config)
+    with alone_at(config) as place:
+        now = read(place.netlink)
+        known = recall(place.state, place.here, config.interface, now)
         if known is None:
-            refuse_orphans(read(place.netlink), config.interface)
+            refuse_orphans(now, config.interface)
             return None
-        directory, journal = known
+        directory = held(place.state, known)
         try:
-            _restore(place, directory, journal)
+            _restore(place, directory, known.journal)
         except (KernelError, OSError) as error:
             raise RollbackIncompleteError(
                 f"{error}; the pod's facts are safe in {directory.path}, `vmnet down` goes on from here"
             ) from error
-        return journal
+        return known.journal
 
 
 def status(config: Config) -> Report:
     """Compare what is there with what shall be there, and ask the server how the guest stands."""
     with at(config) as place:
-        known = _known(place, config)
+        now = read(place.netlink)
+        known = _recalled(place, config, now)
         if known is None:
             return Report(None)
-        directory, journal = known
-        now = read(place.netlink)
-        differences = [str(change) for change in diff(now, _bound(journal))]
-        differences += [f"link {name} is gone for good" for name in missing_links(now, _bound(journal))]
-        answer = processes.ask_server(directory)
-        trouble = processes.trouble(directory, answer)
+        spec = _bound(known.journal)
+        differences = [str(change) for change in diff(now, spec)]
+        differences += [f"link {name} is gone for good" for name in missing_links(now, spec)]
+        if known.directory is None:
+            return Report(known.journal, (*differences, "save the pod's facts again: the journal is lost"))
+        answer = processes.ask_server(known.directory)
+        trouble = processes.trouble(known.directory, answer)
         if trouble:
             differences.append(f"start the DHCP server: {trouble}")
-        return Report(journal, tuple(differences), answer or b"")
+        return Report(known.journal, tuple(differences), answer or b"")
 
 
 def serve(config: Config) -> None:
@@ -191,11 +202,11 @@ def serve(config: Config) -> None:
     Raises:
         RefusedError: the binding is not up, or is served already.
     """
-    with at(config) as place, place.state.lock():
-        known = _known(place, config)
+    with alone_at(config) as place:
+        known = _recalled(place, config, read(place.netlink))
         if known is None:
             raise RefusedError("nothing to serve: no binding is up here; run `vmnet up` first")
-        directory, journal = known
+        directory, journal = held(place.state, known), known.journal
         pid = processes.server_pid(directory)
         if pid is not None:
             raise RefusedError(f"{journal.settings.tap} is served already, by process {pid}")
@@ -215,8 +226,8 @@ def _begin(place: Place, config: Config, now: Status) -> Journal:
     resolver = Resolver(warnings=("there is no resolv.conf: the guest gets no DNS server",))
     return Journal(
         schema=journals.SCHEMA,
-        boot_id=place.boot_id,
-        netns_cookie=place.netns_cookie,
+        boot_id=place.here.boot_id,
+        netns_cookie=place.here.netns_cookie,
         pod=pod,
         settings=settings,
         lease=_lease(pod, resolver if text is None else parse(text), settings),
@@ -229,28 +240,14 @@ def _lease(pod: PodInterface, resolver: Resolver, settings: Settings) -> Lease:
     return lease(pod, resolver, Wishes(mac=settings.mac, mtu=settings.mtu, hostname=settings.hostname))
 
 
-def _known(place: Place, config: Config) -> tuple[BindingDirectory, Journal] | None:
-    """Find the binding that is meant and was begun: the named one, or the only one there is.
-
-    Raises:
-        RefusedError: there are several, or the journal is not of here and now.
-    """
-    begun = place.state.bindings()
-    if not config.interface and len(begun) > 1:
-        raise RefusedError(f"several interfaces are bound here ({', '.join(begun)}); name one with --interface")
-    ifname = config.interface or "".join(begun)
-    directory = place.state.existing(ifname) if ifname else None
-    journal = directory.load() if directory else None
-    if directory is None or journal is None:
-        return None
-    reason = journals.refusal(journal, place.boot_id, place.netns_cookie)
-    if reason:
-        raise RefusedError(f"the journal in {directory.path} cannot be used: {reason}; remove that directory")
-    return directory, journal
+def _recalled(place: Place, config: Config, now: Status) -> Known | None:
+    """Find the binding, unless nothing of it stands: then what the NIC shows now is what counts."""
+    known = recall(place.state, place.here, config.interface, now)
+    return None if known and is_untouched(now, known.journal) else known
 
 
 def _bound(journal: Journal) -> Spec:
-    return bound(journal.pod, journal.settings, ipv6_settable=sysctl.ipv6_settable())
+    return bound(journal.pod, journal.settings, ipv6_settable=sysctl.ipv6_settable(), note=written(journal))
 
 
 def _refuse_other_settings(journal: Journal, config: Config) -> None:
@@ -291,16 +288,23 @@ def _converge(
         UnexpectedError: the kernel accepts everything and yet it is not so.
     """
     changed = False
-    for _round in range(_ROUNDS):
+    for last in (False,) * (_ROUNDS - 1) + (True,):
         changes = diff(now, spec)
         if not changes:
             return changed
         changed = True
-        for change in changes:
-            apply(netlink, change)
-            after(change)
+        try:
+            for change in changes:
+                apply(netlink, change)
+                after(change)
+        except KernelError as error:
+            if last or error.errno not in _OVERTAKEN:
+                raise
         now = read(netlink)
-    raise UnexpectedError(f"the kernel accepted every change, yet still to do is: {diff(now, spec)[0]}")
+    remaining = diff(now, spec)
+    if remaining:
+        raise UnexpectedError(f"the kernel accepted every change, yet still to do is: {remaining[0]}")
+    return changed
 
 
 def _roll_back(place: Place, directory: BindingDirectory, journal: Journal, cause: BaseException) -> None:
@@ -319,5 +323,7 @@ def _roll_back(place: Place, directory: BindingDirectory, journal: Journal, caus
 
 def _restore(place: Place, directory: BindingDirectory, journal: Journal) -> None:
     processes.stop_server(directory)
-    _converge(place.netlink, unbound(journal.pod, journal.settings), read(place.netlink))
+    now = read(place.netlink)
+    if not is_untouched(now, journal):
+        _converge(place.netlink, unbound(journal.pod, journal.settings), now)
     directory.remove()

@@ -10,9 +10,17 @@ from vmnet.model import Settings
 from vmnet.plumbing.names import IFNAME_BYTES, is_link_name
 
 DEFAULT_STATE_DIR = "/run/vmnet"
+DEFAULT_HOOKS_DIR = "/etc/libvirt/hooks"
 DEFAULT_RESOLV_CONF = "/etc/resolv.conf"
 SMALLEST_MTU, LARGEST_MTU = 68, 65535
 """RFC 791 and RFC 2132 §5.1; the field has 16 bits."""
+DEFAULT_GRACE = 30.0
+"""Seconds from SIGTERM until `vmnet launch` destroys the domain."""
+_LONGEST_SECONDS = 86400
+RENDER_FORMATS = ("cloud-init", "networkd", "netplan", "ifupdown", "kernel-ip", "json")
+"""What `vmnet render` can write; here, so that --help need not import it."""
+LARGEST_QUEUE_COUNT = 256
+"""MAX_TAP_QUEUES (linux/if_tun.h)."""
 _LARGEST_ID = 0xFFFFFFFE
 """(uid_t)-1 means "nobody in particular" to the kernel."""
 _LARGEST_FILE = 64 * 1024
@@ -32,6 +40,8 @@ class Config:
     state_dir: str = DEFAULT_STATE_DIR
     resolv_conf: str = ""
     """Empty for the default file, which may be missing; a named one may not."""
+    resume: bool = False
+    """Only bring back what is up already: somebody's `down` is not undone."""
 
 
 def link_name(text: str, what: str) -> str:
@@ -72,6 +82,29 @@ def mtu_bytes(text: str) -> int:
     if not (text.isascii() and text.isdecimal()) or not SMALLEST_MTU <= int(text[:9]) <= LARGEST_MTU:
         raise UsageError(f"MTU {text!r} is not a number of bytes from {SMALLEST_MTU} to {LARGEST_MTU}")
     return int(text)
+
+
+def queue_count(text: str) -> int:
+    """Return a number of queues of the VM's NIC.
+
+    Raises:
+        UsageError: not a number of queues that a tap can have.
+    """
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:9]) <= LARGEST_QUEUE_COUNT:
+        raise UsageError(f"queues {text!r} is not a number from 1 to {LARGEST_QUEUE_COUNT}")
+    return int(text)
+
+
+def seconds(text: str, what: str) -> float:
+    """Return a number of seconds, a day at most.
+
+    Raises:
+        UsageError: it is none.
+    """
+    digits = text.replace(".", "", 1)
+    if not (digits.isascii() and digits.isdecimal()) or float(text) > _LONGEST_SECONDS:
+        raise UsageError(f"{what} {text!r} is not a number of seconds from 0 to {_LONGEST_SECONDS}")
+    return float(text)
 
 
 def owner_ids(text: str) -> tuple[int, int | None]:

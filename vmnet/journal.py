@@ -224,12 +224,10 @@ def _unusable(path: str, error: OSError) -> RefusedError | UsageError:
     return kind(f"cannot keep the pod's facts in {path}: {error.strerror}; name another place with --state-dir")
 
 
-def refusal(journal: Journal, boot_id: str, netns_cookie: int) -> str:
-    """Say why this journal does not speak of here and now; empty when it does."""
+def refusal(journal: Journal, netns_cookie: int) -> str:
+    """Say why this journal does not speak of this namespace; empty when it does."""
     if journal.schema != SCHEMA:
         return f"it has schema {journal.schema}, this vmnet reads {SCHEMA}"
-    if journal.boot_id != boot_id:
-        return "it is from before the machine was booted"
     if journal.netns_cookie != netns_cookie:
         return "it is of another network namespace"
     return ""

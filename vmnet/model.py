@@ -151,6 +151,18 @@ class FdbEntry:
     mac: str
 
 
+NOTE_PREFIX = "vmnet."
+"""What the alternative names begin with that carry our note; any others of a link are not ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What we have written on a link for ourselves: alternative names of it, in order (`plumbing.note`)."""
+
+    ifname: str
+    names: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """One read of the kernel: what is there in this network namespace."""
@@ -160,6 +172,7 @@ class Status:
     routes: tuple[Route, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
     fdb: tuple[FdbEntry, ...] = ()
+    notes: tuple[Note, ...] = ()
     not_restorable: tuple[tuple[str, str], ...] = ()
     """(ifname, what): things of a link that a `Route` or `Address` cannot carry, in words."""
 
@@ -176,7 +189,8 @@ class Status:
 class Spec:
     """What shall be there. Speaks of its `links` and of `absent` names only; everything else is not vmnet's.
 
-    On each of its links exactly `addresses`, `routes`, permanent `neighbours` and `fdb` stand, in this order.
+    On each of its links exactly `addresses`, `routes`, permanent `neighbours`, `fdb` and `notes` stand. A note is
+    the first thing to be made and the last to go.
     """
 
     links: tuple[LinkSpec, ...]
@@ -184,6 +198,7 @@ class Spec:
     routes: tuple[Route, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
     fdb: tuple[FdbEntry, ...] = ()
+    notes: tuple[Note, ...] = ()
     absent: tuple[str, ...] = ()
     """Names that no link may bear, but those in `links`."""
 
@@ -215,6 +230,8 @@ class Settings:
     mtu: int | None = None
     """What the guest is told, bytes; None for the pod's own."""
     hostname: str = ""
+    multi_queue: bool = False
+    """Whether QEMU opens the tap several times, once a queue; the kernel takes it only one way or the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +309,7 @@ class AlterLink:
         return f"set {self.ifname} " + " ".join(f"{field}={value!s}" for field, value in self.values)
 
 
-LinkEntry = Address | Route | Neighbour | FdbEntry
+LinkEntry = Address | Route | Neighbour | FdbEntry | Note
 """What stands on a link."""
 
 
@@ -330,7 +347,9 @@ def describe(entry: LinkEntry) -> str:
         return f"route {'default' if entry.is_default else entry.dst}{via}{metric} on {entry.ifname}"
     if isinstance(entry, Neighbour):
         return f"neighbour {entry.dst} at {entry.mac} on {entry.ifname}"
-    return f"forwarding entry {entry.mac} on {entry.ifname}"
+    if isinstance(entry, FdbEntry):
+        return f"forwarding entry {entry.mac} on {entry.ifname}"
+    return f"note of the pod's facts on {entry.ifname}"
 
 
 def wanted(spec: LinkSpec) -> tuple[tuple[str, int | str], ...]:

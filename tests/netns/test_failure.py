@@ -49,7 +49,7 @@ def _message(done: Completed) -> str:
 @pytest.mark.parametrize(
     ("capability", "says"),
     [
-        ("net_admin", "create bridge k6t-eth0: Operation not permitted; CAP_NET_ADMIN is missing"),
+        ("net_admin", "add note of the pod's facts on eth0: Operation not permitted; CAP_NET_ADMIN is missing"),
         ("net_raw", "open a packet socket on tap0: Operation not permitted; CAP_NET_RAW is missing"),
     ],
 )

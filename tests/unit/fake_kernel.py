@@ -13,8 +13,11 @@ from vmnet.model import (
     CreateLink,
     DeleteEntry,
     DeleteLink,
+    FdbEntry,
     Link,
     LinkEntry,
+    Neighbour,
+    Note,
     Route,
     Status,
 )
@@ -34,14 +37,13 @@ class FakeKernel:
 
     def read(self) -> Status:
         """Show what is there."""
-        from vmnet.model import FdbEntry, Neighbour
-
         return Status(
             links=tuple(self._links),
             addresses=tuple(entry for entry in self._entries if isinstance(entry, Address)),
             routes=tuple(entry for entry in self._entries if isinstance(entry, Route)),
             neighbours=tuple(entry for entry in self._entries if isinstance(entry, Neighbour)),
             fdb=tuple(entry for entry in self._entries if isinstance(entry, FdbEntry)),
+            notes=tuple(entry for entry in self._entries if isinstance(entry, Note)),
         )
 
     def apply(self, change: Change) -> None:

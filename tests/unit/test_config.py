@@ -39,6 +39,17 @@ def test_mtus_that_it_cannot(text: str) -> None:
         config.mtu_bytes(text)
 
 
+@pytest.mark.parametrize(("text", "count"), [("1", 1), ("8", 8), ("256", 256)])
+def test_queues_that_a_tap_can_have(text: str, count: int) -> None:
+    assert config.queue_count(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "0", "257", "-1", "two", "1.5", "²", "9" * 5000])
+def test_queues_that_it_cannot(text: str) -> None:
+    with pytest.raises(UsageError, match="queues"):
+        config.queue_count(text)
+
+
 @pytest.mark.parametrize(("text", "ids"), [("107", (107, None)), ("107:108", (107, 108)), ("0:0", (0, 0))])
 def test_owners(text: str, ids: tuple[int, int | None]) -> None:
     assert config.owner_ids(text) == ids

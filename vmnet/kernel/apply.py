@@ -23,10 +23,12 @@ from vmnet.kernel.netlink import (
     RT_TABLE_MAIN,
     RTM_DELADDR,
     RTM_DELLINK,
+    RTM_DELLINKPROP,
     RTM_DELNEIGH,
     RTM_DELROUTE,
     RTM_NEWADDR,
     RTM_NEWLINK,
+    RTM_NEWLINKPROP,
     RTM_NEWNEIGH,
     RTM_NEWROUTE,
     family_settings,
@@ -35,11 +37,11 @@ from vmnet.kernel.netlink import (
     ndmsg,
     rtmsg,
 )
-from vmnet.model import FOREVER, AddEntry, Address, AlterLink, CreateLink, DeleteLink, Neighbour, Route
+from vmnet.model import FOREVER, AddEntry, Address, AlterLink, CreateLink, DeleteLink, Neighbour, Note, Route
 
 if TYPE_CHECKING:
     from vmnet.kernel.netlink import NetlinkSocket
-    from vmnet.model import Change, FdbEntry, LinkSpec
+    from vmnet.model import Change, FdbEntry, LinkEntry, LinkSpec
 
     Message = Any  # pyroute2 is untyped
 
@@ -188,7 +190,7 @@ def _attach(message: Message, name: str, value: object) -> None:
         message["attrs"].append((name, value))
 
 
-def _entry_request(entry: Address | Route | Neighbour | FdbEntry, adding: bool) -> tuple[Message, int, int]:
+def _entry_request(entry: LinkEntry, adding: bool) -> tuple[Message, int, int]:
     """Return the message, its operation and the flags of an addition."""
     ifindex = _ifindex(entry.ifname)
     if isinstance(entry, Address):
@@ -197,8 +199,16 @@ def _entry_request(entry: Address | Route | Neighbour | FdbEntry, adding: bool) 
         # IPv6 would make one multipath route of two appended ones (net/ipv6/ip6_fib.c, fib6_add_rt2node).
         end = NLM_F_EXCL if entry.ipv6 else NLM_F_APPEND
         return _route(entry, ifindex), RTM_NEWROUTE if adding else RTM_DELROUTE, NLM_F_CREATE | end
+    if isinstance(entry, Note):
+        return _note(entry, ifindex), RTM_NEWLINKPROP if adding else RTM_DELLINKPROP, NLM_F_CREATE | NLM_F_EXCL
     operation = RTM_NEWNEIGH if adding else RTM_DELNEIGH
     return _neighbour(entry, ifindex), operation, NLM_F_CREATE | NLM_F_REPLACE
+
+
+def _note(entry: Note, ifindex: int) -> Message:
+    message = _link_message(ifindex)
+    _attach(message, "IFLA_PROP_LIST", {"attrs": [("IFLA_ALT_IFNAME", name) for name in entry.names]})
+    return message
 
 
 def _address(entry: Address, ifindex: int) -> Message:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import socket
 import struct
+from typing import TYPE_CHECKING
 
 from vmnet.errors import KernelError, RefusedError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _SO_NETNS_COOKIE = 71
 _NS_GET_NSTYPE = 0xB703
@@ -17,6 +22,8 @@ _INITIAL_NETNS_INODE = 0xEFFFFFF9
 """Where the kernel gives the first network namespace a fixed inode (linux/nsfs.h, NET_NS_INIT_INO)."""
 _INITIAL_PIDNS_INODE = 0xEFFFFFFC
 _FIRST_COOKIE = 1
+_LOCK = "\0vmnet/agent"
+_WAITERS = 1024
 _NAMED = "/run/netns"
 
 
@@ -56,6 +63,38 @@ def _setns(descriptor: int, name: str) -> None:
         code = ctypes.get_errno()
         needs = "; entering another namespace needs CAP_SYS_ADMIN" if code == errno.EPERM else ""
         raise RefusedError(f"cannot enter network namespace {name}: {os.strerror(code)}{needs}")
+
+
+@contextlib.contextmanager
+def lock() -> Iterator[None]:
+    """Hold this namespace: one agent at a time, whatever state directory it was given; freed when we die.
+
+    An abstract unix socket's name belongs to its network namespace (unix(7)). Somebody else's process that took
+    the name cannot hold us up: only root's and our own are waited for.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as holding:
+        while True:
+            try:
+                holding.bind(_LOCK)
+                holding.listen(_WAITERS)
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            if not _wait_for_holder():
+                break
+        yield
+
+
+def _wait_for_holder() -> bool:
+    """Wait until the lock's holder has ended; false when it is nobody that we wait for."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as waiting, contextlib.suppress(OSError):
+        waiting.connect(_LOCK)
+        _pid, uid, _gid = struct.unpack("iII", waiting.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if uid not in (0, os.geteuid()):
+            return False
+        waiting.recv(1)  # nothing is ever sent: it returns when the holder is gone
+    return True
 
 
 def cookie() -> int:

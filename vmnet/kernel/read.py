@@ -22,7 +22,7 @@ from vmnet.kernel.netlink import (
     ndmsg,
     rtmsg,
 )
-from vmnet.model import FOREVER, Address, FdbEntry, Link, Neighbour, Route, Status
+from vmnet.model import FOREVER, NOTE_PREFIX, Address, FdbEntry, Link, Neighbour, Note, Route, Status
 
 if TYPE_CHECKING:
     from vmnet.kernel.netlink import NetlinkSocket
@@ -80,6 +80,7 @@ def read(netlink: NetlinkSocket) -> Status:
             for message in netlink.dump(forwarding, RTM_GETNEIGH)
             if message["state"] == NUD_NOARP and message.get_attr("NDA_MASTER") and message["ifindex"] in names
         ),
+        notes=tuple(note for message in link_messages if (note := _note(message)).names),
         not_restorable=tuple(_not_restorable(route_messages, names)),
     )
 
@@ -116,6 +117,14 @@ def _link(message: Message, names: dict[int, str]) -> Link:
         addr_gen_mode=ipv6.get_attr("IFLA_INET6_ADDR_GEN_MODE") if ipv6 else None,
         accept_ra=ipv6_conf["accept_ra"] if ipv6_conf else None,
         **_kind_facts(kind, data),
+    )
+
+
+def _note(message: Message) -> Note:
+    properties = message.get_attr("IFLA_PROP_LIST")
+    names = [value for name, value in properties["attrs"] if name == "IFLA_ALT_IFNAME"] if properties else []
+    return Note(
+        message.get_attr("IFLA_IFNAME"), tuple(sorted(name for name in names if name.startswith(NOTE_PREFIX)))
     )
 
 

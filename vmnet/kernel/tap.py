@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import socket
 import struct
+from array import array
 from typing import TYPE_CHECKING
 
 from vmnet.errors import KernelError
@@ -16,6 +18,19 @@ if TYPE_CHECKING:
 _CLONE_DEVICE = "/dev/net/tun"
 _TUNSETIFF, _TUNSETPERSIST, _TUNSETOWNER, _TUNSETGROUP = 0x400454CA, 0x400454CB, 0x400454CC, 0x400454CE
 _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR, _IFF_MULTI_QUEUE, _IFF_TUN_EXCL = 0x2, 0x1000, 0x4000, 0x100, 0x8000
+_SIOCETHTOOL, _ETHTOOL_GLINK = 0x8946, 0x0A
+
+
+def is_attached(ifname: str) -> bool:
+    """Whether the tap is there, up and held open by a program: only then it has a carrier (drivers/net/tun.c)."""
+    answer = array("I", (_ETHTOOL_GLINK, 0))
+    request = struct.pack("16sP16x", ifname.encode(), answer.buffer_info()[0])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        try:
+            fcntl.ioctl(any_socket, _SIOCETHTOOL, request)
+        except OSError:
+            return False
+    return bool(answer[1])
 
 
 def create_tap(spec: LinkSpec) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vmnet.model import Address, FdbEntry, LinkSpec, PodInterface, Settings, Spec
+from vmnet.model import Address, FdbEntry, LinkSpec, Note, PodInterface, Settings, Spec
 from vmnet.plumbing.names import bridge_name, nic_name, own_mac
 
 _ADDR_GEN_MODE_NONE = 1
@@ -20,10 +20,11 @@ _IFA_F_NODAD, _IFA_F_NOPREFIXROUTE = 0x02, 0x200
 _SCOPE_LINK = 253
 
 
-def bound(pod: PodInterface, settings: Settings, *, ipv6_settable: bool) -> Spec:
+def bound(pod: PodInterface, settings: Settings, *, ipv6_settable: bool, note: tuple[str, ...] = ()) -> Spec:
     """Say how the namespace shall be while the VM has the pod's identity.
 
-    `ipv6_settable` tells whether /proc/sys can be written; without it the bridge's accept_ra is left alone.
+    `ipv6_settable` tells whether /proc/sys can be written; without it the bridge's accept_ra is left alone. `note`
+    is written on the NIC, for when the journal is lost.
     """
     bridge = bridge_name(pod.ifname)
     links = (
@@ -36,6 +37,7 @@ def bound(pod: PodInterface, settings: Settings, *, ipv6_settable: bool) -> Spec
         links=links,
         addresses=tuple(_parked(address, pod.ifname) for address in pod.addresses if not _made_by_kernel(address)),
         fdb=(FdbEntry(ifname=settings.tap, mac=settings.mac or pod.mac),),
+        notes=(Note(nic_name(pod.ifname), note),) if note else (),
     )
 
 
@@ -85,7 +87,7 @@ def _tap(bridge: str, pod: PodInterface, settings: Settings) -> LinkSpec:
         learning=False,  # a guest could fill the forwarding table; its one MAC is entered by hand
         owner=settings.owner,
         group=settings.group,
-        multi_queue=False,
+        multi_queue=settings.multi_queue,
         addr_gen_mode=_ADDR_GEN_MODE_NONE,
     )
 

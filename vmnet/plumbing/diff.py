@@ -19,11 +19,11 @@ from vmnet.model import (
     CreateLink,
     DeleteEntry,
     DeleteLink,
-    FdbEntry,
     Link,
     LinkEntry,
     LinkSpec,
     Neighbour,
+    Note,
     Route,
     Spec,
     Status,
@@ -49,9 +49,11 @@ _STEPS = (
 def diff(status: Status, spec: Spec) -> tuple[Change, ...]:
     """Return the changes, in the order in which they are to be applied; none when all is as it shall be."""
     return (
+        *(AddEntry(note) for link in spec.links for note in _notes(status, spec, link, missing=True)),
         *_unwanted_links(status, spec),
         *(change for link in spec.links for change in _link_changes(status, spec, link)),
         *(AddEntry(entry) for link in spec.links for entry in _missing(status, spec, link)),
+        *(DeleteEntry(note) for link in spec.links for note in _notes(status, spec, link, missing=False)),
     )
 
 
@@ -132,6 +134,8 @@ def _superfluous(status: Status, spec: Spec, link: Link, shall: LinkSpec) -> Ite
 
 def _missing(status: Status, spec: Spec, shall: LinkSpec) -> list[LinkEntry]:
     link = _counterpart(status, spec, shall)
+    if link is None and shall.ifindex is not None:
+        return []  # the link is gone for good, and with it the place for these
     there = {
         _comparable(replace(entry, ifname=shall.ifname))
         for entry in (_entries_of(status, link.ifname) if link else ())
@@ -141,12 +145,28 @@ def _missing(status: Status, spec: Spec, shall: LinkSpec) -> list[LinkEntry]:
     return sorted(missing, key=lambda entry: isinstance(entry, Route) and bool(entry.gateway))
 
 
+def _notes(status: Status, spec: Spec, shall: LinkSpec, *, missing: bool) -> Iterator[Note]:
+    """Find the names of the link's note that are missing, or too many.
+
+    The note is written before anything is changed, under the link's old name, and goes only when everything is
+    back, under its new one: with the journal lost, it is all there is.
+    """
+    link = _counterpart(status, spec, shall)
+    if link is None:
+        return
+    there = {name for note in status.notes if note.ifname == link.ifname for name in note.names}
+    wanted_names = {name for note in spec.notes if note.ifname == shall.ifname for name in note.names}
+    names = wanted_names - there if missing else there - wanted_names
+    if names:
+        yield Note(link.ifname if missing else shall.ifname, tuple(sorted(names)))
+
+
 def _entries_of(holder: Status | Spec, ifname: str) -> tuple[LinkEntry, ...]:
     every: tuple[LinkEntry, ...] = (*holder.addresses, *holder.routes, *holder.neighbours, *holder.fdb)
     return tuple(entry for entry in every if entry.ifname == ifname)
 
 
-def _comparable(entry: LinkEntry) -> Address | Route | Neighbour | FdbEntry:
+def _comparable(entry: LinkEntry) -> LinkEntry:
     """Take out what the kernel changes by itself: limited lifetimes run down."""
     if isinstance(entry, Address) and entry.valid_lifetime != FOREVER:
         return replace(entry, valid_lifetime=0, preferred_lifetime=0)

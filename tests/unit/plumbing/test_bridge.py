@@ -48,6 +48,11 @@ def test_the_tap_is_the_owners() -> None:
     assert (tap.kind, tap.owner, tap.group, tap.up) == ("tun", 107, 108, True)
 
 
+@pytest.mark.parametrize("multi_queue", [False, True])
+def test_the_tap_has_queues_if_asked(multi_queue: bool) -> None:
+    assert _links(settings=Settings(multi_queue=multi_queue))["tap0"].multi_queue is multi_queue
+
+
 @pytest.mark.parametrize("layout", layouts.NAMES)
 def test_the_stand_in_holds_the_addresses_quietly(layout: str) -> None:
     pod = discover(layouts.status(layout))
@@ -58,7 +63,8 @@ def test_the_stand_in_holds_the_addresses_quietly(layout: str) -> None:
         assert address.ifname == "eth0"
         assert address.flags & 0x200, "no connected route"
         assert bool(address.flags & 0x02) == address.ipv6, "no duplicate address detection"
-    assert spec.routes == spec.neighbours == ()
+    assert not spec.routes
+    assert not spec.neighbours
 
 
 def test_frames_for_the_vm_go_to_the_tap() -> None:

@@ -1,0 +1,103 @@
+"""Which binding is meant, and what was there before it: from the journal, or from the note on the NIC itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vmnet import journal as journals
+from vmnet.codec import decode, encode
+from vmnet.errors import RefusedError
+from vmnet.journal import BindingDirectory, Journal, StateDirectory
+from vmnet.plumbing import note
+from vmnet.plumbing.names import bridge_name
+
+if TYPE_CHECKING:
+    from vmnet.model import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A binding that was begun and not ended. Without a `directory` its journal was lost, and the note told it."""
+
+    journal: Journal
+    directory: BindingDirectory | None
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """The namespace that a journal must speak of: by its cookie, in this boot of the machine."""
+
+    netns_cookie: int
+    boot_id: str
+
+
+def recall(state: StateDirectory, here: Here, ifname: str, now: Status) -> Known | None:
+    """Find the binding of `ifname`, or of the only interface there is one of.
+
+    Raises:
+        RefusedError: several are meant, or the journal cannot be trusted.
+    """
+    begun = {name: known for name in state.bindings() if (known := _saved(state, here, name))}
+    for lost in _noted(now, here):
+        begun.setdefault(lost.pod.ifname, Known(lost, None))
+    if ifname:
+        return begun.get(ifname)
+    if len(begun) > 1:
+        raise RefusedError(f"several interfaces are bound here ({', '.join(begun)}); name one with --interface")
+    return next(iter(begun.values()), None)
+
+
+def held(state: StateDirectory, known: Known) -> BindingDirectory:
+    """Return the binding's directory; where it was lost, make it anew with what the note says.
+
+    Raises:
+        RefusedError: it cannot be made.
+    """
+    if known.directory is not None:
+        return known.directory
+    directory = state.make(known.journal.pod.ifname)
+    directory.save(known.journal)
+    return directory
+
+
+def written(journal: Journal) -> tuple[str, ...]:
+    """Return the note of a journal: names for the NIC, none where it is too large."""
+    return note.write(journal.pod.ifname, encode(journal))
+
+
+def is_untouched(now: Status, journal: Journal) -> bool:
+    """Whether the pod is not, or no more, ours: then the NIC itself says what is there, and says it newer.
+
+    The note is the first thing to be made and the last to go. A journal without one was saved before the first
+    change, or is left from after the last.
+    """
+    pod, settings = journal.pod, journal.settings
+    nic = now.link_of_index(pod.ifindex)
+    ours = any(now.link(name) for name in (settings.tap, bridge_name(pod.ifname)))
+    noted = nic is not None and any(entry.ifname == nic.ifname for entry in now.notes)
+    return bool(written(journal)) and not ours and not noted
+
+
+def _saved(state: StateDirectory, here: Here, ifname: str) -> Known | None:
+    directory = state.existing(ifname)
+    journal = directory.load() if directory else None
+    if directory is None or journal is None or journal.boot_id != here.boot_id:
+        return None  # of an earlier boot: its namespace is gone with everything in it
+    reason = journals.refusal(journal, here.netns_cookie)
+    if reason:
+        raise RefusedError(f"the journal in {directory.path} cannot be used: {reason}; remove that directory")
+    return Known(journal, directory)
+
+
+def _noted(now: Status, here: Here) -> list[Journal]:
+    """Read the notes that speak of here and now; one that does not is no better than none."""
+    journals_found = []
+    for entry in now.notes:
+        try:
+            journal = decode(Journal, note.read(entry.names))
+        except ValueError:
+            continue
+        if journal.boot_id == here.boot_id and not journals.refusal(journal, here.netns_cookie):
+            journals_found.append(journal)
+    return journals_found
