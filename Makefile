@@ -5,9 +5,11 @@ PYTHON ?= python3
 POD ?= bridge
 VENV := .venv
 RUN := $(VENV)/bin/python
+LOCK = $(VENV)/lock/bin/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url \
+    --python-version 3.11 --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts demo test test-unit test-netns test-vm lint format bench lock clean
+.PHONY: help setup parts demo test test-unit test-netns test-vm test-image lint format bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -16,10 +18,11 @@ setup: $(VENV)/.complete ## make the Python environment; the command is then .ve
 
 $(VENV)/.complete: requirements.lock pyproject.toml tools/python-packages.txt
 	@echo "setting up $(VENV)"
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || tools/install-packages tools/python-packages.txt
+	@tools/install-packages tools/python-packages.txt
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(VENV)/bin/pip uninstall --quiet --yes setuptools # its .pth would run in every start of every program here
 	@$(RUN) -m compileall -q vmnet
 	@touch $@
 
@@ -42,6 +45,9 @@ test-netns: setup parts ## the tests in network namespaces
 test-vm: setup parts ## the tests with a real guest
 	$(RUN) -m pytest tests/vm
 
+test-image: setup parts ## the tests of the container images and the manifests
+	$(RUN) -m pytest tests/image
+
 lint: setup ## ruff, mypy --strict and the arrows between the rooms
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -55,10 +61,12 @@ format: setup ## put the code into its canonical form
 bench: setup parts ## measure against dnsmasq and a shell script, side by side
 	$(RUN) -m tests.bench
 
-lock: setup ## renew requirements.lock from pyproject.toml
+lock: setup ## renew the locks from pyproject.toml
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --target $(VENV)/lock uv
-	$(VENV)/lock/bin/uv pip compile --quiet --group dev pyproject.toml --generate-hashes --no-header \
-	    --no-emit-index-url --python-version 3.11 --upgrade -o requirements.lock
+	$(LOCK) --group dev pyproject.toml -o requirements.lock
+	$(LOCK) pyproject.toml -o requirements-runtime.lock
+	$(LOCK) --extra libvirt pyproject.toml -o requirements-launcher.lock
+	$(LOCK) --group build -o requirements-build.lock
 
 clean: ## remove what was made, but the environment; and what a killed test run left
 	ip netns list | grep -oE '^vmnet-[0-9a-f]{8}\b' | xargs -r -n 1 ip netns delete

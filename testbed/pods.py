@@ -6,7 +6,8 @@
     └──────────────────────────────────────┘      └──────────────────┘
 
 The peer is an address that only the pod's default route leads to. Addresses, MACs, MTUs and routes of the layouts
-made by hand are those of `shared/pods`; the other two are made by the real CNI plugins, called as a runtime does.
+made by hand are those of `shared/pods`; aws is what the AWS VPC CNI makes. The other two are made by the real CNI
+plugins, called as a runtime does.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class Layout:
     mtu: int = 1500
     address6: str = ""
     routes6: tuple[str, ...] = ()
+    neighbours: tuple[str, ...] = ()
+    """`ip neighbour` arguments."""
     host_ifname: str = "veth0"
 
 
@@ -92,6 +95,11 @@ def _ptp(layout: Layout) -> tuple[str, ...]:
         f"address add {layout.gateway}/32 dev {layout.host_ifname}",
         f"route add {_bare(layout.address)} dev {layout.host_ifname} scope link",
     )
+
+
+def _aws(layout: Layout) -> tuple[str, ...]:
+    """Nobody answers ARP for the gateway: the pod has its MAC as a permanent neighbour."""
+    return (f"route add {_bare(layout.address)} dev {layout.host_ifname} scope link",)
 
 
 def _calico(layout: Layout) -> tuple[str, ...]:
@@ -189,6 +197,18 @@ LAYOUTS = {
             node_mac="e6:41:fe:a4:81:4b",
             node=_ovn,
         ),
+        Layout(
+            name="aws",
+            mac="4e:11:c7:5d:20:8b",
+            address="10.20.31.7/32",
+            gateway="169.254.1.1",
+            mtu=9001,
+            routes=("169.254.1.1 scope link", "default via 169.254.1.1"),
+            neighbours=("169.254.1.1 lladdr 1e:8a:53:c2:07:44 nud permanent",),
+            node_mac="1e:8a:53:c2:07:44",
+            node=_aws,
+            host_ifname="eni0",
+        ),
     )
 }
 CNI_LAYOUTS = ("cni-bridge", "cni-ptp")
@@ -251,7 +271,10 @@ def _by_hand(layout: Layout, node: Netns, inside: Netns, resolv_conf: Path) -> P
     )
     if layout.name == "ptp":
         inside.ip_batch("route delete 10.247.1.0/24 dev eth0")
-    inside.ip_batch(*(f"route add {_on(route)}" for route in layout.routes))
+    inside.ip_batch(
+        *(f"neighbour add {neighbour} dev {IFNAME}" for neighbour in layout.neighbours),
+        *(f"route add {_on(route)}" for route in layout.routes),
+    )
     if layout.address6:
         nodad = " nodad" if layout.name == "cilium" else ""
         inside.ip_batch(

@@ -44,8 +44,17 @@ NETNS_TOOLS = (
 VM_TOOLS = (
     *COMMON_TOOLS,
     Tool(QEMU, "qemu-system-x86"),
+    Tool("libvirtd", "libvirt-daemon-system"),
+    Tool("virsh", "libvirt-clients"),
 )
-TOOLS = {"netns": NETNS_TOOLS, "vm": VM_TOOLS}
+IMAGE_TOOLS = (
+    *COMMON_TOOLS,
+    Tool(str(CNI_BIN / "bridge"), "containernetworking-plugins"),
+    Tool(CLIENTS["udhcpc"].program, CLIENTS["udhcpc"].package),
+    *(Tool(name, name) for name in ("podman", "runc", "mmdebstrap")),
+    Tool("/usr/lib/podman/netavark", "netavark"),
+)
+TOOLS = {"netns": NETNS_TOOLS, "vm": VM_TOOLS, "image": IMAGE_TOOLS}
 
 
 def missing(room: str) -> str:

@@ -22,6 +22,15 @@ LOOKS = (
     ("IPv4 rules", ("ip", "-d", "-j", "-4", "rule")),
     ("IPv6 rules", ("ip", "-d", "-j", "-6", "rule")),
 )
+ALL_LOOKS = "; printf '\\0'; ".join(
+    [
+        "ip -d -j address",
+        *(" ".join(command) for _title, command in LOOKS),
+        "nft list ruleset",
+        "",
+    ]
+).removesuffix("; ")
+"""One shell for all of them: tests look hundreds of times."""
 CARRIERS = re.compile(
     r"^\S+ (operstate|qdisc|linkinfo\.info_slave_data\.(state|\w*port|root_id)|linkinfo\.info_data\.root_\w+) .*\n"
     r'|"(NO-CARRIER|LOWER_UP|linkdown)"(, )?',
@@ -37,9 +46,10 @@ def snapshot(pod: Pod) -> str:
 
 def look(namespace: Netns) -> str:
     """See all of a namespace's network."""
-    parts = [("links and addresses", "\n".join(_links(namespace.ip("address"))))]
-    parts += [(title, _entries(namespace.run(*command).stdout)) for title, command in LOOKS]
-    parts.append(("firewall", namespace.run("nft", "list", "ruleset").stdout))
+    links, *entries, firewall = namespace.run("sh", "-ec", ALL_LOOKS).stdout.split("\0")[:-1]
+    parts = [("links and addresses", "\n".join(_links(json.loads(links))))]
+    parts += [(title, _entries(text)) for (title, _command), text in zip(LOOKS, entries, strict=True)]
+    parts.append(("firewall", firewall))
     return "\n".join(f"== {title}\n{text}" for title, text in parts)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-ROOMS = ("unit", "netns", "vm")
+ROOMS = ("unit", "netns", "vm", "image")
 
 
 @pytest.hookimpl(tryfirst=True)

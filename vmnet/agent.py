@@ -48,8 +48,9 @@ if TYPE_CHECKING:
 _STDERR = 2
 _OVERTAKEN = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EEXIST, errno.ENOBUFS, errno.EINTR})
 """What the kernel says when somebody else changed something, or a message was lost: look again and go on."""
-_ROUNDS = 4
-"""Apply, read, compare: the second round takes away what the kernel added by itself; more means it never ends."""
+_ROUNDS = 5
+"""Apply, read, compare: the second round takes away what the kernel added by itself, the third the note; one more
+for somebody else's change in between. Beyond that it never ends."""
 
 
 @dataclass(frozen=True, slots=True)

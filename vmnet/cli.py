@@ -12,11 +12,14 @@ from vmnet import __version__
 from vmnet import config as checks
 from vmnet.config import Config
 from vmnet.errors import UsageError, VmnetError
-from vmnet.log import say
+from vmnet.last_word import leave
+from vmnet.log import escape, say
 from vmnet.model import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from vmnet.agent import Outcome
 
 _VARIABLE_PREFIX = "VMNET_"
 _CODES = "exit codes: 0 ok, 1 unexpected, 2 usage, 3 refused before any change, 4 failed and rolled back, \
@@ -39,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except VmnetError as error:
         say("error", type(error).__name__, str(error), code=error.exit_code, retryable=error.retryable)
+        leave(escape(str(error)))
         return error.exit_code
     except BrokenPipeError:
         _discard_stdout()
@@ -49,14 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("VMNET_DEBUG"):
             raise
-        say(
-            "error",
-            "UnexpectedError",
-            f"{type(error).__name__}: {error}; a bug in vmnet {__version__}, VMNET_DEBUG=1 shows where",
-            code=1,
-        )
+        text = f"{type(error).__name__}: {error}; a bug in vmnet {__version__}, VMNET_DEBUG=1 shows where"
+        say("error", "UnexpectedError", text, code=1)
+        leave(escape(text))
         return 1
     return code
+
+
+def on_define_domain() -> int:
+    """Run the verb of that name: KubeVirt's hook sidecar looks for a program."""
+    return main(["onDefineDomain", *sys.argv[1:]])
 
 
 def _occupy_standard_descriptors() -> None:
@@ -110,18 +116,60 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--tap", metavar="NAME", help="the tap to make for the VM (default: tap0)")
     add("--owner", metavar="UID[:GID]", help="who may open the tap without privileges (default: root alone)")
+    add("--queues", metavar="N", help="queues of the VM's NIC; QEMU opens the tap as often (default: 1)")
     add("--mac", metavar="MAC", help="the VM's MAC (default: the pod's)")
     add("--mtu", metavar="BYTES", help="the MTU the guest is told (default: the pod's)")
     add("--hostname", metavar="NAME", help="the host name the guest is told (default: the pod's)")
     add("--resolv-conf", metavar="FILE", help=f"where DNS is read from (default: {checks.DEFAULT_RESOLV_CONF})")
 
 
+def _add_resume(parser: argparse.ArgumentParser) -> None:
+    text = "only bring back what is up already: do not undo somebody's `down`"
+    parser.add_argument("--resume", action="store_true", help=text)
+
+
+def _add_command(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--keep", action="store_true", help="leave the binding up when COMMAND has ended")
+    add("command", nargs="*", metavar="COMMAND", help="what to run, after --; without it, until SIGTERM or SIGINT")
+
+
+def _add_hook(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("action", choices=("install", "uninstall"), help="put the hook in place, or remove it")
+    add("--dir", metavar="DIR", default=checks.DEFAULT_HOOKS_DIR, help="libvirt's hooks (default: %(default)s)")
+    add("--state-dir", metavar="DIR", help=f"where the hook keeps its facts (default: {checks.DEFAULT_STATE_DIR})")
+
+
+def _add_format(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", choices=checks.RENDER_FORMATS, required=True, help="for whom it is written")
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    text = "the NIC's model in the domain (default: what the domain says, else virtio)"
+    parser.add_argument("--model", metavar="MODEL", help=text)
+
+
+def _add_launch(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--connect", metavar="URI", help="where libvirt is (default: the system's, started where it does not run)")
+    grace = f"how long the guest may take to shut down after SIGTERM (default: {checks.DEFAULT_GRACE:g})"
+    add("--grace", metavar="SECONDS", help=grace)
+    add("--keep", action="store_true", help="leave the binding up when the domain has ended")
+    add("domain", metavar="DOMAIN.xml", help="the domain as libvirt takes it")
+
+
+def _add_define_domain(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--vmi", metavar="JSON", help="the VirtualMachineInstance; not looked at")
+    add("--domain", metavar="XML", required=True, help="the domain's XML")
+
+
 def _config(asked: argparse.Namespace) -> Config:
     """Join flags and environment into a checked Config."""
 
     def text(option: str) -> str | None:
-        flag: str | None = getattr(asked, option, None)
-        return os.environ.get(f"{_VARIABLE_PREFIX}{option.upper()}") if flag is None else flag
+        return _text(asked, option)
 
     config = Config(settings=_settings(text))
     interface, netns, state_dir, resolv_conf = map(text, ("interface", "netns", "state_dir", "resolv_conf"))
@@ -142,14 +190,23 @@ def _config(asked: argparse.Namespace) -> Config:
     return config
 
 
+def _text(asked: argparse.Namespace, option: str) -> str | None:
+    """Return what a flag, else its environment variable, says."""
+    flag: str | None = getattr(asked, option, None)
+    return os.environ.get(f"{_VARIABLE_PREFIX}{option.upper()}") if flag is None else flag
+
+
 def _settings(text: Callable[[str], str | None]) -> Settings:
     settings = Settings()
-    tap, owner, mac, mtu, hostname = map(text, ("tap", "owner", "mac", "mtu", "hostname"))
+    options = ("tap", "owner", "queues", "mac", "mtu", "hostname")
+    tap, owner, queues, mac, mtu, hostname = map(text, options)
     if tap is not None:
         settings = replace(settings, tap=checks.link_name(tap, "tap"))
     if owner is not None:
         uid, gid = checks.owner_ids(owner)
         settings = replace(settings, owner=uid, group=gid)
+    if queues is not None:
+        settings = replace(settings, multi_queue=checks.queue_count(queues) > 1)
     if mac is not None:
         settings = replace(settings, mac=checks.mac_address(mac))
     if mtu is not None:
@@ -170,7 +227,11 @@ def _plan(asked: argparse.Namespace) -> int:
 def _up(asked: argparse.Namespace) -> int:
     from vmnet import agent
 
-    outcome = agent.up(_config(asked))
+    _tell_ready(agent.up(replace(_config(asked), resume=asked.resume)))
+    return 0
+
+
+def _tell_ready(outcome: Outcome) -> None:
     lease, settings = outcome.journal.lease, outcome.journal.settings
     for warning in lease.warnings:
         say("warning", "not-carried-over", warning)
@@ -183,7 +244,6 @@ def _up(asked: argparse.Namespace) -> int:
         tap=settings.tap,
         changed=outcome.changed,
     )
-    return 0
 
 
 def _down(asked: argparse.Namespace) -> int:
@@ -212,6 +272,65 @@ def _serve(asked: argparse.Namespace) -> int:
     return 1
 
 
+def _run(asked: argparse.Namespace) -> int:
+    from vmnet import run
+
+    return run.run(_config(asked), run.Job(tuple(asked.command), asked.keep), _tell_ready)
+
+
+def _render(asked: argparse.Namespace) -> int:
+    from vmnet import agent
+    from vmnet.guest.render import render
+
+    lease = agent.plan(_config(asked)).journal.lease
+    rendered = render(lease, asked.format)
+    for warning in (*lease.warnings, *rendered.warnings):
+        say("warning", "not-carried-over", warning)
+    _print(rendered.text.removesuffix("\n"))
+    return 0
+
+
+def _hook(asked: argparse.Namespace) -> int:
+    from vmnet.guest import hook_script
+
+    if asked.action == "install":
+        hook_script.install(asked.dir, _config(asked).state_dir)
+    else:
+        hook_script.uninstall(asked.dir)
+    return 0
+
+
+def _domain(asked: argparse.Namespace) -> int:
+    from vmnet.guest import domain
+
+    return _print_domain(sys.stdin.buffer.read(domain.LARGEST + 1), asked)
+
+
+def _define_domain(asked: argparse.Namespace) -> int:
+    return _print_domain(os.fsencode(asked.domain), asked)
+
+
+def _print_domain(xml: bytes, asked: argparse.Namespace) -> int:
+    from vmnet.guest.filter import filtered
+
+    sys.stdout.buffer.write(filtered(xml, _config(asked), _text(asked, "model") or ""))
+    return 0
+
+
+def _launch(asked: argparse.Namespace) -> int:
+    from vmnet.guest.launch import Job, launch
+
+    grace = _text(asked, "grace")
+    job = Job(
+        path=asked.domain,
+        uri=_text(asked, "connect") or "",
+        grace=checks.DEFAULT_GRACE if grace is None else checks.seconds(grace, "grace"),
+        model=_text(asked, "model") or "",
+        keep=asked.keep,
+    )
+    return launch(_config(asked), job)
+
+
 @dataclass(frozen=True, slots=True)
 class _Verb:
     """A verb of the command line: what runs it, and which groups of options it takes."""
@@ -233,7 +352,7 @@ _VERBS = (
         "up",
         _up,
         "hand the pod's identity over and serve it; returns when no DISCOVER can be lost",
-        (_add_place, _add_settings),
+        (_add_place, _add_settings, _add_resume),
     ),
     _Verb("down", _down, "give the pod back exactly as it was found", (_add_place,)),
     _Verb(
@@ -243,6 +362,37 @@ _VERBS = (
         (_add_place, _add_json),
     ),
     _Verb("serve", _serve, "run the DHCP server of a binding that is up, in the foreground", (_add_place,)),
+    _Verb(
+        "run",
+        _run,
+        "`up`, then COMMAND with the server kept alive beside it, then `down`; exit as COMMAND did",
+        (_add_place, _add_settings, _add_command),
+    ),
+    _Verb(
+        "render",
+        _render,
+        "print what the guest will be told, as configuration for guests without a DHCP client",
+        (_add_place, _add_settings, _add_format),
+    ),
+    _Verb(
+        "domain",
+        _domain,
+        "read a domain's XML and write it with the interface for the pod's tap in it",
+        (_add_place, _add_settings, _add_model),
+    ),
+    _Verb(
+        "onDefineDomain",
+        _define_domain,
+        "the same for KubeVirt's hook sidecar",
+        (_add_place, _add_settings, _add_model, _add_define_domain),
+    ),
+    _Verb(
+        "launch",
+        _launch,
+        "`up`, then the domain through libvirt and looked after until it ends, then `down`",
+        (_add_place, _add_settings, _add_model, _add_launch),
+    ),
+    _Verb("hook", _hook, "let libvirt bring bindings up and down with its domains", (_add_hook,)),
 )
 
 

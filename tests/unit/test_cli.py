@@ -82,6 +82,12 @@ def test_flags_reach_the_agent(asked: list[Config]) -> None:
     )
 
 
+@pytest.mark.parametrize(("queues", "multi_queue"), [("1", False), ("4", True)])
+def test_queues_reach_the_agent(asked: list[Config], queues: str, multi_queue: bool) -> None:
+    assert cli.main(["up", "--queues", queues]) == 0
+    assert asked[0].settings == Settings(multi_queue=multi_queue)
+
+
 def test_a_flag_beats_the_environment_which_beats_the_default(
     asked: list[Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,13 +47,19 @@ _STEPS = (
 
 
 def diff(status: Status, spec: Spec) -> tuple[Change, ...]:
-    """Return the changes, in the order in which they are to be applied; none when all is as it shall be."""
-    return (
+    """Return the changes, in the order in which they are to be applied; none when all is as it shall be.
+
+    A note goes in a round of its own, after a read has shown that all else is as it shall be: without it the pod
+    counts as untouched, and whatever the kernel had added by itself would be taken for the pod's.
+    """
+    changes = (
         *(AddEntry(note) for link in spec.links for note in _notes(status, spec, link, missing=True)),
         *_unwanted_links(status, spec),
         *(change for link in spec.links for change in _link_changes(status, spec, link)),
         *(AddEntry(entry) for link in spec.links for entry in _missing(status, spec, link)),
-        *(DeleteEntry(note) for link in spec.links for note in _notes(status, spec, link, missing=False)),
+    )
+    return changes or tuple(
+        DeleteEntry(note) for link in spec.links for note in _notes(status, spec, link, missing=False)
     )
 
 

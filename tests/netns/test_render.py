@@ -1,0 +1,144 @@
+"""`vmnet render`: what it prints makes a guest without DHCP the pod, applied by the programs it is meant for.
+
+┌ pod ─────────────────────────┐      ┌ guest ──────────────────────────┐
+│ vmnet render > configuration │      │ eth0: networkd, ifupdown …      │
+│ eth0-nic ── k6t-eth0 ── tap0 ┼──────┤ reads the configuration         │
+└──────────────────────────────┘      └─────────────────────────────────┘
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from testbed.clients import NETWORKD, Run, assignments
+from testbed.facts import GuestFacts, differences, read_facts
+from testbed.netns import background, run
+from testbed.pods import must_answer
+from testbed.watch import watched
+from tests.need import need
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from testbed.agent import Agent
+    from testbed.pods import Pod
+    from testbed.tap_guest import TapGuest
+
+NETWORK_GENERATOR = Path("/usr/lib/systemd/systemd-network-generator")
+LAYOUTS = ("bridge", "calico", "cilium", "ovn", "ptp")
+PATIENCE = 20
+
+
+def rendered(agent: Agent, form: str) -> str:
+    return agent.run("render", "--format", form).stdout
+
+
+def jailed(guest: TapGuest, form: str) -> Run:
+    """A directory behind whose walls a program of the guest runs."""
+    directory = guest.directory / form
+    (directory / "run").mkdir(parents=True)
+    return Run(guest, directory)
+
+
+def networkd(guest: TapGuest, form: str, network: str) -> GuestFacts:
+    """Let systemd-networkd apply a .network file; it resolves nothing itself, its state says what it was told."""
+    jail = jailed(guest, form)
+    place = jail.directory / "run" / "systemd" / "network"
+    place.mkdir(parents=True)
+    (place / "10-vmnet.network").write_text(network, encoding="utf-8")
+    environment = ("env", "SYSTEMD_LOG_LEVEL=debug", "SYSTEMD_LOG_TARGET=console")
+    with background(jail.command(*environment, NETWORKD), jail.log) as client:
+        client.wait_for(rf"{guest.ifname}: State changed: configuring -> configured", PATIENCE)
+        [link] = guest.netns.ip("link", "show", "dev", guest.ifname)
+        state = jail.directory / "run" / "systemd" / "netif" / "links" / str(link["ifindex"])
+        told = assignments(state.read_text(encoding="utf-8"))
+        facts = read_facts(guest.netns, guest.ifname)
+    return replace(facts, nameservers=tuple(told["DNS"].split()), search=tuple(told.get("DOMAINS", "").split()))
+
+
+def by_networkd(agent: Agent, guest: TapGuest) -> GuestFacts:
+    return networkd(guest, "networkd", rendered(agent, "networkd"))
+
+
+def by_netplan(agent: Agent, guest: TapGuest) -> GuestFacts:
+    """Let netplan check it and write it for networkd; a veth has no permanent MAC, of which netplan speaks."""
+    need("netplan", "netplan.io")
+    root = guest.directory / "netplan"
+    configuration = root / "etc" / "netplan" / "vmnet.yaml"
+    configuration.parent.mkdir(parents=True)
+    configuration.touch(mode=0o600)
+    configuration.write_text(rendered(agent, "netplan"), encoding="utf-8")
+    said = run(["netplan", "generate", "--root-dir", root])
+    assert "Error" not in said.stderr
+    [network] = (root / "run" / "systemd" / "network").glob("*.network")
+    text = network.read_text(encoding="utf-8").replace("PermanentMACAddress=", "MACAddress=")
+    return networkd(guest, "netplan-networkd", text)
+
+
+def by_ifupdown(agent: Agent, guest: TapGuest) -> GuestFacts:
+    """Let ifup find the NIC by its MAC; DNS it leaves to resolvconf, so that is only read back."""
+    need("ifup", "ifupdown")
+    jail = jailed(guest, "ifupdown")
+    interfaces = jail.directory / "run" / "interfaces"
+    interfaces.write_text(rendered(agent, "ifupdown"), encoding="utf-8")
+    (jail.directory / "run" / "network").mkdir()
+    jail.to_the_end("ifup", "--all", "--interfaces", "/run/interfaces")
+    words = run(["ifquery", "--interfaces", interfaces, "vmnet"]).stdout.splitlines()
+    told = {key: tuple(value.split()) for key, _, value in (line.partition(": ") for line in words)}
+    facts = read_facts(guest.netns, guest.ifname)
+    return replace(facts, nameservers=told["dns-nameservers"], search=told["dns-search"])
+
+
+@pytest.mark.parametrize(
+    ("layout", "apply"),
+    [
+        *((layout, apply) for layout in LAYOUTS for apply in (by_networkd, by_ifupdown)),
+        *((layout, by_netplan) for layout in ("calico", "ovn")),  # the same by another way: a sample
+    ],
+)
+def test_guest_without_dhcp_is_what_the_pod_was(
+    pod: Pod, before: GuestFacts, guest: TapGuest, agent: Agent, apply: Callable[[Agent, TapGuest], GuestFacts]
+) -> None:
+    facts = apply(agent, guest)
+    assert differences(before, facts) == ""
+    must_answer(guest.netns, pod.peer)
+    must_answer(pod.node, pod.address)
+    assert agent.status()["server"]["lease"] == "silent"
+
+
+@pytest.mark.parametrize("layout", ["bridge"])
+def test_kernel_ip_as_an_initramfs_reads_it(
+    pod: Pod, before: GuestFacts, guest: TapGuest, agent: Agent, tmp_path: Path
+) -> None:
+    need(NETWORK_GENERATOR, "systemd")
+    run([NETWORK_GENERATOR, f"--root={tmp_path}", "--", rendered(agent, "kernel-ip").strip()])
+    [network] = tmp_path.glob("run/systemd/network/*.network")
+    text = network.read_text(encoding="utf-8")
+    # A veth is of a kind, which the generator's match excludes; no router is there to wait for.
+    here = text.replace("Kind=!*", f"Name={guest.ifname}").replace("[Network]", "[Network]\nIPv6AcceptRA=no")
+    facts = networkd(guest, "kernel-ip", here)
+    assert differences(before, replace(facts, mtu=before.mtu, search=before.search)) == ""
+    assert "Hostname=vm-1" in text
+    must_answer(guest.netns, pod.peer)
+
+
+@pytest.mark.parametrize("form", ["cloud-init", "networkd", "netplan", "ifupdown", "kernel-ip", "json"])
+def test_before_up_it_says_what_it_will_say_after(pod: Pod, agent: Agent, form: str) -> None:
+    flags = ("--format", form, "--resolv-conf", agent.resolv_conf, "--hostname", "vm-1")
+    with watched(pod.netns) as watch:
+        early = agent.run("render", *flags)
+        assert watch.changes() == []
+    assert not agent.state_dir.exists()
+    assert pod.address in early.stdout
+    agent.up()
+    assert agent.run("render", "--format", form).stdout == early.stdout
+
+
+def test_an_unknown_format_is_a_usage_error(agent: Agent) -> None:
+    done = agent.run("render", "--format", "toml", check=False)
+    assert done.returncode == 2
+    assert "netplan" in done.stderr

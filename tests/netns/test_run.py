@@ -1,0 +1,491 @@
+"""`vmnet run`: a command with the pod's network handed over beside it, and everything put back when it has ended.
+
+┌ pod ───────────────────────────────────────────────┐
+│ vmnet-run ─┬─ COMMAND            signals, exit code│
+│            ├─ vmnet-server       kept alive        │
+│            └─ orphans            reaped            │
+│ eth0-nic ── k6t-eth0 ── tap0                       │
+└────────────────────────────────────────────────────┘
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from testbed import clients
+from testbed.agent import HOSTNAME
+from testbed.netns import background, entered, kill, run
+from testbed.pods import must_answer
+from testbed.snapshot import difference, snapshot
+from testbed.tap_guest import tap_guest
+from testbed.watch import watched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from testbed.agent import Agent
+    from testbed.netns import Background, Completed
+    from testbed.pods import Pod
+
+PATIENCE = 10
+LARGEST_KIB = 24 * 1024
+SIGNALS = ("HUP", "INT", "TERM", "USR1", "USR2", "WINCH", "CONT")
+TELLS_SIGNALS = f"""
+import os, signal
+def tell(number, _):
+    os.write(1, b"got %s\\n" % signal.Signals(number).name.encode())
+for name in {SIGNALS}:
+    signal.signal(getattr(signal, "SIG" + name), tell)
+signal.signal(signal.SIGQUIT, lambda n, _: os._exit(5))
+os.write(1, b"listening\\n")
+while True:
+    signal.pause()
+"""
+LEAVES_ORPHANS = """
+import os, time
+def orphan(code):
+    read_end, write_end = os.pipe()
+    if os.fork() == 0:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(code)
+        os.write(write_end, b"%d" % pid)
+        os._exit(0)
+    os.wait()
+    return int(os.read(read_end, 16))
+middle, told = os.pipe()
+gone, over = os.pipe()
+if os.fork() == 0:
+    if os.fork() == 0:
+        os.close(over)
+        os.read(gone, 1)  # until all who can write have gone: our parent has been waited for
+        os.write(told, b"%d" % os.getppid())
+        os._exit(0)
+    os._exit(0)
+os.wait()
+os.close(over)
+print("adopted by:", os.read(middle, 16).decode(), flush=True)
+left = {orphan(code) for code in range(20)}
+deadline = time.monotonic() + 10
+while left and time.monotonic() < deadline:
+    left = {pid for pid in left if os.path.exists(f"/proc/{pid}")}
+    time.sleep(0.01)  # that a zombie is gone is no event to anybody but its parent
+print("zombies:", len(left), "parent:", os.getppid(), flush=True)
+"""
+
+
+def argv(agent: Agent, command: Sequence[str | Path], *flags: str | Path, env: Sequence[str] = ()) -> list[str]:
+    """What is typed in the pod, in an environment that says no more than `env`."""
+    words: list[str | Path] = ["--resolv-conf", agent.resolv_conf, "--hostname", HOSTNAME, *flags]
+    if command:
+        words += ["--", *command]
+    typed = agent.argv("run", *words)
+    place = typed.index("-i") + 1
+    return [*typed[:place], *env, *typed[place:]]
+
+
+def to_the_end(agent: Agent, *command: str | Path, flags: Sequence[str | Path] = ()) -> Completed:
+    return run(argv(agent, command, *flags), check=False, timeout=30)
+
+
+@contextmanager
+def running(agent: Agent, log: Path, *command: str | Path, env: Sequence[str] = ()) -> Iterator[Background]:
+    """Run it beside us; the block begins when the pod is handed over."""
+    with background(argv(agent, command, env=env), log) as program:
+        program.wait_for('"event": "ready"', PATIENCE)
+        yield program
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "run.log"
+
+
+@pytest.mark.parametrize(
+    ("script", "code"), [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 143), ("kill -KILL $$", 137)]
+)
+def test_exit_code_is_the_commands_and_the_pod_is_as_it_was_found(
+    pod: Pod, agent: Agent, tmp_path: Path, script: str, code: int
+) -> None:
+    found = snapshot(pod)
+    links = tmp_path / "links"
+    done = to_the_end(agent, "sh", "-c", f"ip -br link >{links}; {script}")
+    assert done.returncode == code
+    assert "k6t-eth0" in links.read_text(encoding="ascii")
+    assert difference(found, snapshot(pod)) == ""
+    for pid in pod.netns.processes():
+        must_end(pid)
+
+
+def must_end(pid: int) -> None:
+    """Wait until a process has ended by itself: a compiler may outlive its binding, a server may not."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        assert select.select([handle], [], [], PATIENCE)[0], Path(f"/proc/{pid}/cmdline").read_bytes()
+    finally:
+        os.close(handle)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [("no-such-program", 127, "No such file"), ("/etc/passwd", 126, "Permission denied")],
+)
+def test_a_command_that_cannot_be_run(
+    pod: Pod, agent: Agent, tmp_path: Path, refusal: tuple[str, int, str]
+) -> None:
+    command, code, reason = refusal
+    found, last_word = snapshot(pod), tmp_path / "last-word"
+    done = run(argv(agent, (command,), env=(f"VMNET_TERMINATION_LOG={last_word}",)), check=False)
+    assert done.returncode == code
+    [error] = [json.loads(line) for line in done.stderr.splitlines() if '"error"' in line]
+    assert command in error["message"]
+    assert reason in error["message"]
+    assert last_word.read_text(encoding="utf-8") == error["message"] + "\n"
+    assert difference(found, snapshot(pod)) == ""
+
+
+def test_words_after_the_dashes_are_the_commands_own(pod: Pod, agent: Agent) -> None:
+    del pod
+    done = to_the_end(agent, "sh", "-c", 'printf "<%s>" "$@"', "sh", "--keep", "--", "-x", "")
+    assert done.stdout == "<--keep><--><-x><>"
+
+
+def test_signals_reach_the_command_once_each(pod: Pod, agent: Agent, log: Path) -> None:
+    found = snapshot(pod)
+    with running(agent, log, sys.executable, "-I", "-S", "-c", TELLS_SIGNALS) as program:
+        program.wait_for("^listening$", PATIENCE)
+        before = program.text.count("got SIGCONT")
+        for name in SIGNALS:
+            program.process.send_signal(getattr(signal, f"SIG{name}"))
+            program.wait_for(f"^got SIG{name}$", PATIENCE)
+        program.process.send_signal(signal.SIGQUIT)
+        assert program.wait(PATIENCE) == 5
+        said = program.text.splitlines()
+    assert before == 0
+    assert {name: said.count(f"got SIG{name}") for name in SIGNALS} == dict.fromkeys(SIGNALS, 1)
+    assert difference(found, snapshot(pod)) == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_without_a_command_until_told_to_end(pod: Pod, agent: Agent, log: Path, number: signal.Signals) -> None:
+    found = snapshot(pod)
+    with running(agent, log) as program:
+        assert agent.status()["state"] == "up"
+        program.process.send_signal(number)
+        assert program.wait(PATIENCE) == 0
+    assert difference(found, snapshot(pod)) == ""
+
+
+def test_a_signal_while_up_is_at_work_is_not_lost(pod: Pod, agent: Agent, log: Path, tmp_path: Path) -> None:
+    found, started = snapshot(pod), tmp_path / "started"
+    agent.up()
+    [lock] = agent.state_dir.glob("netns-*/lock")
+    with lock.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with background(argv(agent, ("touch", started)), log) as program:
+            wait_until_blocked(program.process.pid)
+            program.process.send_signal(signal.SIGTERM)
+            fcntl.flock(held, fcntl.LOCK_UN)
+            assert program.wait(PATIENCE) == 143
+    assert not started.exists()
+    assert difference(found, snapshot(pod)) == ""
+
+
+def wait_until_blocked(pid: int) -> None:
+    """Wait until a process waits for a lock; the kernel has no event for it."""
+    deadline = time.monotonic() + PATIENCE
+    waiting, locks = "-> FLOCK", Path("/proc/locks")
+    while not any(waiting in line and f" {pid} " in line for line in locks.read_text("ascii").splitlines()):
+        assert time.monotonic() < deadline, "it never waited for the lock"
+        time.sleep(0.01)
+
+
+def test_orphans_are_reaped(pod: Pod, agent: Agent) -> None:
+    del pod
+    done = to_the_end(agent, sys.executable, "-I", "-S", "-c", LEAVES_ORPHANS)
+    found = re.search(r"^adopted by: (\d+)\nzombies: 0 parent: (\d+)$", done.stdout, re.MULTILINE)
+    assert found, done
+    assert found[1] == found[2]
+
+
+def test_process_1_reaps_and_hears_signals(pod: Pod, agent: Agent, log: Path) -> None:
+    found = snapshot(pod)
+    container = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    words = argv(agent, (sys.executable, "-I", "-S", "-c", LEAVES_ORPHANS + TELLS_SIGNALS))
+    place = words.index("env")
+    with background([*words[:place], *container, *words[place:]], log) as program:
+        program.wait_for("^zombies: 0 parent: 1$", PATIENCE)
+        program.wait_for("^listening$", PATIENCE)
+        [first] = children(program.process.pid)
+        os.kill(first, signal.SIGTERM)
+        program.wait_for("^got SIGTERM$", PATIENCE)
+        os.kill(first, signal.SIGQUIT)
+        assert program.wait(PATIENCE) == 5
+    assert difference(found, snapshot(pod)) == ""
+
+
+def children(pid: int) -> list[int]:
+    """The children of a process."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+
+
+def test_a_killed_server_is_replaced_and_nothing_else_is_touched(
+    pod: Pod, agent: Agent, log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running(agent, log, "sleep", "600") as program:
+        [server] = agent.servers()
+        with watched(pod.netns) as watch:
+            began = time.monotonic()
+            kill(server)
+            program.wait_for(r'"event": "ready"(.|\n)*"event": "ready"', PATIENCE)
+            seconds = time.monotonic() - began
+            assert watch.changes() == []
+        [another] = agent.servers()
+        with tap_guest(pod.netns, pod.mac, tmp_path) as guest:
+            clients.lease("udhcpc", guest)
+            must_answer(guest.netns, pod.peer)
+        status = agent.status()
+        assert program.text.count("server-ended") == 1
+    assert another != server
+    assert (status["drift"], status["server"]["lease"]) == ([], "bound")
+    with capsys.disabled():
+        print(f"\n  killed server → serving again: {seconds:.2f} s")  # noqa: T201 -- a figure
+
+
+def test_servers_that_die_quickly_are_replaced_more_and_more_slowly(pod: Pod, agent: Agent, log: Path) -> None:
+    del pod
+    with running(agent, log, "sleep", "600") as program:
+        for death in (1, 2, 3):
+            [server] = agent.servers()
+            kill(server)
+            program.wait_for(rf'(?s)("server-ended".*){{{death}}}', PATIENCE)
+            if death < 3:
+                program.wait_for(rf'(?s)("event": "ready".*){{{death + 1}}}', PATIENCE)
+        waits = [
+            json.loads(line)["message"].split(": ")[1] for line in program.text.splitlines() if "ended" in line
+        ]
+    assert waits == ["starting another now", "starting another now", "starting another in 1 s"]
+
+
+AT_A_TERMINAL = """
+import os, signal, sys
+signal.signal(signal.SIGINT, lambda *_: os.write(1, b"interrupted\\n"))
+for line in sys.stdin:
+    os.write(1, b"read " + line.encode())
+"""
+
+
+class Terminal:
+    """A person's end of a terminal."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.text = ""
+
+    def type(self, text: str, answer: str) -> None:
+        """Type, and wait for what comes of it."""
+        begin = len(self.text)
+        os.write(self._descriptor, text.encode())
+        self.wait_for(answer, begin)
+
+    def wait_for(self, answer: str, begin: int = 0) -> None:
+        """Wait until it shows `answer`."""
+        deadline = time.monotonic() + PATIENCE
+        while answer not in self.text[begin:]:
+            left = deadline - time.monotonic()
+            assert left > 0, self.text
+            if select.select([self._descriptor], [], [], left)[0]:
+                self.text += os.read(self._descriptor, 4096).decode()
+
+
+def test_the_command_has_the_terminal(pod: Pod, agent: Agent) -> None:
+    found = snapshot(pod)
+    ours, theirs = pty.openpty()
+    terminal = Terminal(ours)
+    words = argv(agent, (sys.executable, "-I", "-S", "-c", AT_A_TERMINAL), env=("TERM=dumb",))
+    with subprocess.Popen(["setsid", "--ctty", *words], stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        try:
+            terminal.wait_for("vmnet: ready")
+            terminal.type("one\n", "read one")
+            terminal.type("\x03", "interrupted")
+            os.write(ours, b"\x1a")
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+            process.send_signal(signal.SIGCONT)
+            terminal.type("two\n", "read two")
+            terminal.type("\x04", "eth0 is as it was found")
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
+            os.close(theirs)
+            os.close(ours)
+    assert terminal.text.count("interrupted") == 1
+    assert difference(found, snapshot(pod)) == ""
+
+
+def test_memory(pod: Pod, agent: Agent, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    del pod
+    with running(agent, log, "sleep", "600") as program:
+        [server] = agent.servers()
+        wait_for_serving(agent)
+        supervisor_kib, server_kib = resident(program.process.pid), resident(server)
+    figures = f"supervisor {supervisor_kib / 1024:.1f} MiB, server {server_kib / 1024:.1f} MiB"
+    with capsys.disabled():
+        print(f"\n  resident: {figures}")  # noqa: T201 -- a figure
+    assert supervisor_kib + server_kib <= LARGEST_KIB
+
+
+def resident(pid: int) -> int:
+    """What a process holds in memory, KiB."""
+    text = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("VmRSS"))
+
+
+def wait_for_serving(agent: Agent) -> None:
+    """Wait until the server has taken its replies in; its log says so once."""
+    deadline = time.monotonic() + PATIENCE
+    while agent.status()["server"]["state"] != "serving":
+        assert time.monotonic() < deadline, "it never served"
+
+
+def test_keep(pod: Pod, agent: Agent) -> None:
+    found = snapshot(pod)
+    assert to_the_end(agent, "sh", "-c", "exit 4", flags=["--keep"]).returncode == 4
+    assert agent.run("status").returncode == 0
+    assert len(agent.servers()) == 1
+    agent.down()
+    assert difference(found, snapshot(pod)) == ""
+
+
+@pytest.mark.parametrize(
+    ("flags", "code"), [(("--mtu", "9000"), 3), (("--interface", "eth7"), 3), (("--mac", "x"), 2)]
+)
+def test_failing_up_starts_nothing(
+    pod: Pod, agent: Agent, tmp_path: Path, flags: tuple[str, ...], code: int
+) -> None:
+    started, last_word = tmp_path / "started", tmp_path / "last-word"
+    environment = (f"VMNET_TERMINATION_LOG={last_word}",)
+    with watched(pod.netns) as watch, notified(tmp_path / "notify") as told:
+        done = run(argv(agent, ("touch", started), *flags, env=[*environment, told.variable]), check=False)
+        assert watch.changes() == []
+        assert told.all() == []
+    assert done.returncode == code
+    assert not started.exists()
+    assert last_word.read_text(encoding="utf-8") == json.loads(done.stderr)["message"] + "\n"
+
+
+class Manager:
+    """A service manager's end of sd_notify."""
+
+    def __init__(self, listening: socket.socket, address: str) -> None:
+        self._socket = listening
+        self.variable = f"NOTIFY_SOCKET={address}"
+
+    def next(self) -> list[str]:
+        """The next message, its lines."""
+        return self._socket.recv(4096).decode().splitlines()
+
+    def all(self) -> list[list[str]]:
+        """All messages that wait."""
+        messages = []
+        self._socket.setblocking(False)
+        try:
+            while True:
+                messages.append(self.next())
+        except BlockingIOError:
+            return messages
+
+
+@contextmanager
+def notified(address: Path | str) -> Iterator[Manager]:
+    """Be a service manager; an address that begins with @ is abstract."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.settimeout(PATIENCE)
+        listening.bind(str(address).replace("@", "\0", 1))
+        yield Manager(listening, str(address))
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_service_manager_hears_ready_only_when_all_is(
+    pod: Pod, agent: Agent, log: Path, tmp_path: Path, abstract: bool
+) -> None:
+    address = f"@{pod.netns.name}" if abstract else tmp_path / "notify"
+    with entered(pod.netns):  # where abstract addresses are looked up
+        manager = notified(address)
+        told = manager.__enter__()
+    with background(argv(agent, ("sh", "-c", "env; exec sleep 600"), env=[told.variable]), log) as program:
+        ready = told.next()
+        assert agent.run("status").returncode == 0
+        program.wait_for("^PWD=", PATIENCE)
+        assert told.all() == []
+        program.process.send_signal(signal.SIGTERM)
+        assert program.wait(PATIENCE) == 143
+        [stopping] = told.all()
+        assert "NOTIFY_SOCKET" not in program.text
+    manager.__exit__(None, None, None)
+    assert ready[0] == "READY=1"
+    assert ready[1].startswith("STATUS=")
+    assert stopping[0] == "STOPPING=1"
+
+
+@pytest.mark.parametrize("verb", ["up", "down", "run"])
+def test_what_a_killed_supervisor_leaves_is_taken_over(pod: Pod, agent: Agent, log: Path, verb: str) -> None:
+    found = snapshot(pod)
+    with running(agent, log, "sh", "-c", "echo pid $$; exec sleep 600") as program:
+        command = int(program.wait_for(r"^pid (\d+)$", PATIENCE)[1])
+        kill(program.process.pid)
+        program.process.wait(PATIENCE)
+        try:
+            if verb == "run":
+                assert to_the_end(agent, "sh", "-c", "exit 3").returncode == 3
+            else:
+                agent.run(verb)
+                agent.run("down")
+        finally:
+            kill(command)
+    assert difference(found, snapshot(pod)) == ""
+    must_answer(pod.netns, pod.peer)
+
+
+def test_only_one_is_in_charge(pod: Pod, agent: Agent, log: Path) -> None:
+    del pod
+    with running(agent, log, "sleep", "600") as program:
+        refused = to_the_end(agent, "true")
+        assert agent.run("status").returncode == 0
+        assert program.process.poll() is None
+    assert refused.returncode == 3
+    assert "another `vmnet run`" in refused.stderr
+
+
+def test_down_by_somebody_else_is_respected(pod: Pod, agent: Agent, log: Path) -> None:
+    found = snapshot(pod)
+    with running(agent, log) as program:
+        agent.down()
+        assert program.wait(PATIENCE) == 0
+        assert program.text.count("taken-down") == 1
+    assert difference(found, snapshot(pod)) == ""
+
+
+def test_in_a_named_namespace(pod: Pod, agent: Agent) -> None:
+    found = snapshot(pod)
+    words = argv(agent, ("ip", "-br", "link"), "--netns", pod.netns.name)
+    done = run(words[words.index("env") :])
+    assert "k6t-eth0" in done.stdout
+    assert difference(found, snapshot(pod)) == ""

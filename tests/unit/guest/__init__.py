@@ -1,0 +1,1 @@
+"""The doors that start guests, without libvirt."""

@@ -1,0 +1,354 @@
+"""libvirt's hook protocol: operation, step and kind of domain → what is done, printed and returned."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.unit.guest.hook_calls import DEFAULTS, LIBVIRTD, OTHER_UUID, POD, TAP0, UUID, World, domain, world
+from vmnet.errors import KernelError, RefusedError, RollbackIncompleteError, UsageError
+from vmnet.guest import hook_steps
+from vmnet.model import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PREPARE, RELEASE, RECONNECT = ("prepare", "begin"), ("release", "end"), ("reconnect", "begin")
+OTHERS = (
+    ("start", "begin"),
+    ("started", "begin"),
+    ("stopped", "end"),
+    ("restore", "begin"),
+    ("migrate", "begin"),
+    ("attach", "begin"),
+    ("prepare", "end"),
+    ("release", "begin"),
+    ("some-later-operation", "begin"),
+)
+NOT_OURS = {
+    "no-interface": domain(""),
+    "a-libvirt-network": domain("<interface type='network'><source network='default'/></interface>"),
+    "libvirt-makes-the-tap": domain("<interface type='ethernet'><target dev='tap0'/></interface>"),
+    "a-tap-of-another-name": domain(TAP0.replace("tap0", "tap7")),
+    "a-managed-device": domain("<hostdev mode='subsystem' type='pci' managed='yes'/>"),
+}
+OURS = {
+    "the-taps-name": domain(),
+    "an-alias": domain(TAP0.replace("</int", "<alias name='ua-vmnet-eth0'/></int")),
+    "metadata": domain(network=""),
+    "metadata-alone": domain("", network="interface='eth0'"),
+}
+
+
+@pytest.fixture(name="world")
+def _world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return world(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("xml", OURS.values(), ids=OURS)
+def test_a_domain_of_ours_is_brought_up_and_given_back(
+    world: World, xml: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert world.call(*PREPARE, xml) == 0
+    assert world.verbs == ["up"]
+    assert world.call(*RELEASE, xml) == 0
+    assert world.verbs == ["down"]
+    assert world.calls[0][1].interface == "eth0"
+    assert world.call(*RELEASE, xml) == 0
+    assert world.verbs == [], "given back once"
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("step", [PREPARE, RELEASE, RECONNECT], ids="-".join)
+@pytest.mark.parametrize("xml", NOT_OURS.values(), ids=NOT_OURS)
+def test_a_domain_that_is_not_ours_is_left_alone(
+    world: World, xml: str, step: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert world.call(*step, xml) == 0
+    assert world.verbs == []
+    assert not world.state_dir.exists()
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("step", OTHERS, ids="-".join)
+def test_other_steps_do_and_say_nothing(
+    world: World, step: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert world.call(*PREPARE, domain()) == 0
+    capsys.readouterr()
+    world.failures = [RefusedError("must not be called")]
+    assert world.call(*step, domain()) == 0
+    assert world.verbs == []
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("step", OTHERS, ids="-".join)
+def test_other_steps_do_not_read_the_xml(world: World, step: tuple[str, str]) -> None:
+    assert world.call(*step, "<not a domain") == 0
+
+
+def test_what_the_domain_says_reaches_the_agent(world: World) -> None:
+    world.namespaces["pod"] = LIBVIRTD
+    interface = (
+        "<interface type='ethernet'><mac address='52:54:00:00:00:07'/><target dev='vm0' managed='no'/>"
+        "<mtu size='1400'/><driver name='qemu' queues='4'/></interface>"
+    )
+    said = (
+        "netns='pod' interface='eth0' binding='bridge' hostname='vm' owner='107:108' "
+        "state-dir='/run/elsewhere' resolv-conf='/etc/r'"
+    )
+    world.failures = [RefusedError("enough seen")]
+    world.call(*PREPARE, domain(interface, said))
+    [(verb, config)] = world.calls
+    assert verb == "up"
+    assert config.settings == Settings("vm0", 107, 108, "52:54:00:00:00:07", 1400, "vm", multi_queue=True)
+    assert (config.interface, config.state_dir, config.resolv_conf) == ("eth0", "/run/elsewhere", "/etc/r")
+    assert world.entered == ["pod"]
+
+
+def test_what_it_does_not_say_is_the_pods_and_the_tap_is_for_libvirtd(world: World) -> None:
+    world.call(*PREPARE, domain())
+    [(_, config)] = world.calls
+    assert config.settings == replace(DEFAULTS, owner=os.geteuid())
+    assert (config.state_dir, config.default_hostname) == (str(world.state_dir), os.uname().nodename)
+    assert world.entered == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("no such namespace"), 2),
+        (RefusedError("eth0 is down"), 3),
+        (KernelError(1, "create tap0", "CAP_NET_ADMIN"), 4),
+        (RollbackIncompleteError("half"), 5),
+        (ValueError("a bug"), 1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_failing_up_refuses_the_start_in_one_line(
+    world: World, error: Exception, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.failures = [error]
+    assert world.call(*PREPARE, domain()) == code
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("vmnet: error: domain vm1: prepare: ")
+    assert str(error) in said.err
+    assert said.err.count("\n") == 1
+    assert said.err.removeprefix("vmnet: ") in (world.state_dir / "hook" / "log").read_text()
+
+
+def test_a_name_cannot_forge_lines(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.failures = [RefusedError("no \x1b[31m\nvmnet: info: all is well")]
+    world.call(*PREPARE, domain())
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_release_after_a_failed_up_gives_back_what_there_is(world: World) -> None:
+    world.failures = [RollbackIncompleteError("half")]
+    world.call(*PREPARE, domain())
+    assert world.call(*RELEASE, domain()) == 0
+    assert world.verbs == ["down"]
+
+
+def test_release_goes_where_prepare_went_whatever_the_xml_says_now(world: World) -> None:
+    world.namespaces = {"pod-a": 7, "pod-b": 8}
+    said = f"netns='pod-a' interface='net1' state-dir='{world.state_dir}/a'"
+    assert world.call(*PREPARE, domain("", said)) == 0
+    assert world.call(*RELEASE, domain("", "netns='pod-b' interface='net2'")) == 0
+    [(verb, config)] = world.calls
+    assert (verb, config.interface, config.state_dir) == ("down", "net1", f"{world.state_dir}/a")
+    assert world.entered == ["pod-a"]
+
+
+def test_release_leaves_a_namespace_alone_that_has_only_the_old_name(world: World) -> None:
+    world.namespaces = {"pod-a": 7}
+    assert world.call(*PREPARE, domain("", "netns='pod-a'")) == 0
+    world.namespaces = {"pod-a": 8}
+    assert world.call(*RELEASE, domain("")) == 0
+    assert world.verbs == []
+    assert "gone" in (world.state_dir / "hook" / "log").read_text()
+
+
+def test_release_that_the_kernel_refuses_can_be_repeated(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.call(*PREPARE, domain())
+    world.failures = [RollbackIncompleteError("eth0-nic: busy")]
+    assert world.call(*RELEASE, domain()) == 5
+    assert "busy" in capsys.readouterr().err
+    assert world.call(*RELEASE, domain()) == 0
+    assert world.verbs == ["down"]
+
+
+def test_two_interfaces_are_two_bindings(world: World) -> None:
+    second = TAP0.replace("tap0", "tap1").replace("</int", "<alias name='ua-vmnet-net1'/></int")
+    first = TAP0.replace("</int", "<alias name='ua-vmnet-eth0'/></int")
+    assert world.call(*PREPARE, domain(first + second)) == 0
+    assert [(verb, config.interface, config.settings.tap) for verb, config in world.calls] == [
+        ("up", "eth0", "tap0"),
+        ("up", "net1", "tap1"),
+    ]
+    assert world.call(*RELEASE, domain()) == 0
+    assert [(verb, config.interface) for verb, config in world.calls] == [("down", "eth0"), ("down", "net1")]
+
+
+def test_where_giving_one_of_two_back_fails_the_other_is_given_back(world: World) -> None:
+    second = TAP0.replace("tap0", "tap1").replace("</int", "<alias name='ua-vmnet-net1'/></int")
+    first = TAP0.replace("</int", "<alias name='ua-vmnet-eth0'/></int")
+    world.call(*PREPARE, domain(first + second))
+    world.failures = [RollbackIncompleteError("eth0-nic: busy")]
+    assert world.call(*RELEASE, domain()) == 5
+    assert world.verbs == ["down", "down"]
+    assert world.call(*RELEASE, domain()) == 0
+    assert [(verb, config.interface) for verb, config in world.calls] == [("down", "eth0")]
+
+
+def test_two_interfaces_on_one_tap_are_refused(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert world.call(*PREPARE, domain(TAP0 * 2)) == 2
+    assert "two interfaces ask for tap0" in capsys.readouterr().err
+
+
+def test_a_second_domain_is_not_let_onto_a_tap_in_use(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.call(*PREPARE, domain())
+    world.attached.add("tap0")
+    assert world.call(*PREPARE, domain(uuid=OTHER_UUID)) == 3
+    assert world.verbs == []
+    assert f"tap0 is in use by domain {UUID}" in capsys.readouterr().err
+    assert world.call(*RELEASE, domain(uuid=OTHER_UUID)) == 0
+    assert world.verbs == [], "the first domain's pod is not touched"
+
+
+def test_a_domain_that_lost_the_race_for_the_tap_does_not_take_the_winners_pod(world: World) -> None:
+    world.call(*PREPARE, domain())
+    assert world.call(*PREPARE, domain(uuid=OTHER_UUID)) == 0
+    world.attached.add("tap0")
+    assert world.call(*RELEASE, domain(uuid=OTHER_UUID)) == 0
+    assert world.verbs == []
+    world.attached.clear()
+    world.call(*RELEASE, domain())
+    assert world.verbs == ["down"]
+
+
+def test_a_tap_in_another_namespace_than_libvirtds_is_named(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.namespaces = {"pod-a": 7}
+    assert world.call(*PREPARE, domain(network="netns='pod-a'")) == 3
+    assert world.verbs == []
+    assert "libvirt opens tap0 in its own network namespace, and pod-a is another one" in capsys.readouterr().err
+
+
+def test_a_binding_that_is_up_otherwise_is_made_anew(world: World) -> None:
+    world.call(*PREPARE, domain())
+    two_queues = TAP0.replace("<target", "<driver queues='2'/><target")
+    assert world.call(*PREPARE, domain(two_queues)) == 0
+    assert world.verbs == ["down", "up"]
+    assert world.calls[1][1].settings.multi_queue is True
+    assert world.call(*PREPARE, domain()) == 0
+    assert world.verbs == ["down", "up"]
+    assert world.calls[1][1].settings.multi_queue is False
+
+
+def test_a_binding_that_is_up_fittingly_is_kept_with_what_the_domain_does_not_say(world: World) -> None:
+    world.call(*PREPARE, domain(network="hostname='vm' owner='107'"))
+    assert world.call(*PREPARE, domain()) == 0
+    assert world.verbs == ["up"]
+    assert (world.calls[0][1].settings.hostname, world.calls[0][1].settings.owner) == ("vm", 107)
+
+
+@pytest.mark.parametrize("capable", [False, True])
+def test_a_tap_that_libvirtd_may_not_open_is_named(
+    world: World, capable: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(hook_steps, "_may_open_any_tap", lambda: capable)
+    assert world.call(*PREPARE, domain(network="owner='4711'")) == (0 if capable else 3)
+    said = capsys.readouterr().err
+    assert ("tap0 is for uid 4711" in said) is not capable
+
+
+def test_an_unlike_mac_is_said_once_and_loudly(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    xml = domain(TAP0.replace(POD.mac, "52:54:00:00:00:07"))
+    assert world.call(*PREPARE, xml) == 0
+    assert f"write <mac address='{POD.mac}'/>" in capsys.readouterr().err
+    world.call(*RECONNECT, xml)
+    world.call(*RELEASE, xml)
+    assert "MAC" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("mtu", "said"), [(1450, False), (1400, True)])
+def test_an_unlike_mtu_is_said(world: World, mtu: int, said: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    world.call(*PREPARE, domain(TAP0.replace("<target", f"<mtu size='{mtu}'/><target")))
+    assert ("write <mtu size='1450'/>" in capsys.readouterr().err) is said
+
+
+def test_what_the_guest_cannot_be_given_is_said(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.call(*PREPARE, domain())
+    assert "vmnet: warning: domain vm1: it has IPv6" in capsys.readouterr().err
+
+
+def test_reconnect_only_brings_back_what_was_up(world: World) -> None:
+    world.call(*PREPARE, domain())
+    assert world.call(*RECONNECT, domain()) == 0
+    [(verb, config)] = world.calls
+    assert (verb, config.resume, config.settings, config.interface) == ("up", True, Settings(), "eth0")
+
+
+@pytest.mark.parametrize("xml", [domain(), "<broken", "", "\0"], ids=["well", "broken", "empty", "nul"])
+@pytest.mark.parametrize("error", [RefusedError("no"), KernelError(1, "x"), OSError(28, "full"), KeyError("bug")])
+def test_reconnect_never_fails(world: World, xml: str, error: Exception) -> None:
+    world.call(*PREPARE, domain())
+    world.failures = [error]
+    assert world.call(*RECONNECT, xml) == 0
+
+
+def test_in_the_hosts_namespace_a_taps_name_means_nothing(world: World) -> None:
+    world.host = True
+    assert world.call(*PREPARE, domain()) == 0
+    assert world.verbs == []
+    world.failures = [RefusedError("this is the host's own network namespace")]
+    assert world.call(*PREPARE, domain(network="")) == 3
+
+
+@pytest.mark.parametrize(
+    ("network", "says"),
+    [
+        ("interfaec='eth0'", "'interfaec'"),
+        ("binding='masquerade'", "masquerade"),
+        ("interface='eth0;reboot'", "no link name"),
+        ("tap='a/b'", "no link name"),
+        ("mac='01:00:00:00:00:00'", "multicast"),
+        ("owner='qemu'", "owner"),
+        ("hostname='a b'", "host name"),
+    ],
+)
+def test_metadata_that_makes_no_sense_is_named(
+    world: World, network: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert world.call(*PREPARE, domain(network=network)) == 2
+    assert says in capsys.readouterr().err
+    assert world.verbs == []
+
+
+@pytest.mark.parametrize(
+    ("interfaces", "says"),
+    [
+        (TAP0.replace(" managed='no'", ""), "made by libvirt itself"),
+        ("<interface type='network'><target dev='tap0'/></interface>", "made by libvirt itself"),
+        (TAP0 * 2, "interfaces are marked"),
+    ],
+)
+def test_metadata_that_the_interfaces_do_not_bear_out_is_named(
+    world: World, interfaces: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert world.call(*PREPARE, domain(interfaces, "tap='tap0'")) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_broken_claim_is_no_claim(world: World) -> None:
+    world.call(*PREPARE, domain())
+    [record] = (world.state_dir / "hook").glob("*.json")
+    record.write_text("{")
+    assert world.call(*RELEASE, domain()) == 0
+    assert world.verbs == []

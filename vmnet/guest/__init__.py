@@ -1,0 +1,1 @@
+"""What goes to the guest by another way than DHCP, and the doors that start guests."""

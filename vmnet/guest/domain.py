@@ -1,0 +1,496 @@
+"""Domain XML in, domain XML out: all but the one interface stays byte for byte as the user wrote it.
+
+expat finds the positions, and the change is spliced into the original text. Nothing is ever written back from a
+parsed tree: that would lose comments, quotes, line ends and the order of attributes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from xml.parsers import expat
+from xml.sax.saxutils import escape
+
+from vmnet.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAMESPACE = "urn:vmnet:domain:1"
+"""Of `<vmnet:network>` in a domain's metadata."""
+LARGEST = 1 << 20
+"""Bytes of a domain's XML; libvirt's own are a few thousand."""
+DEEPEST = 64
+"""Levels of nesting; libvirt's own have ten."""
+DEFAULT_MODEL = "virtio"
+_OF_OTHER_TYPES = ("source", "virtualport", "vlan", "port", "portForward", "actual")
+"""What an interface of another type says of its connection, and libvirt refuses on an ethernet one."""
+_START_TAG = re.compile(rb"<[^\s/>]+(?:\s+[^\s=/>]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*\s*/?>")
+_ATTRIBUTE = re.compile(rb"\s+([^\s=/>]+)\s*=\s*(\"[^\"]*\"|'[^']*')")
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where an element stands in the UTF-8 text, in bytes: from `<` to behind the last `>`."""
+
+    start: int
+    inner: int
+    """Behind its start tag."""
+    inner_end: int
+    """At its end tag; for `<x/>` the same as `inner` and `end`."""
+    end: int
+
+    @property
+    def empty_tag(self) -> bool:
+        """Whether it is written `<x/>`."""
+        return self.inner == self.end
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """An element directly inside an interface."""
+
+    name: str
+    attributes: tuple[tuple[str, str], ...]
+    span: Span
+
+    def get(self, attribute: str) -> str:
+        """Return an attribute's value; empty when it has none."""
+        return dict(self.attributes).get(attribute, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """An `<interface>` of the domain. Numbers that are none are None, MACs are in lower case."""
+
+    type: str
+    children: tuple[Child, ...]
+    span: Span
+
+    def child(self, name: str) -> Child | None:
+        """Return the first child of that name."""
+        return next((child for child in self.children if child.name == name), None)
+
+    def _of(self, name: str, attribute: str) -> str:
+        child = self.child(name)
+        return child.get(attribute) if child else ""
+
+    @property
+    def mac(self) -> str:
+        """`<mac address=…>`; empty when it has none."""
+        return self._of("mac", "address").lower()
+
+    @property
+    def mtu(self) -> int | None:
+        """`<mtu size=…>`, bytes."""
+        return _number(self._of("mtu", "size"))
+
+    @property
+    def tap(self) -> str:
+        """`<target dev=…>`; empty when it has none."""
+        return self._of("target", "dev")
+
+    @property
+    def managed(self) -> bool:
+        """Whether libvirt is to make and remove the tap itself, as it does unless told `managed='no'`."""
+        return self._of("target", "managed") != "no"
+
+    @property
+    def queues(self) -> int | None:
+        """`<driver queues=…>`."""
+        return _number(self._of("driver", "queues"))
+
+    @property
+    def model(self) -> str:
+        """`<model type=…>`; empty when it has none."""
+        return self._of("model", "type")
+
+    @property
+    def alias(self) -> str:
+        """`<alias name=…>`; empty when it has none."""
+        return self._of("alias", "name")
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """`<vmnet:network …/>` in the metadata: what the domain wants of vmnet. Empty where it does not say."""
+
+    netns: str = ""
+    interface: str = ""
+    """The pod interface; empty for eth0, or the one with the default route."""
+    binding: str = ""
+    tap: str = ""
+    mac: str = ""
+    """The MAC of the domain's interface that is meant, in lower case."""
+    attributes: tuple[tuple[str, str], ...] = ()
+    """All of them, as written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """What vmnet reads of a domain's XML."""
+
+    name: str
+    uuid: str
+    interfaces: tuple[Interface, ...]
+    networks: tuple[Network, ...]
+    root: Span
+    devices: Span | None
+
+    @property
+    def network(self) -> Network | None:
+        """The first `<vmnet:network>`, or None."""
+        return self.networks[0] if self.networks else None
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceSpec:
+    """The interface as the domain shall have it."""
+
+    tap: str
+    mac: str
+    mtu: int | None = None
+    """Bytes; None leaves what is there."""
+    model: str = ""
+    """Empty leaves what is there, and is virtio on a new interface."""
+    pod_interface: str = "eth0"
+    """Whose place it takes: part of the alias that marks it."""
+
+
+def decoded(data: bytes) -> str:
+    """Return the text of a file; what follows the largest size we take may be cut off.
+
+    Raises:
+        UsageError: it is not UTF-8.
+    """
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        if len(data) > LARGEST:
+            return data.decode(errors="replace")
+        raise UsageError(f"domain XML: not UTF-8 at byte {error.start}") from None
+
+
+def parse(text: str) -> Domain:
+    """Read a domain's XML.
+
+    Raises:
+        UsageError: it is no domain, or such as only an attacker would write; in one line.
+    """
+    return _Reader(_encoded(text)).domain()
+
+
+def alias_of(pod_interface: str) -> str:
+    """Return the alias that marks the interface for this pod interface: libvirt takes letters, digits, - and _."""
+    return f"ua-vmnet-{pod_interface.replace('.', '_')}"
+
+
+def marked(domain: Domain, pod_interface: str, tap: str) -> Interface | None:
+    """Return the interface that is meant for this pod interface, or None.
+
+    One bears the alias `ua-vmnet-IFNAME`, or has the MAC or tap that the metadata names, or asks for the tap.
+
+    Raises:
+        UsageError: several do.
+    """
+    said = [network for network in domain.networks if network.interface in ("", pod_interface)]
+    taps = {tap, *(network.tap for network in said)} - {""}
+    macs = {network.mac for network in said} - {""}
+    found = [
+        interface
+        for interface in domain.interfaces
+        if interface.alias == alias_of(pod_interface) or interface.tap in taps or interface.mac in macs
+    ]
+    if len(found) > 1:
+        raise UsageError(
+            f"domain XML: {len(found)} interfaces are marked for {pod_interface} "
+            f"(alias {alias_of(pod_interface)}, tap {' or '.join(sorted(taps))}); mark one"
+        )
+    return found[0] if found else None
+
+
+def set_interface(text: str, wanted: InterfaceSpec) -> str:
+    """Return the XML with the wanted interface in it: the marked one changed, else one added.
+
+    A changed interface keeps everything that is not of the wanted: driver, boot order, address, link state …
+
+    Raises:
+        UsageError: the XML is none we take, or there is no place for the interface.
+    """
+    if wanted.model and not _MODEL.fullmatch(wanted.model):
+        raise UsageError(f"interface model {wanted.model!r} is none; virtio and e1000e are")
+    data = _encoded(text)
+    domain = _Reader(data).domain()
+    interface = marked(domain, wanted.pod_interface, wanted.tap)
+    edits = list(_changes(data, interface, wanted)) if interface else [_addition(data, domain, wanted)]
+    pieces, position = [], 0
+    for start, end, new in sorted(edits, key=lambda edit: edit[:2]):
+        pieces += [data[position:start], new]
+        position = end
+    return b"".join((*pieces, data[position:])).decode()
+
+
+_Edit = tuple[int, int, bytes]
+"""These bytes of the text, from and to, become those."""
+_Parts = tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+"""Child elements of an interface, and the attributes that matter of each."""
+
+
+def _parts(wanted: InterfaceSpec, model: str) -> _Parts:
+    parts: list[tuple[str, tuple[tuple[str, str], ...]]] = [
+        ("mac", (("address", wanted.mac),)),
+        ("target", (("dev", wanted.tap), ("managed", "no"))),
+    ]
+    if model:
+        parts.append(("model", (("type", model),)))
+    if wanted.mtu is not None:
+        parts.append(("mtu", (("size", str(wanted.mtu)),)))
+    return tuple(parts)
+
+
+def _changes(data: bytes, interface: Interface, wanted: InterfaceSpec) -> Iterator[_Edit]:
+    """Change the marked interface where it differs from the wanted one."""
+    quote = _quote(data, interface.span)
+    yield from _set_attribute(data, interface.span, "type", interface.type, "ethernet")
+    gone = _OF_OTHER_TYPES if interface.type != "ethernet" else ()
+    for child in interface.children:
+        if child.name in gone:
+            yield _behind_space(data, child.span.start), child.span.end, b""
+    model = wanted.model or interface.model or DEFAULT_MODEL
+    at, space = interface.span.inner, _line_start(data, interface.children[0].span.start)
+    for name, attributes in _parts(wanted, model):
+        there = interface.child(name)
+        if there is None:
+            yield at, at, space + _element(name, attributes, quote)
+            continue
+        at, space = there.span.end, _line_start(data, there.span.start)
+        for attribute, value in attributes:
+            was = there.get(attribute)
+            if was.lower() != value:
+                yield from _set_attribute(data, there.span, attribute, was, value)
+
+
+def _addition(data: bytes, domain: Domain, wanted: InterfaceSpec) -> _Edit:
+    """Add an interface behind the last one, else at the end of the devices."""
+    devices = domain.devices
+    if devices is None:
+        raise UsageError("domain XML: the domain has no <devices>; add <devices/>")
+    outer = _line_start(data, devices.start)
+    last = domain.interfaces[-1].span if domain.interfaces else None
+    at = last.end if last else _behind_space(data, devices.inner_end, devices.inner)
+    if last:
+        line = _line_start(data, last.start)
+    elif at == devices.inner:
+        line = outer + _unit(outer, b"") if outer else b""
+    else:
+        line = _indent_of_line(data, at, devices.inner)
+    new = line + _interface(wanted, _quote(data, last or domain.root), line, _unit(line, outer))
+    if devices.empty_tag:
+        tag = data[devices.start : devices.inner].removesuffix(b"/>")
+        return devices.start + len(tag), devices.end, b">" + new + outer + b"</devices>"
+    if at == devices.inner == devices.inner_end:
+        new += outer
+    return at, at, new
+
+
+def _interface(wanted: InterfaceSpec, quote: bytes, line: bytes, unit: bytes) -> bytes:
+    parts = (
+        *_parts(wanted, wanted.model or DEFAULT_MODEL),
+        ("alias", (("name", alias_of(wanted.pod_interface)),)),
+    )
+    body = b"".join((line + unit if line else b"") + _element(name, values, quote) for name, values in parts)
+    return b"<interface type=" + quote + b"ethernet" + quote + b">" + body + line + b"</interface>"
+
+
+def _element(name: str, attributes: tuple[tuple[str, str], ...], quote: bytes) -> bytes:
+    text = b"".join(b" %s=%s%s%s" % (key.encode(), quote, _escaped(value), quote) for key, value in attributes)
+    return b"<%s%s/>" % (name.encode(), text)
+
+
+def _escaped(value: str) -> bytes:
+    return escape(value, {"'": "&apos;", '"': "&quot;"}).encode()
+
+
+def _set_attribute(data: bytes, span: Span, name: str, was: str, value: str) -> Iterator[_Edit]:
+    """Change one attribute of a start tag in place, in its own quotes, or add it behind the others."""
+    if was == value:
+        return
+    end = data.index(b"<", span.start) + 1
+    while data[end : end + 1] not in b" \t\r\n/>":
+        end += 1
+    for found in _ATTRIBUTE.finditer(data, end, span.inner):
+        if found[1] == name.encode():
+            yield found.start(2) + 1, found.end(2) - 1, _escaped(value)
+            return
+        end = found.end()
+    quote = _quote(data, span)
+    yield end, end, b" %s=%s%s%s" % (name.encode(), quote, _escaped(value), quote)
+
+
+def _quote(data: bytes, span: Span) -> bytes:
+    """Return the quote that the user writes: that of the element's first attribute."""
+    found = _ATTRIBUTE.search(data, span.start, span.inner)
+    return found[2][:1] if found else b"'"
+
+
+def _behind_space(data: bytes, position: int, lowest: int = 0) -> int:
+    """Return where the white space before `position` begins."""
+    while position > lowest and data[position - 1] in b" \t\r\n":
+        position -= 1
+    return position
+
+
+def _line_start(data: bytes, position: int) -> bytes:
+    """Return the line break and indentation right before `position`; empty when other things stand there."""
+    space = data[_behind_space(data, position) : position]
+    begin = space.rfind(b"\n")
+    if begin < 0:
+        return b""
+    return space[begin - 1 if space[begin - 1 : begin] == b"\r" else begin :]
+
+
+def _indent_of_line(data: bytes, position: int, lowest: int) -> bytes:
+    """Return the line break and indentation of the line that ends at `position`; empty when it began before."""
+    begin = data.rfind(b"\n", lowest, position)
+    if begin < 0:
+        return b""
+    line = data[begin + 1 : position]
+    indent = line[: len(line) - len(line.lstrip(b" \t"))]
+    return (b"\r\n" if data[begin - 1 : begin] == b"\r" else b"\n") + indent
+
+
+def _unit(inner: bytes, outer: bytes) -> bytes:
+    """Return one step of indentation."""
+    step = inner[len(outer) :] if outer and inner.startswith(outer) else b""
+    return step or (b"\t" if b"\t" in inner else b"  ")
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+
+
+def _encoded(text: str) -> bytes:
+    if len(text) > LARGEST:
+        raise UsageError(f"domain XML: larger than {LARGEST} bytes; a domain is a few thousand")
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        raise UsageError("domain XML: not UTF-8 text") from None
+    if len(data) > LARGEST:
+        raise UsageError(f"domain XML: larger than {LARGEST} bytes; a domain is a few thousand")
+    return data
+
+
+_NETWORK = f"{NAMESPACE} network"
+_TEXTS = (("domain", "name"), ("domain", "uuid"))
+_KEPT = (("domain",), ("domain", "devices"), ("domain", "devices", "interface"))
+_CHILD = 4
+"""The level of an interface's children."""
+
+
+class _Reader:
+    """One run of expat over the text. Nothing recurses: the depth is counted, and what is too deep is refused."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._path: list[str] = []
+        self._open: list[tuple[int, int, dict[str, str]]] = []
+        self._children: list[Child] = []
+        self._interfaces: list[Interface] = []
+        self._networks: list[Network] = []
+        self._texts: dict[str, str] = {}
+        self._root: Span | None = None
+        self._devices: Span | None = None
+        self._parser = expat.ParserCreate("utf-8", " ")
+        self._parser.buffer_text = True
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.CharacterDataHandler = self._text
+        self._parser.StartDoctypeDeclHandler = self._doctype
+        self._parser.XmlDeclHandler = self._declaration
+
+    def domain(self) -> Domain:
+        try:
+            self._parser.Parse(self._data, True)
+        except expat.ExpatError as error:
+            raise UsageError(f"domain XML: {expat.ErrorString(error.code)} in line {error.lineno}") from None
+        if self._root is None:
+            raise UsageError("domain XML: it is empty")
+        return Domain(
+            name=self._texts.get("name", "").strip(),
+            uuid=self._texts.get("uuid", "").strip(),
+            interfaces=tuple(self._interfaces),
+            networks=tuple(self._networks),
+            root=self._root,
+            devices=self._devices,
+        )
+
+    def _doctype(self, *_declared: object) -> None:
+        raise UsageError("domain XML: a DOCTYPE has no place in a domain; remove it")
+
+    def _declaration(self, _version: str, encoding: str | None, _standalone: int) -> None:
+        if encoding and encoding.lower() not in ("utf-8", "utf8", "us-ascii") and not self._data.isascii():
+            raise UsageError(f"domain XML: it is declared to be {encoding!r}; vmnet reads UTF-8")
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        path = self._path
+        if not path and name != "domain":
+            namespace, _, local = name.rpartition(" ")
+            within = f" of namespace {namespace[:64]}" if namespace else ""
+            raise UsageError(f"domain XML: the root is <{local[:64]}>{within}, not libvirt's <domain>")
+        if len(path) >= DEEPEST:
+            raise UsageError(f"domain XML: nested deeper than {DEEPEST} levels")
+        path.append(name)
+        if name == _NETWORK and path[:-1] == ["domain", "metadata"]:
+            self._networks.append(_network(attributes))
+        if self._is_kept():
+            start = self._parser.CurrentByteIndex
+            tag = _START_TAG.match(self._data, start)
+            if tag is None:
+                raise UsageError(f"domain XML: cannot make out <{name}> at byte {start}")
+            self._open.append((start, tag.end(), attributes))
+
+    def _is_kept(self) -> bool:
+        path = tuple(self._path)
+        return path in _KEPT or (len(path) == _CHILD and path[:-1] == _KEPT[-1])
+
+    def _end(self, name: str) -> None:
+        if self._is_kept():
+            start, inner, attributes = self._open.pop()
+            if self._data[inner - 2 : inner] == b"/>":
+                span = Span(start, inner, inner, inner)
+            else:
+                at = self._parser.CurrentByteIndex
+                span = Span(start, inner, at, self._data.index(b">", at) + 1)
+            self._keep(name, attributes, span)
+        self._path.pop()
+
+    def _keep(self, name: str, attributes: dict[str, str], span: Span) -> None:
+        level = len(self._path)
+        if level == _CHILD:
+            self._children.append(Child(name, tuple(attributes.items()), span))
+        elif level == _CHILD - 1:
+            self._interfaces.append(Interface(attributes.get("type", ""), tuple(self._children), span))
+            self._children = []
+        elif level == 2:
+            self._devices = self._devices or span
+        else:
+            self._root = span
+
+    def _text(self, text: str) -> None:
+        if tuple(self._path) in _TEXTS:
+            self._texts[self._path[-1]] = self._texts.get(self._path[-1], "") + text
+
+
+def _network(attributes: dict[str, str]) -> Network:
+    get = attributes.get
+    return Network(
+        netns=get("netns", ""),
+        interface=get("interface", ""),
+        binding=get("binding", ""),
+        tap=get("tap", ""),
+        mac=get("mac", "").lower(),
+        attributes=tuple(attributes.items()),
+    )

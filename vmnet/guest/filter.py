@@ -1,0 +1,38 @@
+"""`vmnet domain` and KubeVirt's `onDefineDomain`: the XML change for those who start the domain themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vmnet import agent
+from vmnet.guest.domain import InterfaceSpec, decoded, parse, set_interface
+from vmnet.guest.wanted import wanted, with_wishes
+
+if TYPE_CHECKING:
+    from vmnet.config import Config
+
+
+def filtered(data: bytes, config: Config, model: str) -> bytes:
+    """Return the domain's XML with the interface for the pod's tap in it.
+
+    What it shall be is that of the binding that is up, else what `vmnet up` would make. Where the settings say it
+    all, nobody is asked, and it works anywhere.
+
+    Raises:
+        UsageError: it is no domain's XML that we take.
+        RefusedError: there is no pod interface here that could be handed over.
+    """
+    text = decoded(data)
+    config = with_wishes(config, parse(text))
+    return set_interface(text, _from_settings(config, model) or _from_the_pod(config, model)).encode()
+
+
+def _from_settings(config: Config, model: str) -> InterfaceSpec | None:
+    settings = config.settings
+    if not settings.mac or settings.mtu is None:
+        return None
+    return InterfaceSpec(settings.tap, settings.mac, settings.mtu, model, config.interface or "eth0")
+
+
+def _from_the_pod(config: Config, model: str) -> InterfaceSpec:
+    return wanted(agent.plan(config).journal, model)

@@ -1,0 +1,33 @@
+"""What the hook says: to libvirt, which shows it only when a start fails, and to a log that stays."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+
+_LARGEST = 256 * 1024
+"""Bytes; then the log begins anew."""
+
+
+def tell(state_dir: str, level: str, text: str) -> None:
+    """Write one line for people to stderr and, with the time, to STATE_DIR/hook/log. Never fails."""
+    line = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+    with contextlib.suppress(OSError, ValueError):
+        if level != "info":
+            sys.stderr.write(f"vmnet: {level}: {line}\n")
+            sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        _append(f"{state_dir}/hook/log", f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {level}: {line}\n")
+
+
+def _append(path: str, line: str) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        if os.fstat(descriptor).st_size > _LARGEST:
+            os.ftruncate(descriptor, 0)
+        os.write(descriptor, line.encode(errors="replace"))
+    finally:
+        os.close(descriptor)

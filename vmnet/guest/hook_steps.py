@@ -1,0 +1,187 @@
+"""What the hook does for a domain that is ours: the agent's verbs in the right namespace, and who asked for it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from vmnet import agent
+from vmnet.config import Config
+from vmnet.errors import RefusedError, UsageError, VmnetError
+from vmnet.guest.claims import Claim, ClaimDirectory
+from vmnet.guest.hook_log import tell
+from vmnet.journal import StateDirectory
+from vmnet.kernel import netns
+from vmnet.kernel.tap import is_attached
+from vmnet.model import Settings
+
+if TYPE_CHECKING:
+    from vmnet.guest.domain import Domain
+    from vmnet.guest.wishes import Wish
+    from vmnet.journal import Journal
+
+_CAP_NET_ADMIN = 1 << 12
+_ALWAYS_SAID = ("tap", "multi_queue")
+"""By a domain that is ours, one way or the other."""
+
+
+def prepare(state_dir: str, domain: Domain, wanted: tuple[Wish, ...]) -> None:
+    """Bring up what the domain wants.
+
+    Raises:
+        VmnetError: it cannot have that; in one line.
+    """
+    if netns.is_host() and all(wish.implicit for wish in wanted):
+        return
+    libvirtd = netns.cookie()
+    with ClaimDirectory(state_dir) as claims:
+        for wish in wanted:
+            if wish.netns:
+                netns.enter(wish.netns)
+            claim = Claim(
+                netns=wish.netns,
+                netns_cookie=netns.cookie(),
+                interface=wish.interface,
+                tap=wish.settings.tap,
+                state_dir=wish.state_dir or state_dir,
+            )
+            _refuse_unreachable(claims, wish, claim, libvirtd)
+            claims.add(domain.uuid, claim)
+            journal = _bring_up(claim, wish)
+            claims.add(domain.uuid, replace(claim, interface=journal.pod.ifname))
+            _say_what_differs(state_dir, domain, journal)
+
+
+def release(state_dir: str, domain: Domain) -> None:
+    """Give back what the domain brought up, in the place where it did.
+
+    Raises:
+        VmnetError: the kernel refused; the domain's claim stays, and the journal, from which `vmnet down` goes on.
+    """
+    failures = []
+    with ClaimDirectory(state_dir) as claims:
+        for claim in claims.of(domain.uuid):
+            try:
+                said = _give_back(claim)
+            except (UsageError, RefusedError) as error:
+                said = f"nothing to give back: {error}"
+            except VmnetError as error:
+                failures.append(error)
+                continue
+            tell(state_dir, "info", f"domain {domain.name}: release: {said}")
+            claims.drop(domain.uuid, claim)
+    if failures:
+        raise failures[0]
+
+
+def _give_back(claim: Claim) -> str:
+    """Give one binding back, and say what came of it."""
+    if not _enter(claim):
+        return f"network namespace {claim.netns or 'of then'} is gone, and {claim.interface} with it"
+    if is_attached(claim.tap):
+        return f"{claim.tap} stays: another domain was quicker and uses it"
+    down = agent.down(Config(interface=claim.interface, state_dir=claim.state_dir))
+    return f"{down.pod.ifname} is as it was found" if down else "nothing was up"
+
+
+def reconnect(state_dir: str, domain: Domain) -> None:
+    """See that what the domain brought up is whole and served.
+
+    Raises:
+        VmnetError: it is not, and could not be made so.
+    """
+    with ClaimDirectory(state_dir) as claims:
+        for claim in claims.of(domain.uuid):
+            if _enter(claim):
+                config = Config(interface=claim.interface, state_dir=claim.state_dir, resume=True)
+                if agent.up(config).changed:
+                    tell(state_dir, "info", f"domain {domain.name}: reconnect: {claim.tap} is served again")
+
+
+def _enter(claim: Claim) -> bool:
+    """Go where the claim was made; say whether that is still the same namespace. Named ones are made anew."""
+    if claim.netns:
+        netns.enter(claim.netns)
+    return netns.cookie() == claim.netns_cookie
+
+
+def _refuse_unreachable(claims: ClaimDirectory, wish: Wish, claim: Claim, libvirtd: int) -> None:
+    """Refuse a tap that libvirt would not find, or find taken: it would say so in riddles."""
+    tap = claim.tap
+    if wish.opened_by_libvirt and claim.netns_cookie != libvirtd:
+        raise RefusedError(
+            f"libvirt opens {tap} in its own network namespace, and {wish.netns} is another one; "
+            "run libvirtd in there, or remove netns from <vmnet:network>"
+        )
+    if is_attached(tap):
+        holders = " or ".join(f"domain {uuid}" for uuid in claims.holders(claim))
+        raise RefusedError(f"{tap} is in use by {holders or 'another program'}; end that first")
+
+
+def _bring_up(claim: Claim, wish: Wish) -> Journal:
+    """Bring the binding up as the domain needs it; one that is up otherwise is given back first."""
+    config = Config(
+        interface=wish.interface,
+        default_hostname="" if wish.netns else os.uname().nodename,
+        state_dir=claim.state_dir,
+        resolv_conf=wish.resolv_conf,
+    )
+    found = _bound(claim)
+    settings = _settled(wish.settings, found.settings if found else None)
+    _refuse_unopenable(settings)
+    if found and found.settings != settings:
+        agent.down(config)
+    return agent.up(replace(config, settings=settings)).journal
+
+
+def _bound(claim: Claim) -> Journal | None:
+    """Find the binding that is up already: the named one, or the only one."""
+    state = StateDirectory(claim.state_dir, claim.netns_cookie)
+    names = (claim.interface,) if claim.interface else state.bindings()
+    directory = state.existing(names[0]) if len(names) == 1 else None
+    return directory.load() if directory else None
+
+
+def _settled(wished: Settings, found: Settings | None) -> Settings:
+    """Join what the domain says with what is there. The tap is opened by libvirtd, which runs us as itself."""
+    if found is None:
+        return wished if wished.owner is not None else replace(wished, owner=os.geteuid())
+    default = Settings()
+    said = {
+        field: value
+        for field in Settings.__slots__
+        if (value := getattr(wished, field)) != getattr(default, field) or field in _ALWAYS_SAID
+    }
+    return replace(found, **said)
+
+
+def _refuse_unopenable(settings: Settings) -> None:
+    """Refuse a tap that belongs to somebody else than libvirtd, unless libvirtd may open any."""
+    if settings.owner in (None, os.geteuid()) or _may_open_any_tap():
+        return
+    raise RefusedError(
+        f"{settings.tap} is for uid {settings.owner}, but libvirtd, which opens it for QEMU, "
+        f"has uid {os.geteuid()} and no CAP_NET_ADMIN; set owner='{os.geteuid()}'"
+    )
+
+
+def _may_open_any_tap() -> bool:
+    with open("/proc/self/status") as file:
+        effective = next((line for line in file if line.startswith("CapEff:")), "CapEff: 0")
+    return bool(int(effective.split()[1], 16) & _CAP_NET_ADMIN)
+
+
+def _say_what_differs(state_dir: str, domain: Domain, journal: Journal) -> None:
+    pod, lease, settings = journal.pod, journal.lease, journal.settings
+    if lease.chaddr != pod.mac:
+        text = f"its MAC {lease.chaddr} is not the pod's: what is pinned to that will not reach the guest"
+        tell(state_dir, "warning", f"domain {domain.name}: {text}; write <mac address='{pod.mac}'/>")
+    fitting = min((pod.mtu, *(route.mtu for route in pod.routes if route.is_default and route.mtu)))
+    if settings.mtu not in (None, fitting):
+        text = f"its MTU {settings.mtu} is not the pod's"
+        tell(state_dir, "warning", f"domain {domain.name}: {text}; write <mtu size='{fitting}'/>")
+    for warning in lease.warnings:
+        tell(state_dir, "warning", f"domain {domain.name}: {warning}")
+    text = f"the VM on {settings.tap} is {lease.yiaddr}/{lease.prefixlen}, MAC {lease.chaddr}"
+    tell(state_dir, "info", f"domain {domain.name}: prepare: {text}")

@@ -1,0 +1,113 @@
+"""`vmnet run`: bring the binding up, then become the small process that stays beside the command."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+import vmnet
+from vmnet import agent
+from vmnet.errors import RefusedError, UnexpectedError
+from vmnet.journal import StateDirectory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vmnet.config import Config
+    from vmnet.journal import BindingDirectory
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(vmnet.__file__)))
+_ENTER = "import sys; sys.path.append(sys.argv[1]); from vmnet.supervisor import main; main()"
+_LOCK = "run.lock"
+_PR_SET_CHILD_SUBREAPER = 36
+"""linux/prctl.h."""
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+_LATER = (*_ENDING, signal.SIGUSR1, signal.SIGUSR2)
+"""What would end us half-way through `up`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to run once the binding is up, and whether the binding outlives it."""
+
+    command: tuple[str, ...] = ()
+    keep: bool = False
+
+
+def run(config: Config, job: Job, tell: Callable[[agent.Outcome], None]) -> int:
+    """Bring the binding up, `tell` of it, and become the supervisor. Returns only where it was told to end first.
+
+    Raises:
+        VmnetError: as of `agent.up`; the command was not started.
+        RefusedError: another `vmnet run` is in charge of the binding.
+    """
+    noted = _note_signals()
+    outcome = agent.up(config)
+    tell(outcome)
+    directory = _directory(config, outcome)
+    lock = _claim(directory)
+    # From here on signals wait for the supervisor: the kernel keeps them over exec.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    if noted:
+        if not job.keep:
+            agent.down(config)
+        return 128 + noted[0]
+    place = [directory.path, outcome.journal.pod.ifname, config.state_dir, "keep" if job.keep else ""]
+    return _become_supervisor([*place, str(lock), *job.command], lock)
+
+
+def _become_supervisor(arguments: list[str], lock: int) -> NoReturn:
+    _adopt_orphans()
+    sys.stdout.flush()
+    os.set_inheritable(lock, True)
+    words = [sys.executable, "-I", "-S", "-c", _ENTER, _ROOT, *arguments]
+    os.execv(sys.executable, words)  # noqa: S606 # no shell is the point
+
+
+def _note_signals() -> list[int]:
+    """Put off whatever would end us: `up` is short, and a process 1 without handlers would never hear of it."""
+    noted: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        if number in _ENDING:
+            noted.append(number)
+
+    for number in _LATER:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, note)
+    return noted
+
+
+def _directory(config: Config, outcome: agent.Outcome) -> BindingDirectory:
+    journal = outcome.journal
+    directory = StateDirectory(config.state_dir, journal.netns_cookie).existing(journal.pod.ifname)
+    if directory is None:
+        raise UnexpectedError(f"the facts of {journal.pod.ifname} are gone; did somebody run `vmnet down`?")
+    return directory
+
+
+def _claim(directory: BindingDirectory) -> int:
+    """Be the only one in charge of the binding until we end. Returns the lock's descriptor.
+
+    Raises:
+        RefusedError: somebody else is.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(_LOCK, flags, 0o600, dir_fd=directory.descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise RefusedError("another `vmnet run` is in charge here; end that one first") from error
+    return descriptor
+
+
+def _adopt_orphans() -> None:
+    """Be told of what the command leaves behind, and of the server that `vmnet up` starts. Kept over exec."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -1,0 +1,322 @@
+"""The resident process of `vmnet run`: one command, one DHCP server, their signals, their ends.
+
+It is started in place of `vmnet run` as `python -I -S -c … ROOT DIRECTORY IFNAME STATE_DIR KEEP LOCK [COMMAND …]`
+once the binding is up, with every signal blocked so that none is lost in between. It may be process 1. Like the
+server it stays beside every VM, so it does without whatever costs memory: dataclasses, typing, enum, json,
+subprocess, and `signal` and `socket`, which import some of these. What takes more than that, `vmnet up` and
+`vmnet down`, runs as a child.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found] # `signal` wraps it; typeshed does not
+import os
+import select
+import sys
+import time
+
+from vmnet.dhcp.json_text import dumps
+from vmnet.last_word import VARIABLE as LAST_WORD
+from vmnet.last_word import leave
+from vmnet.notify import VARIABLE as NOTIFY_SOCKET
+from vmnet.notify import notify
+
+NOT_FOUND, NOT_EXECUTABLE, BY_SIGNAL = 127, 126, 128
+"""Exit codes as shells give them."""
+_VERB = "import sys; sys.path.append(sys.argv.pop(1)); from vmnet.cli import main; sys.exit(main())"
+_ENDING = (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP, _signal.SIGQUIT)
+"""What ends us where there is no command to forward it to."""
+_OURS = (_signal.SIGKILL, _signal.SIGSTOP, _signal.SIGCHLD, _signal.SIGPIPE, _signal.SIGXFSZ)
+"""Not to be caught, about our own children, or about our own writes."""
+_FAULTS = (_signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL, _signal.SIGTRAP, _signal.SIGSYS)
+"""They tell of a fault in this very process: caught, they would come again at once."""
+_TERMINAL = (_signal.SIGTTIN, _signal.SIGTTOU)
+"""They would stop us for touching the terminal that we lent to the command."""
+_QUICK_DEATH_SECONDS = 10.0
+_QUICK_DEATHS = 3
+_LONGEST_WAIT_SECONDS = 30.0
+
+
+class Supervisor:
+    """The loop over the wakeup pipe and the server's pidfd."""
+
+    def __init__(self, binding: Binding, command: list[str], wakeup: int) -> None:
+        self._binding = binding
+        self._command = command
+        self._wakeup = wakeup
+        self._poller = select.poll()
+        self._poller.register(wakeup, select.POLLIN)
+        self._server = -1
+        self._since = 0.0
+        self._deaths = 0
+        self._due: float | None = None
+        self._pid = self._verb = 0
+        self._terminal = False
+        self._code: int | None = None
+
+    def run(self) -> int:
+        """Start the command, keep the server alive until the command ends, give the pod back.
+
+        Returns the exit code: the command's, or that of the `vmnet down` that failed after a command that did not.
+        """
+        self._find_server()
+        if self._command:
+            self._start()
+        if self._code is None:
+            notify("READY=1", f"STATUS={self._binding.ifname} is handed over; running")
+        while self._code is None:
+            self._turn()
+        notify("STOPPING=1", f"STATUS=giving {self._binding.ifname} back")
+        failed = self._give_back()
+        return self._code or failed
+
+    def _turn(self) -> None:
+        wait = None if self._due is None else max(0.0, self._due - time.monotonic()) * 1000
+        for descriptor, _ in self._poller.poll(wait):
+            if descriptor == self._wakeup:
+                self._take_signals()
+            else:
+                self._server_ended()
+        if self._due is not None and self._due <= time.monotonic():
+            self._due = None
+            self._verb = self._binding.start("up", "--resume")
+
+    def _start(self) -> None:
+        """Start the command in a process group of its own, which gets the terminal where we have it."""
+        environment = {name: value for name, value in os.environ.items() if name != NOTIFY_SOCKET}
+        defaults = (_signal.SIGPIPE, _signal.SIGXFSZ, *_TERMINAL)
+        try:
+            self._pid = os.posix_spawnp(
+                self._command[0], self._command, environment, setpgroup=0, setsigmask=(), setsigdef=defaults
+            )
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            say("error", "command", f"cannot run {self._command[0]!r}: {reason}")
+            leave(f"cannot run {self._command[0]!r}: {reason}")
+            self._code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
+            return
+        self._terminal = _has_terminal()
+        if self._terminal:
+            self._lend_terminal()
+
+    def _lend_terminal(self) -> None:
+        """Let the command read the terminal; it goes on if it already tried and was stopped for it."""
+        try:
+            os.tcsetpgrp(0, self._pid)
+        except OSError:
+            return  # the terminal is gone, or the command already is
+        self._forward(_signal.SIGCONT)
+
+    def _take_signals(self) -> None:
+        for number in os.read(self._wakeup, 4096):
+            if number == _signal.SIGCHLD:
+                self._reap()
+            elif self._pid:
+                self._forward(number)
+            elif number in _ENDING and self._code is None:
+                self._code = 0
+
+    def _forward(self, number: int) -> None:
+        try:
+            os.kill(self._pid, number)
+        except OSError:
+            return  # it changed its uid, and we may not
+
+    def _reap(self) -> None:
+        """Take note of every child that ended, also of those that were not ours to begin with."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            if os.WIFSTOPPED(status):
+                self._stopped(pid)
+            elif pid == self._pid:
+                self._pid, self._code = 0, _exit_code(status)
+            elif pid == self._verb:
+                self._verb = 0
+                self._revived(_exit_code(status))
+
+    def _stopped(self, pid: int) -> None:
+        """Ctrl-Z on the terminal reaches the command alone: give the shell its turn, then go on together."""
+        if pid != self._pid or not self._terminal:
+            return
+        os.tcsetpgrp(0, os.getpgrp())
+        os.kill(os.getpid(), _signal.SIGSTOP)
+        self._lend_terminal()
+
+    def _find_server(self) -> None:
+        """Watch the server that the binding's record names; another one is due where it lives no more."""
+        self._server = self._binding.open_server()
+        if self._server < 0:
+            self._server_ended()
+            return
+        self._since = time.monotonic()
+        self._poller.register(self._server, select.POLLIN)
+
+    def _server_ended(self) -> None:
+        if self._server >= 0:
+            self._poller.unregister(self._server)
+            os.close(self._server)
+            self._server = -1
+        quick = time.monotonic() - self._since < _QUICK_DEATH_SECONDS
+        self._deaths = self._deaths + 1 if quick else 1
+        self._try_again("the DHCP server has ended")
+
+    def _try_again(self, why: str) -> None:
+        wait = wait_seconds(self._deaths)
+        self._due = time.monotonic() + wait
+        when = f"in {wait:.0f} s" if wait else "now"
+        say("warning", "server-ended", f"{why}: starting another {when}")
+
+    def _revived(self, code: int) -> None:
+        """`vmnet up --resume` has ended with this code."""
+        if code == 0:
+            self._find_server()
+        elif self._binding.begun():
+            self._deaths += 1
+            self._try_again(f"`vmnet up` failed with exit code {code}")
+        else:
+            # Somebody ran `vmnet down`, and means it.
+            say(
+                "warning", "taken-down", f"{self._binding.ifname} was given back by somebody else: not touching it"
+            )
+            self._binding.keep = True
+            if not self._pid:
+                self._code = 0
+
+    def _give_back(self) -> int:
+        if self._binding.keep:
+            return 0
+        return _exit_code(os.waitpid(self._binding.start("down"), 0)[1])
+
+
+class Binding:
+    """The binding we keep alive, and the verbs that act on it."""
+
+    def __init__(self, root: str, directory: str, ifname: str, state_dir: str, keep: bool) -> None:
+        self._root = root
+        self._directory = directory
+        self._state_dir = state_dir
+        self.ifname = ifname
+        self.keep = keep
+
+    def begun(self) -> bool:
+        """Whether the facts are still there, and so something to come back to."""
+        return os.path.exists(f"{self._directory}/journal.json")
+
+    def start(self, verb: str, *flags: str) -> int:
+        """Start a verb as a child in a session of its own, where Ctrl-C does not reach it. Returns its pid.
+
+        We are in the namespace already and the settings are in the journal: the environment has no say any more.
+        """
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("VMNET_") or name in ("VMNET_DEBUG", LAST_WORD)
+        }
+        if verb == "up":
+            environment[LAST_WORD] = ""  # we go on, so this is nobody's last word
+        place = ["--interface", self.ifname, "--state-dir", self._state_dir]
+        arguments = [sys.executable, "-I", "-c", _VERB, self._root, verb, *place, *flags]
+        return os.posix_spawn(
+            sys.executable,
+            arguments,
+            environment,
+            file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
+            setsid=True,
+            setsigmask=(),
+            setsigdef=_TERMINAL,
+        )
+
+    def open_server(self) -> int:
+        """Return a pidfd of the server that is recorded, or -1 where that one lives no more."""
+        try:
+            with open(f"{self._directory}/server.pid", "rb") as record:
+                pid, _, began = record.read(64).strip().partition(b" ")
+            handle = os.pidfd_open(int(pid))
+        except (OSError, ValueError):
+            return -1
+        if _start_time(int(pid)) == began:
+            return handle
+        os.close(handle)
+        return -1
+
+
+def wait_seconds(deaths: int) -> float:
+    """How long to wait after so many deaths in quick succession: not at all, then twice as long each time."""
+    if deaths < _QUICK_DEATHS:
+        return 0.0
+    return min(_LONGEST_WAIT_SECONDS, 2.0 ** min(deaths - _QUICK_DEATHS, 16))
+
+
+def say(level: str, event: str, message: str) -> None:
+    """Write one line as `vmnet.log.say` would, which costs too much to import."""
+    if os.isatty(2):
+        line = f"vmnet: {level}: {message}\n".encode(errors="backslashreplace")
+    else:
+        line = dumps({"level": level, "event": event, "message": message}).encode() + b"\n"
+    try:
+        os.write(2, line)
+    except OSError:
+        return  # nobody listens
+
+
+def _start_time(pid: int) -> bytes:
+    """When the process began, as `vmnet.processes` records it."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[19]
+    except OSError:
+        return b""
+
+
+def _has_terminal() -> bool:
+    try:
+        return os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:
+        return False
+
+
+def _exit_code(status: int) -> int:
+    code = os.waitstatus_to_exitcode(status)
+    return BY_SIGNAL - code if code < 0 else code
+
+
+def _catch_signals() -> int:
+    """Let every signal that can be forwarded write its number into a pipe; return where to read it."""
+    read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    _signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    for number in _signal.valid_signals():
+        if number in _TERMINAL:
+            _signal.signal(number, _signal.SIG_IGN)
+        elif number == _signal.SIGCHLD or (
+            number not in _OURS and number not in _FAULTS and _signal.getsignal(number) != _signal.SIG_IGN
+        ):
+            _signal.signal(number, _noted)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+    return read_end
+
+
+def _noted(_number: int, _frame: object) -> None:
+    """The number is in the pipe already."""
+
+
+def _name_process(name: bytes) -> None:
+    try:
+        with open("/proc/self/comm", "wb") as comm:
+            comm.write(name)
+    except OSError:
+        return  # a read-only /proc
+
+
+def main() -> None:
+    """Supervise until the command has ended, and exit as it did."""
+    root, directory, ifname, state_dir, keep, lock, *command = sys.argv[1:]
+    os.set_inheritable(int(lock), False)
+    wakeup = _catch_signals()
+    _name_process(b"vmnet-run")
+    binding = Binding(root, directory, ifname, state_dir, bool(keep))
+    sys.exit(Supervisor(binding, command, wakeup).run())
