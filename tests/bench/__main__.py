@@ -26,10 +26,11 @@ def main() -> int:
     """Measure everything and print it. Always 0: a figure is for a person to judge."""
     rows = [*_exchanges_and_memory(), *_bring_up(), *_kernel()]
     header = Row("what", "vmnet", "dnsmasq/script", "target", None)
-    widths = [max(len(getattr(row, name)) for row in (header, *rows)) for name in ("what", "ours", "theirs", "target")]
+    columns = ("what", "ours", "theirs", "target")
+    widths = [max(len(getattr(row, name)) for row in (header, *rows)) for name in columns]
     for row in (header, *rows):
         mark = {True: "met", False: "NOT MET", None: ""}[row.met]
-        cells = (row.what, row.ours, row.theirs, row.target)
+        cells = [getattr(row, name) for name in columns]
         print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), mark)
     return 0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import statistics
 import struct
 import subprocess
@@ -21,6 +20,7 @@ from testbed.pods import pod
 from testbed.tap_guest import raw_tap
 
 if TYPE_CHECKING:
+    import resource
     from collections.abc import Iterator
 
     from testbed.pods import Pod
@@ -90,7 +90,7 @@ def by_hand_up() -> Iterator[tuple[Pod, Started]]:
 
 
 def request(mac: str, options: bytes) -> bytes:
-    """A DHCP request as a guest's stack sends it; UDP checksum 0, so that a new xid needs no new one (RFC 768)."""
+    """A DHCP request as a guest sends it; UDP checksum 0, so that a new xid needs no new one (RFC 768)."""
     hardware = bytes.fromhex(mac.replace(":", ""))
     bootp = struct.pack("!4BIHH16x6s10x192x", 1, 1, 6, 0, 0, 0, 0, hardware) + b"\x63\x82\x53\x63" + options
     bootp = bootp.ljust(300, b"\0")
@@ -109,7 +109,9 @@ def discover_frame(mac: str) -> bytes:
 def request_frame(made: Pod) -> bytes:
     """An INIT-REBOOT REQUEST for the pod's address: no server identifier, so both servers take the same bytes."""
     address = bytes(map(int, made.address.split(".")))
-    return request(made.mac, bytes([53, 1, 3, 50, 4]) + address + bytes([55, 8, 1, 3, 6, 12, 15, 26, 119, 121, 255]))
+    return request(
+        made.mac, bytes([53, 1, 3, 50, 4]) + address + bytes([55, 8, 1, 3, 6, 12, 15, 26, 119, 121, 255])
+    )
 
 
 def exchange_once(tap: RawTap, frame: bytes, xid: int, kind: int) -> float:
@@ -152,7 +154,8 @@ def exchange_figures(made: Pod, server: int) -> tuple[float, float]:
 def memory(pid: int) -> tuple[float, float]:
     """RSS and PSS in MiB."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return tuple(int(re.search(rf"^{name}: +(\d+) kB", text, re.M)[1]) / 1024 for name in ("Rss", "Pss"))  # type: ignore[index,return-value]
+    rss, pss = (re.findall(rf"^{name}: +(\d+) kB", text, re.MULTILINE)[0] for name in ("Rss", "Pss"))
+    return int(rss) / 1024, int(pss) / 1024
 
 
 def first_offer(made: Pod) -> float:
@@ -180,7 +183,8 @@ def kernel_milliseconds() -> float:
     )
     with pod("bridge") as made, tempfile.TemporaryDirectory(prefix="vmnet-bench-") as state:
         place = ["--state-dir", state]
-        answer = run(made.netns.command(sys.executable, "-c", code, "up", *place, "--resolv-conf", made.resolv_conf))
+        up = ["up", *place, "--resolv-conf", made.resolv_conf]
+        answer = run(made.netns.command(sys.executable, "-c", code, *up))
         run(made.netns.command(VMNET, "down", *place))
         return float(answer.stdout)
 

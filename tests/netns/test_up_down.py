@@ -10,9 +10,11 @@ before and after                       between up and down
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +24,7 @@ from scapy.layers.l2 import Ether
 
 from testbed import clients, pods
 from testbed.agent import lives
-from testbed.netns import kill
+from testbed.netns import TestbedError, kill
 from testbed.pods import must_answer
 from testbed.snapshot import difference, look, snapshot, steady
 from testbed.tap_guest import raw_tap, tap_guest
@@ -190,6 +192,28 @@ def test_two_discovers_of_one_exchange_get_two_offers(ready_pod: Pod, raw_tap: R
         raw_tap.send(discover(ready_pod.mac, 7))
     for _ in range(2):
         raw_tap.receive(is_offer(7))
+
+
+def test_a_tap_deleted_and_made_again_is_served_again(ready_pod: Pod, agent: Agent) -> None:
+    servers = agent.servers()
+    ready_pod.netns.ip_batch("link delete tap0", "tuntap add tap0 mode tap vnet_hdr", "link set tap0 up")
+    began = time.monotonic()
+    with raw_tap(ready_pod.netns) as tap:
+        for xid in range(100):
+            tap.send(discover(ready_pod.mac, xid))
+            with contextlib.suppress(TestbedError):
+                tap.receive(is_offer(xid), timeout=0.1)
+                break
+        else:
+            pytest.fail("the new tap is not served")
+    print(f"served again after {time.monotonic() - began:.2f} s")  # noqa: T201 # a figure that is not asserted
+    assert agent.servers() == servers
+
+    agent.up()
+    assert agent.run("status").returncode == 0
+    with raw_tap(ready_pod.netns) as tap:
+        tap.send(discover(ready_pod.mac, 7))
+        tap.receive(is_offer(7))
 
 
 def discover(mac: str, xid: int) -> bytes:

@@ -32,6 +32,9 @@ _LARGEST_FRAME = 2048
 """No client sends a DHCP message longer than a standard Ethernet frame; what is longer is not read."""
 _LARGEST_REPLIES = 1 << 20
 _NOBODY = 65534
+_WAITERS = 8
+_REBIND_MILLISECONDS = 200
+"""How often a tap is looked for that was deleted and may be made again."""
 
 
 class Server:
@@ -46,6 +49,8 @@ class Server:
         self._buffer = bytearray(_LARGEST_FRAME)
         self._view = memoryview(self._buffer)
         self._asker = os.getuid()
+        self._tap, self._protocol, *_ = packets.getsockname()
+        self._deaf = False
         self._poller = select.poll()
         self._handlers: dict[int, Callable[[], None]] = {}
         self._watch(control.fileno(), self.tell)
@@ -53,10 +58,15 @@ class Server:
 
     def run(self) -> None:
         """Serve until the process is ended."""
-        poll, handlers = self._poller.poll, self._handlers
         while True:
-            for descriptor, _ in poll():
-                handlers[descriptor]()
+            self.turn()
+
+    def turn(self) -> None:
+        """Wait for the next event and see to it; look for the tap where it is gone."""
+        for descriptor, _ in self._poller.poll(_REBIND_MILLISECONDS if self._deaf else None):
+            self._handlers[descriptor]()
+        if self._deaf:
+            self._rebind()
 
     def take_replies(self) -> None:
         """Read on in the compiler's pipe; at its end listen to the guest, whose frames the kernel has kept."""
@@ -81,6 +91,8 @@ class Server:
             )
         except OSError as error:
             self._service.error("receive", error)
+            # A link that is merely down keeps its name; of a deleted one the kernel forgets it (af_packet.c).
+            self._deaf = not self._packets.getsockname()[0]
             return
         if flags & _socket.MSG_TRUNC:
             self._service.ignore(TOO_LONG)
@@ -96,6 +108,15 @@ class Server:
             self._packets.send(reply, _socket.MSG_DONTWAIT)
         except OSError as error:
             self._service.error("send", error)
+
+    def _rebind(self) -> None:
+        """Listen to the tap again, if it has been made again: filter and right to listen are the socket's."""
+        try:
+            self._packets.bind((self._tap, self._protocol))
+        except OSError:
+            return  # not there yet
+        self._deaf = False
+        self._service.rebound()
 
     def tell(self) -> None:
         """Give root or the server's own starter one line of JSON. Nobody is waited for."""
@@ -126,6 +147,7 @@ def main() -> None:
     _name_process(b"vmnet-server")
     control_socket = _socket.socket(fileno=control)
     control_socket.setblocking(False)
+    control_socket.listen(_WAITERS)  # here, so that who connects is told our pid, and the uid we started with
     service = Service(Log(write_to_stderr))
     server = Server(_socket.socket(fileno=packets), control_socket, replies, service)
     drop_privileges()

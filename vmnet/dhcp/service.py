@@ -99,6 +99,11 @@ class Service:
                 "warning", "socket_error", f"the tap's socket failed to {name}: going on", operation=operation
             )
 
+    def rebound(self) -> None:
+        """Tell that the tap was deleted and made again, and is listened to again."""
+        self._happened("rebound")
+        self._log("warning", "rebound", "the tap was made anew: serving it")
+
     def report(self) -> dict[str, Json]:
         """What `vmnet status` shows. Times are seconds: how long the server and the lease state are."""
         now = self._clock()

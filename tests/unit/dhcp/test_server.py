@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import errno
 import json
 import os
 import select
@@ -31,6 +32,9 @@ class Packets:
         self.sent: list[bytes] = []
         self.full: OSError | None = None
         self.closed = False
+        self.tap = "tap0"
+        self.bound: list[tuple[str, int]] = []
+        self.tap_is_there = True
 
     def fileno(self) -> int:
         return PACKETS
@@ -47,6 +51,14 @@ class Packets:
         buffers[0][:size] = data[:size]
         auxdata = struct.pack("IIIHHHH", status, len(data), size, 0, 14, tci, 0)
         return size, [(263, 8, auxdata)], _socket.MSG_TRUNC if size < len(data) else 0, None
+
+    def getsockname(self) -> tuple[str, int, int, int, bytes]:
+        return self.tap, 3, 0, 1, b""
+
+    def bind(self, address: tuple[str, int]) -> None:
+        if not self.tap_is_there:
+            raise OSError(errno.ENODEV, "No such device")
+        self.bound.append(address)
 
     def send(self, data: bytes, flags: int) -> None:
         assert flags == _socket.MSG_DONTWAIT
@@ -104,6 +116,13 @@ class Poller:
 
     def __init__(self) -> None:
         self.watched: set[int] = set()
+        self.ready: list[tuple[int, int]] = []
+        self.waits: list[int | None] = []
+
+    def poll(self, milliseconds: int | None) -> list[tuple[int, int]]:
+        self.waits.append(milliseconds)
+        ready, self.ready = self.ready, []
+        return ready
 
     def register(self, descriptor: int, _events: int) -> None:
         self.watched.add(descriptor)
@@ -292,3 +311,29 @@ def test_the_process_imports_nothing_heavy() -> None:
         assert not HEAVY & modules, name
         todo |= {module for module in modules if module.startswith("vmnet.")} - seen
     assert {"vmnet.dhcp.request", "vmnet.dhcp.answer", "vmnet.dhcp.replies", "vmnet.dhcp.lease_state"} <= seen
+
+
+def test_a_tap_that_is_made_anew_is_listened_to_again(bench: Bench) -> None:
+    bench.packets.incoming.append(OSError(errno.ENETDOWN, "Network is down"))
+    bench.packets.tap, bench.packets.tap_is_there = "", False
+    bench.poller.ready = [(PACKETS, select.POLLERR)]
+
+    bench.server.turn()
+    bench.server.turn()
+    assert bench.packets.bound == []
+    assert bench.poller.waits == [None, 200]
+    bench.packets.tap_is_there = True
+    bench.server.turn()
+    assert bench.packets.bound == [("tap0", 3)]
+    assert bench.service.events == {"rebound": 1}
+    bench.server.turn()
+    assert bench.poller.waits[-1] is None
+
+
+def test_a_tap_that_is_merely_down_is_still_ours(bench: Bench) -> None:
+    bench.packets.incoming.append(OSError(errno.ENETDOWN, "Network is down"))
+    bench.poller.ready = [(PACKETS, select.POLLERR)]
+    bench.server.turn()
+    bench.server.turn()
+    assert bench.poller.waits == [None, None]
+    assert bench.packets.bound == []

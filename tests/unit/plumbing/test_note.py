@@ -58,7 +58,7 @@ def test_what_is_too_large_is_not_written() -> None:
     ],
 )
 def test_anything_else_is_told_from_a_note(damaged: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match="it is|parts of it"):
+    with pytest.raises(ValueError, match=r"it is|parts of it"):
         note.read(damaged)
 
 
