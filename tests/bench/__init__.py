@@ -1,1 +1,1 @@
-"""Measurements: ratios of things measured side by side in one run, printed beside their targets; nothing asserts."""
+"""Measurements: ratios of things measured side by side in one run, beside their targets; nothing asserts."""

@@ -183,7 +183,7 @@ def kernel_milliseconds() -> float:
     )
     with pod("bridge") as made, tempfile.TemporaryDirectory(prefix="vmnet-bench-") as state:
         place = ["--state-dir", state]
-        up = ["up", *place, "--resolv-conf", made.resolv_conf]
+        up: list[str | Path] = ["up", *place, "--resolv-conf", made.resolv_conf]
         answer = run(made.netns.command(sys.executable, "-c", code, *up))
         run(made.netns.command(VMNET, "down", *place))
         return float(answer.stdout)
