@@ -264,6 +264,7 @@ class Process:
         monkeypatch.setattr(os, "getuid", lambda: uid)
         for name in ("setgroups", "setresgid", "setresuid"):
             monkeypatch.setattr(os, name, self._call(name, refuse))
+        monkeypatch.setattr(room, "_call", lambda name, *arguments: self.calls.append((name, arguments)))
 
     def _call(self, name: str, refuse: str) -> Any:  # noqa: ANN401 - three signatures
         def call(*arguments: object) -> None:
@@ -275,15 +276,17 @@ class Process:
 
 
 NOBODY = (65534, 65534, 65534)
+SHED = [("prctl", (38, 1, 0, 0, 0)), ("capset", (struct.pack("Ii", 0x20080522, 0), bytes(24)))]
+"""No new privileges, no capabilities: always last, whoever we are."""
 
 
 @pytest.mark.parametrize(
     ("uid", "refuse", "calls"),
     [
-        (0, "", [("setgroups", ([],)), ("setresgid", NOBODY), ("setresuid", NOBODY)]),
-        (0, "setgroups", []),
-        (0, "setresuid", [("setgroups", ([],)), ("setresgid", NOBODY)]),
-        (1000, "", []),
+        (0, "", [("setgroups", ([],)), ("setresgid", NOBODY), ("setresuid", NOBODY), *SHED]),
+        (0, "setgroups", SHED),
+        (0, "setresuid", [("setgroups", ([],)), ("setresgid", NOBODY), *SHED]),
+        (1000, "", SHED),
     ],
 )
 def test_root_becomes_nobody_groups_first(
