@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vmnet import agent
-from vmnet.guest.domain import InterfaceSpec, decoded, parse, set_interface
+from vmnet.guest.domain import decoded, parse
+from vmnet.guest.splice import InterfaceSpec, set_interface
 from vmnet.guest.wanted import wanted, with_wishes
 
 if TYPE_CHECKING:

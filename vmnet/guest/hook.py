@@ -19,6 +19,8 @@ import sys
 from vmnet.guest.hook_log import tell
 
 _LARGEST_XML = 1 << 20
+_HINTS = (b"urn:vmnet:", b"ua-vmnet-", b"managed='no'", b'managed="no"')
+"""One of these is in every domain of ours; parsing the others would cost them 60 ms more."""
 
 
 def main() -> int:
@@ -46,7 +48,7 @@ def _concerns_us(state_dir: str, step: str) -> bool:
 
 def _run(state_dir: str, operation: str) -> None:
     data = sys.stdin.buffer.read(_LARGEST_XML + 1)
-    if operation == "prepare" and b"vmnet" not in data and b"managed" not in data:
+    if operation == "prepare" and not any(hint in data for hint in _HINTS):
         return
     from vmnet.guest.domain import parse
 

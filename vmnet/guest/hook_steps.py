@@ -11,7 +11,6 @@ from vmnet.config import Config
 from vmnet.errors import RefusedError, UsageError, VmnetError
 from vmnet.guest.claims import Claim, ClaimDirectory
 from vmnet.guest.hook_log import tell
-from vmnet.journal import StateDirectory
 from vmnet.kernel import netns
 from vmnet.kernel.tap import is_attached
 from vmnet.model import Settings
@@ -127,20 +126,12 @@ def _bring_up(claim: Claim, wish: Wish) -> Journal:
         state_dir=claim.state_dir,
         resolv_conf=wish.resolv_conf,
     )
-    found = _bound(claim)
+    found = agent.status(config).journal
     settings = _settled(wish.settings, found.settings if found else None)
     _refuse_unopenable(settings)
     if found and found.settings != settings:
         agent.down(config)
     return agent.up(replace(config, settings=settings)).journal
-
-
-def _bound(claim: Claim) -> Journal | None:
-    """Find the binding that is up already: the named one, or the only one."""
-    state = StateDirectory(claim.state_dir, claim.netns_cookie)
-    names = (claim.interface,) if claim.interface else state.bindings()
-    directory = state.existing(names[0]) if len(names) == 1 else None
-    return directory.load() if directory else None
 
 
 def _settled(wished: Settings, found: Settings | None) -> Settings:

@@ -77,5 +77,6 @@ class Inbox(Generic[T]):
 
     def close(self) -> None:
         """Close the pipe. What threads still put goes nowhere."""
-        os.close(self._wake)
-        os.close(self._waker)
+        wake, waker, self._wake, self._waker = self._wake, self._waker, -1, -1
+        os.close(wake)
+        os.close(waker)

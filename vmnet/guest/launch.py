@@ -1,8 +1,7 @@
 """`vmnet launch`: the binding up, the domain on it, both looked after until the domain has ended.
 
-The only importer of libvirt. Its event loop runs in a thread of its own from the first connection to the last, and
-every call that may block has a thread too: what they find becomes an item in the inbox, and the main thread does
-nothing but take items out, one at a time.
+The only importer of libvirt. Whatever may block or happens elsewhere becomes an item in the inbox, and this thread
+does nothing but take items out, one at a time.
 """
 
 from __future__ import annotations
@@ -10,23 +9,21 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import threading
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from vmnet import agent
 from vmnet.config import DEFAULT_GRACE
-from vmnet.dhcp import lease_state
-from vmnet.errors import DomainCrashedError, DomainRefusedError, LibvirtError, RefusedError, UsageError, VmnetError
+from vmnet.errors import DomainCrashedError, DomainRefusedError, LibvirtError, UsageError
 from vmnet.guest import domain as domains
-from vmnet.guest.daemon import Daemon
+from vmnet.guest.connection import Closed, DaemonMoved, Libvirt, Lifecycle, Opened, reason
 from vmnet.guest.inbox import Inbox
 from vmnet.guest.served import Served
+from vmnet.guest.splice import set_interface
 from vmnet.guest.wanted import wanted, with_wishes
 from vmnet.kernel import netns
 from vmnet.log import say
-from vmnet.supervisor import wait_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,15 +31,11 @@ if TYPE_CHECKING:
     from vmnet.config import Config
     from vmnet.guest.domain import Domain
 
-DEFAULT_URI = "qemu:///system"
 _CONNECT_SECONDS = 60.0
 """How long libvirt may take to answer; the first start on a machine probes QEMU for 4 to 8 s."""
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _PRESS_AGAIN_SECONDS = 5.0
 """A guest that is still booting does not hear the power button."""
-_KEEPALIVE = (5, 3)
-"""Seconds between questions, and how many may go unanswered."""
-_QUICK_DEATH_SECONDS = 10.0
 _BY_SIGNAL = 128
 
 
@@ -67,24 +60,6 @@ class _Signalled:
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
-    """A connection, or why there is none."""
-
-    connection: Any = None
-    error: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Closed:
-    connection: Any
-
-
-@dataclass(frozen=True, slots=True)
-class _DaemonMoved:
-    """libvirtd of our own has become ready, or has ended."""
-
-
-@dataclass(frozen=True, slots=True)
 class _Started:
     """The domain, or why it was refused."""
 
@@ -103,13 +78,6 @@ class _Failed:
 @dataclass(frozen=True, slots=True)
 class _Done:
     """A call has ended as it should."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Lifecycle:
-    uuid: str
-    event: int
-    detail: int
 
 
 class _ToldToEnd(Exception):  # noqa: N818 # nothing went wrong
@@ -138,7 +106,7 @@ def launch(config: Config, job: Job) -> int:
         netns.enter(config.netns)  # libvirtd and QEMU shall be inside
     inbox: Inbox[object] = Inbox()
     with contextlib.closing(inbox), inbox.signals(signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, item=_Signalled):
-        with contextlib.closing(_Libvirt(library, job.uri, inbox)) as libvirt:
+        with contextlib.closing(Libvirt(library, job.uri, inbox)) as libvirt:
             try:
                 return _Launch(config, job, libvirt, inbox).run(text, found)
             except _ToldToEnd as told:
@@ -165,146 +133,30 @@ def _library() -> Any:  # noqa: ANN401 # a module
     return libvirt
 
 
-class _Libvirt:
-    """The connection: made, lost and made again; and the libvirtd of our own, if there is one."""
-
-    def __init__(self, library: Any, uri: str, inbox: Inbox[object]) -> None:  # noqa: ANN401
-        self.library = library
-        self._given = bool(uri)
-        self._uri = uri or DEFAULT_URI
-        self._inbox = inbox
-        self._daemon: Daemon | None = None
-        self._opening = False
-        self.connection: Any = None
-        library.virEventRegisterDefaultImpl()
-        threading.Thread(target=self._run_events, name="libvirt events", daemon=True).start()
-
-    def _run_events(self) -> None:
-        """Turn libvirt's wheel for as long as the process lives."""
-        while True:
-            with contextlib.suppress(self.library.libvirtError):
-                self.library.virEventRunDefaultImpl()
-
-    def open(self) -> None:
-        """Begin to connect, unless that has begun; one `_Opened` comes of it."""
-        if self._opening:
-            return
-        self._opening = True
-
-        def connect() -> _Opened:
-            try:
-                connection = self.library.open(self._uri)
-                with contextlib.suppress(self.library.libvirtError):  # libvirt's own test driver knows none
-                    connection.setKeepAlive(*_KEEPALIVE)
-                connection.registerCloseCallback(lambda closed, _reason, _: self._inbox.put(_Closed(closed)), None)
-                connection.domainEventRegisterAny(
-                    None, self.library.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._tell_lifecycle, None
-                )
-            except self.library.libvirtError as error:
-                return _Opened(error=error)
-            return _Opened(connection)
-
-        self._inbox.call(connect)
-
-    def _tell_lifecycle(self, _connection: object, domain: Any, event: int, detail: int, _: object) -> None:  # noqa: ANN401
-        self._inbox.put(_Lifecycle(domain.UUIDString(), event, detail))
-
-    def take(self, opened: _Opened) -> bool:
-        """Take a connection; False where it is none yet, and trying again makes sense.
-
-        Raises:
-            LibvirtError: it does not.
-        """
-        if self.adopt(opened):
-            return True
-        if self._given:
-            raise LibvirtError(f"cannot connect to {self._uri}: {self.reason(opened.error)}")
-        if self._daemon is None:
-            if opened.error.get_error_code() != self.library.VIR_ERR_SYSTEM_ERROR:
-                raise LibvirtError(f"cannot connect to {self._uri}: {self.reason(opened.error)}")
-            self.start_daemon()
-        elif self._daemon.ended:
-            raise LibvirtError(f"libvirtd ended at once: {self._daemon.last_words}")
-        return False
-
-    def adopt(self, opened: _Opened) -> bool:
-        """Take a connection if it is one."""
-        self._opening = False
-        self.connection = opened.connection
-        return opened.connection is not None
-
-    def start_daemon(self) -> None:
-        """Start a libvirtd of our own.
-
-        Raises:
-            LibvirtError: there is none, or it cannot be run.
-        """
-        self._daemon = Daemon(self._inbox, lambda: self._inbox.put(_DaemonMoved()))
-        say("info", "libvirtd-started", "no libvirtd answers: started one", pid=self._daemon.pid)
-
-    def restart_daemon(self) -> None:
-        """See that the libvirtd of our own runs, if we have one."""
-        if self._daemon and self._daemon.ended:
-            self._daemon.stop()
-            self.start_daemon()
-
-    def drop(self) -> None:
-        """Forget a connection that is broken."""
-        connection, self.connection = self.connection, None
-        if connection is not None:
-            with contextlib.suppress(self.library.libvirtError):
-                connection.unregisterCloseCallback()
-            with contextlib.suppress(self.library.libvirtError):
-                connection.close()
-
-    def close(self) -> None:
-        """Leave libvirt, and end the libvirtd of our own."""
-        self.drop()
-        if self._daemon:
-            self._daemon.stop()
-
-    def reason(self, error: Any) -> str:  # noqa: ANN401
-        """Return libvirt's words in one line, and what helps where we know it."""
-        text = " ".join(str(error.get_error_message() or error).split())
-        if "virtlogd-sock" in text:
-            text += '; run virtlogd, or set stdio_handler = "file" in /etc/libvirt/qemu.conf'
-        return text
-
-    def refusal(self, error: Any) -> VmnetError:  # noqa: ANN401
-        """Tell whether libvirt refused the domain or could not be asked."""
-        lost = self.connection is None or not self.connection.isAlive()
-        if lost or error.get_error_domain() == self.library.VIR_FROM_RPC:
-            return LibvirtError(f"libvirt failed to start the domain: {self.reason(error)}")
-        return DomainRefusedError(f"libvirt refused the domain: {self.reason(error)}")
-
-
 class _Launch:
     """One domain from before its start until after its end."""
 
-    def __init__(self, config: Config, job: Job, libvirt: _Libvirt, inbox: Inbox[object]) -> None:
+    def __init__(self, config: Config, job: Job, libvirt: Libvirt, inbox: Inbox[object]) -> None:
         self._config = config
         self._job = job
         self._libvirt = libvirt
         self._inbox = inbox
         self._due: dict[Callable[[], None], float] = {}
         self._served: Served | None = None
-        self._deaths = 0
-        self._since = 0.0
-        self._lease = lease_state.SILENT
         self._domain: Any = None
         self._uuid = ""
         self._name = ""
-        self._early: list[_Lifecycle] = []
+        self._early: list[Lifecycle] = []
         self._told = self._destroying = self._panicked = self._keep = False
         self._attempts = 0
         self._code: int | None = None
         self._takers: dict[type, Callable[[Any], None]] = {
             _Signalled: self._signalled,
-            _Opened: self._reopened,
-            _Closed: self._closed,
+            Opened: self._reopened,
+            Closed: self._closed,
             _Started: self._started,
             _Failed: self._failed,
-            _Lifecycle: self._lifecycle,
+            Lifecycle: self._lifecycle,
         }
 
     def run(self, text: str, found: Domain) -> int:
@@ -320,15 +172,17 @@ class _Launch:
                 say("warning", "not-carried-over", warning)
             tap = journal.settings.tap
             say("info", "plumbed", f"{journal.pod.ifname} is handed over to {tap}", changed=outcome.changed)
-            self._serve(journal)
+            lease = journal.lease
+            say("info", "serving", f"the guest will be {lease.yiaddr}/{lease.prefixlen}, MAC {lease.chaddr}")
+            self._served = Served(self._inbox, self._config, journal, self._after)
             self._connect()
             self._refuse_running(found, spare=True)
-            self._start(domains.set_interface(text, wanted(journal, self._job.model)))
+            self._start(set_interface(text, wanted(journal, self._job.model)))
             return self._stay()
         finally:
             if self._served:
                 self._served.close()
-            if not self._keep:
+            if not self._keep and not (self._served and self._served.taken_down):
                 agent.down(self._config)
                 say("info", "down", f"{journal.pod.ifname} is as it was found")
 
@@ -345,12 +199,12 @@ class _Launch:
             item = self._inbox.next(min(deadline, retry or deadline))
             if isinstance(item, _Signalled) and item.number != signal.SIGCHLD:
                 raise _ToldToEnd(item.number)
-            if isinstance(item, _Opened):
+            if isinstance(item, Opened):
                 attempts += 1
                 if not self._libvirt.take(item) and attempts == until:
                     return
                 retry = time.monotonic() + _RETRY_SECONDS[2]
-            elif isinstance(item, _DaemonMoved) or (item is None and retry):
+            elif isinstance(item, DaemonMoved) or (item is None and retry):
                 retry = None
                 self._libvirt.open()
             if time.monotonic() >= deadline:
@@ -408,7 +262,7 @@ class _Launch:
         if self._told:
             self._press()
 
-    def _lifecycle(self, event: _Lifecycle) -> None:
+    def _lifecycle(self, event: Lifecycle) -> None:
         if not self._uuid:
             self._early.append(event)
         elif event.uuid == self._uuid:
@@ -432,7 +286,7 @@ class _Launch:
         if detail == library.VIR_DOMAIN_EVENT_STOPPED_DESTROYED and not self._panicked:
             ending = "is destroyed" if self._destroying else "was destroyed by somebody else"
             say("warning", "domain-destroyed", f"domain {self._name} {ending}", domain=self._name)
-        elif detail in endings and not self._panicked:
+        elif detail in endings:
             say("info", "domain-ended", f"domain {self._name} {endings[detail]}", domain=self._name)
         else:
             self._crashed("its guest panicked" if self._panicked else "QEMU ended by itself")
@@ -470,12 +324,15 @@ class _Launch:
             return
         self._destroying = True
         if self._libvirt.connection is None or self._domain is None:
-            self._keep = True  # the guest may be running on it
-            raise LibvirtError(
-                f"libvirt cannot be reached to end domain {self._name}: it may still run, and so its tap stays"
-            )
+            self._give_up()
         say("warning", "destroying", f"domain {self._name} has not shut down: destroying it", domain=self._name)
         self._ask("destroy the domain", lambda domain: domain.destroy())
+
+    def _give_up(self) -> NoReturn:
+        self._keep = True  # the guest may be running on it
+        raise LibvirtError(
+            f"libvirt cannot be reached to end domain {self._name}: it may still run, and so its tap stays"
+        )
 
     def _ask(self, what: str, call: Callable[[Any], object]) -> None:
         """Do something with the domain that may take long; where libvirt is away, it has to be asked again."""
@@ -499,17 +356,19 @@ class _Launch:
         )
         if gone:
             return  # it has just ended, and the event says how
-        say("warning", "failed", f"libvirt failed to {failed.what}: {self._libvirt.reason(failed.error)}")
+        say("warning", "failed", f"libvirt failed to {failed.what}: {reason(failed.error)}")
         if self._libvirt.connection is not None and self._destroying:
             self._keep = True
-            raise LibvirtError(f"domain {self._name} cannot be ended: {self._libvirt.reason(failed.error)}")
+            raise LibvirtError(f"domain {self._name} cannot be ended: {reason(failed.error)}")
 
     # libvirt goes and comes back
 
-    def _closed(self, closed: _Closed) -> None:
+    def _closed(self, closed: Closed) -> None:
         if closed.connection is not self._libvirt.connection or self._domain is None:
             return  # not ours any more; or the start has failed of it, which says so
         self._libvirt.drop()
+        if self._destroying:
+            self._give_up()
         say("warning", "libvirt-lost", f"libvirt is gone; domain {self._name} goes on; connecting again")
         self._attempts = 0
         self._reopen()
@@ -518,7 +377,7 @@ class _Launch:
         self._libvirt.restart_daemon()
         self._libvirt.open()
 
-    def _reopened(self, opened: _Opened) -> None:
+    def _reopened(self, opened: Opened) -> None:
         if not self._libvirt.adopt(opened):
             self._after(_RETRY_SECONDS[min(self._attempts, len(_RETRY_SECONDS) - 1)], self._reopen)
             self._attempts += 1
@@ -538,53 +397,6 @@ class _Launch:
             self._crashed("it ended while libvirt was away")
         say("info", "domain-ended", f"domain {self._name} has ended", domain=self._name)
         self._code = 0
-
-    # The DHCP server
-
-    def _serve(self, journal: Any) -> None:  # noqa: ANN401
-        self._served = Served(self._inbox, self._config.state_dir, journal)
-        lease = journal.lease
-        say("info", "serving", f"the guest will be {lease.yiaddr}/{lease.prefixlen}, MAC {lease.chaddr}")
-        self._watch_server()
-        self._served.watch_lease(self._lease_moved)
-
-    def _watch_server(self) -> None:
-        self._since = time.monotonic()
-        if self._served and not self._served.watch_server(self._server_ended):
-            self._server_ended()
-
-    def _server_ended(self) -> None:
-        quick = time.monotonic() - self._since < _QUICK_DEATH_SECONDS
-        self._deaths = self._deaths + 1 if quick else 1
-        self._revive_later("the DHCP server has ended")
-
-    def _revive_later(self, why: str) -> None:
-        wait = wait_seconds(self._deaths)
-        say("warning", "server-ended", f"{why}: starting another {f'in {wait:.0f} s' if wait else 'now'}")
-        self._after(wait, self._revive)
-
-    def _revive(self) -> None:
-        try:
-            agent.up(replace(self._config, resume=True))
-        except RefusedError as error:
-            # Somebody ran `vmnet down`, and means it.
-            say("warning", "taken-down", f"not starting another DHCP server: {error}")
-            self._keep = True
-        except VmnetError as error:
-            self._deaths += 1
-            self._revive_later(str(error))
-        else:
-            say("info", "server-back", "the guest is served again")
-            self._watch_server()
-
-    def _lease_moved(self, state: str) -> None:
-        if state in (self._lease, lease_state.SILENT):
-            return
-        if self._lease == lease_state.SILENT:
-            say("info", "guest-asked", "the guest asked for its address", lease=state)
-        if state == lease_state.BOUND:
-            say("info", "lease-bound", "the guest has its lease", lease=state)
-        self._lease = state
 
 
 def _reap() -> None:

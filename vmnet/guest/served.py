@@ -1,82 +1,126 @@
-"""The DHCP server of a binding as seen from beside it: whether it lives, and how far the guest has come."""
+"""The DHCP server of a binding, looked after from beside it: whether it lives, and how far the guest has come."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vmnet import processes
+from vmnet import agent, processes
 from vmnet.dhcp import lease_state
-from vmnet.errors import UnexpectedError
+from vmnet.errors import RefusedError, UnexpectedError, VmnetError
 from vmnet.journal import StateDirectory
 from vmnet.kernel.inotify import watch_file
+from vmnet.log import say
+from vmnet.supervisor import wait_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vmnet.config import Config
     from vmnet.guest.inbox import Inbox
     from vmnet.journal import Journal
 
+_QUICK_DEATH_SECONDS = 10.0
+
 
 class Served:
-    """Watches one binding's server. The callbacks run within `inbox.next`."""
+    """Replaces a server that dies, and says when the guest asks and when it has its lease."""
 
-    def __init__(self, inbox: Inbox[object], state_dir: str, journal: Journal) -> None:
-        directory = StateDirectory(state_dir, journal.netns_cookie).existing(journal.pod.ifname)
+    def __init__(
+        self,
+        inbox: Inbox[object],
+        config: Config,
+        journal: Journal,
+        after: Callable[[float, Callable[[], None]], None],
+    ) -> None:
+        """Begin. `after` is to call a function in so many seconds, from the thread that takes from the inbox."""
+        directory = StateDirectory(config.state_dir, journal.netns_cookie).existing(journal.pod.ifname)
         if directory is None:
             raise UnexpectedError(f"the facts of {journal.pod.ifname} are gone; did somebody run `vmnet down`?")
         self._directory = directory
         self._inbox = inbox
-        self._pidfd = self._log = -1
-
-    def watch_server(self, ended: Callable[[], None]) -> bool:
-        """Call `ended` once when the server has. Returns whether there is one to watch."""
-        self._close(self._pidfd)
+        self._config = replace(config, interface=journal.pod.ifname, resume=True)
+        self._after = after
         self._pidfd = -1
-        pid = processes.server_pid(self._directory)
-        if pid is None:
-            return False
-        try:
-            self._pidfd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            return False
+        self._since = 0.0
+        self._deaths = 0
+        self._lease = lease_state.SILENT
+        self.taken_down = False
+        """Whether somebody else has given the pod back."""
+        self._log = watch_file(f"/proc/self/fd/{directory.descriptor}/{processes.LOG}")
+        inbox.watch(self._log, self._log_grew)
+        self._log_grew()
+        self._watch_server()
 
-        def tell() -> None:
-            self._close(self._pidfd)
-            self._pidfd = -1
-            ended()
-
-        self._inbox.watch(self._pidfd, tell)
-        return True
-
-    def watch_lease(self, changed: Callable[[str], None]) -> None:
-        """Call `changed` with the lease's state now and whenever the server has something to say."""
-
-        def look() -> None:
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._log, 65536)
-            changed(self._lease())
-
-        self._log = watch_file(f"/proc/self/fd/{self._directory.descriptor}/{processes.LOG}")
-        self._inbox.watch(self._log, look)
-        changed(self._lease())
-
-    def _lease(self) -> str:
-        answer = processes.ask_server(self._directory)
-        try:
-            return str(json.loads(answer)["lease"]) if answer else lease_state.SILENT
-        except (ValueError, KeyError, TypeError):
-            return lease_state.SILENT
+    def close(self) -> None:
+        """Look after it no more."""
+        self._close(self._pidfd)
+        self._close(self._log)
+        self._pidfd = self._log = -1
 
     def _close(self, descriptor: int) -> None:
         if descriptor >= 0:
             self._inbox.forget(descriptor)
             os.close(descriptor)
 
-    def close(self) -> None:
-        """Watch no more."""
+    def _watch_server(self) -> None:
+        self._since = time.monotonic()
+        pid = processes.server_pid(self._directory)
+        try:
+            self._pidfd = os.pidfd_open(pid) if pid else -1
+        except ProcessLookupError:
+            self._pidfd = -1
+        if self._pidfd < 0:
+            self._ended()
+        else:
+            self._inbox.watch(self._pidfd, self._ended)
+
+    def _ended(self) -> None:
         self._close(self._pidfd)
-        self._close(self._log)
-        self._pidfd = self._log = -1
+        self._pidfd = -1
+        quick = time.monotonic() - self._since < _QUICK_DEATH_SECONDS
+        self._deaths = self._deaths + 1 if quick else 1
+        self._revive_later("the DHCP server has ended")
+
+    def _revive_later(self, why: str) -> None:
+        wait = wait_seconds(self._deaths)
+        say("warning", "server-ended", f"{why}: starting another {f'in {wait:.0f} s' if wait else 'now'}")
+        self._after(wait, self._revive)
+
+    def _revive(self) -> None:
+        try:
+            agent.up(self._config)
+        except RefusedError as error:
+            # Somebody ran `vmnet down`, and means it.
+            say("warning", "taken-down", f"not starting another DHCP server: {error}")
+            self.taken_down = True
+        except VmnetError as error:
+            self._deaths += 1
+            self._revive_later(str(error))
+        else:
+            say("info", "server-back", "the guest is served again")
+            self._watch_server()
+
+    def _log_grew(self) -> None:
+        """Ask the server, which has just said something, how the guest stands."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._log, 65536)
+        answer = processes.ask_server(self._directory)
+        try:
+            self._moved_to(str(json.loads(answer)["lease"]) if answer else lease_state.SILENT)
+        except (ValueError, KeyError, TypeError):
+            return  # not the server's words
+
+    def _moved_to(self, state: str) -> None:
+        # A server that was just started has heard nothing, which tells nothing of the guest.
+        if state in (self._lease, lease_state.SILENT):
+            return
+        if self._lease == lease_state.SILENT:
+            say("info", "guest-asked", "the guest asked for its address", lease=state)
+        if state == lease_state.BOUND:
+            say("info", "lease-bound", "the guest has its lease", lease=state)
+        self._lease = state

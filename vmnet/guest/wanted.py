@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vmnet.guest.domain import InterfaceSpec, marked
+from vmnet.guest.domain import marked
+from vmnet.guest.splice import InterfaceSpec
 
 if TYPE_CHECKING:
     from vmnet.config import Config

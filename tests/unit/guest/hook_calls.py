@@ -11,9 +11,9 @@ import pytest
 
 from tests.unit import layouts
 from vmnet import agent
-from vmnet.agent import Outcome
+from vmnet.agent import Outcome, Report
 from vmnet.guest import hook, hook_steps
-from vmnet.journal import SCHEMA, Journal, StateDirectory
+from vmnet.journal import SCHEMA, Journal
 from vmnet.kernel import netns
 from vmnet.model import Lease, Settings
 from vmnet.plumbing.discover import discover
@@ -87,19 +87,15 @@ class World:
         key = self.here, config.interface or POD.ifname
         found = self.bound.get(key)
         self.bound[key] = journal = found or _journal(self.here, config)
-        directory = StateDirectory(config.state_dir, self.here).make(journal.pod.ifname)
-        directory.save(journal)
         return Outcome(journal, changed=found is None)
 
     def down(self, config: Config) -> Journal | None:
         self.calls.append(("down", config))
         self._fail()
-        journal = self.bound.pop((self.here, config.interface or POD.ifname), None)
-        if journal:
-            made = StateDirectory(config.state_dir, self.here).existing(journal.pod.ifname)
-            assert made is not None
-            made.remove()
-        return journal
+        return self.bound.pop((self.here, config.interface or POD.ifname), None)
+
+    def status(self, config: Config) -> Report:
+        return Report(self.bound.get((self.here, config.interface or POD.ifname)))
 
     def enter(self, name: str) -> None:
         self.entered.append(name)
@@ -122,6 +118,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World(tmp_path / "vmnet")
     monkeypatch.setattr(agent, "up", made.up)
     monkeypatch.setattr(agent, "down", made.down)
+    monkeypatch.setattr(agent, "status", made.status)
     monkeypatch.setattr(netns, "cookie", lambda: made.here)
     monkeypatch.setattr(netns, "is_host", lambda: made.host)
     monkeypatch.setattr(netns, "enter", made.enter)

@@ -13,13 +13,12 @@ from vmnet.errors import UsageError
 from vmnet.guest.domain import (
     DEEPEST,
     LARGEST,
-    InterfaceSpec,
     alias_of,
     decoded,
     marked,
     parse,
-    set_interface,
 )
+from vmnet.guest.splice import InterfaceSpec, set_interface
 
 DOMAINS = Path(__file__).parents[2] / "data" / "domains"
 NAMES = sorted(path.name.removesuffix(".before.xml") for path in DOMAINS.glob("*.before.xml"))

@@ -5,13 +5,18 @@ from __future__ import annotations
 import io
 import json
 import sys
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from vmnet import cli
 from vmnet.config import Config
+from vmnet.errors import DomainCrashedError
+from vmnet.guest.connection import Libvirt, Lifecycle, reason
 from vmnet.guest.domain import parse
+from vmnet.guest.inbox import Inbox
+from vmnet.guest.launch import Job, _Launch, _Started
 from vmnet.guest.wanted import with_wishes
 from vmnet.model import Settings
 
@@ -111,3 +116,60 @@ def test_domain_says_which_pod_interface_and_how_many_queues() -> None:
     assert (config.interface, config.settings.multi_queue) == ("net1", True)
     flagged = with_wishes(Config(interface="eth0", settings=Settings(tap="tap3")), domain)
     assert (flagged.interface, flagged.settings) == ("eth0", Settings(tap="tap3"))
+
+
+class Error(Exception):
+    """As libvirt's."""
+
+    def get_error_message(self) -> str | None:
+        return self.args[0] if self.args else None
+
+
+def test_libvirts_words_become_one_line_with_what_helps() -> None:
+    assert reason(Error("internal error:\n  QEMU said:\tno\n")) == "internal error: QEMU said: no"
+    text = "Failed to connect socket to '/run/libvirt/virtlogd-sock': No such file or directory"
+    assert reason(Error(text)).startswith(text)
+    assert 'stdio_handler = "file"' in reason(Error(text))
+
+
+NUMBERS = SimpleNamespace(
+    VIR_DOMAIN_EVENT_STOPPED=5,
+    VIR_DOMAIN_EVENT_CRASHED=8,
+    VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN=0,
+    VIR_DOMAIN_EVENT_STOPPED_DESTROYED=1,
+    VIR_DOMAIN_EVENT_STOPPED_CRASHED=2,
+    VIR_DOMAIN_EVENT_STOPPED_MIGRATED=3,
+    VIR_DOMAIN_EVENT_STOPPED_SAVED=4,
+    VIR_DOMAIN_EVENT_STOPPED_FAILED=5,
+)
+"""As in libvirt-domain.h."""
+
+
+def _ending(*events: tuple[int, int]) -> int:
+    """Let these events come, the first of them before libvirt has said that the domain is started."""
+    inbox: Inbox[object] = Inbox()
+    launched = _Launch(Config(), Job("x"), cast("Libvirt", SimpleNamespace(library=NUMBERS)), inbox)
+    domain = SimpleNamespace(UUIDString=lambda: "uuid", name=lambda: "vm")
+    items: list[object] = [Lifecycle("another", 5, 5), *(Lifecycle("uuid", *event) for event in events)]
+    items.insert(2, _Started(domain))
+    for item in items:
+        inbox.put(item)
+    try:
+        return launched._stay()
+    finally:
+        inbox.close()
+
+
+@pytest.mark.parametrize("detail", [0, 1, 3, 4])
+def test_domain_that_was_ended_has_not_crashed(detail: int) -> None:
+    assert _ending((5, detail)) == 0
+
+
+@pytest.mark.parametrize("events", [[(5, 2)], [(5, 5)], [(8, 0), (5, 2)], [(8, 0), (5, 1)]])
+def test_crash_and_panic_are_told_from_an_end(events: list[tuple[int, int]]) -> None:
+    with pytest.raises(DomainCrashedError, match=r"^domain vm crashed: "):
+        _ending(*events)
+
+
+def test_guest_that_was_restarted_after_a_panic_may_end_well() -> None:
+    assert _ending((8, 0), (5, 0)) == 0
