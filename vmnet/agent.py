@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -219,7 +220,9 @@ def serve(config: Config) -> None:
 def _begin(place: Place, config: Config, now: Status) -> Journal:
     """Find the facts of a pod that is not bound yet."""
     wished = config.settings
-    settings = replace(wished, hostname=wished.hostname or config.default_hostname)
+    # A tap that nobody owns is anybody's who can open /dev/net/tun (drivers/net/tun.c, tun_not_capable).
+    owner = os.geteuid() if wished.owner is None else wished.owner
+    settings = replace(wished, owner=owner, hostname=wished.hostname or config.default_hostname)
     refuse_orphans(now, config.interface)
     pod = discover(now, config.interface)
     refuse_names_taken(now, pod, settings)

@@ -191,6 +191,28 @@ def test_a_server_that_may_not_become_nobody_has_no_capability_either(pod: Pod, 
         tap.receive(is_offer(1))
 
 
+OPENS_TAP = """
+import fcntl, os, struct
+fcntl.ioctl(os.open("/dev/net/tun", os.O_RDWR), 0x400454CA, struct.pack("16sH22x", b"tap0", 0x5002))
+"""
+OPEN_NODE = """
+mount -t tmpfs none /dev/net
+mknod -m 666 /dev/net/tun c 10 200
+exec "$@"
+"""
+"""The device node lets everybody in, as it does on most machines."""
+
+
+def test_nobody_but_its_owner_can_open_the_tap(ready_pod: Pod) -> None:
+    node = ["unshare", "--mount", "sh", "-ec", OPEN_NODE, "sh"]
+    stranger = ["setpriv", "--reuid", "65534", "--clear-groups", "--bounding-set", "-all", "--inh-caps", "-all"]
+    opens = ["/usr/bin/python3", "-c", OPENS_TAP]
+    assert ready_pod.netns.run(*node, *opens, check=False).returncode == 0
+    refused = ready_pod.netns.run(*node, *stranger, *opens, check=False)
+    assert "Operation not permitted" in refused.stderr
+    assert refused.returncode == 1
+
+
 def test_server_is_detached(ready_pod: Pod, agent: Agent) -> None:
     del ready_pod
     [server] = agent.servers()
