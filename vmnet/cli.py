@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from dataclasses import dataclass, replace
@@ -320,6 +321,7 @@ def _print_domain(xml: bytes, asked: argparse.Namespace) -> int:
 def _launch(asked: argparse.Namespace) -> int:
     from vmnet.guest.launch import Job, launch
 
+    gc.enable()  # it lives as long as its domain
     grace = _text(asked, "grace")
     job = Job(
         path=asked.domain,
@@ -398,7 +400,3 @@ _VERBS = (
 
 def _print(text: str) -> None:
     print(text)  # noqa: T201 # what was asked for goes to stdout
-
-
-if __name__ == "__main__":
-    sys.exit(main())
