@@ -38,6 +38,7 @@ COMMON_TOOLS = (
 NETNS_TOOLS = (
     *COMMON_TOOLS,
     Tool("tcpdump", "tcpdump"),
+    Tool("iptables", "iptables"),
     Tool(str(CNI_BIN / "bridge"), "containernetworking-plugins"),
     *(Tool(client.program, client.package) for client in CLIENTS.values()),
 )

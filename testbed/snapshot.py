@@ -61,7 +61,7 @@ def difference(before: str, after: str) -> str:
 
 def steady(text: str) -> str:
     """A look without what follows from carriers: for a pod whose tap nobody holds."""
-    return CARRIERS.sub("", text)
+    return CARRIERS.sub("", text).replace(", ]", "]")
 
 
 def facts(text: str) -> int:

@@ -27,6 +27,7 @@ from vmnet.kernel.apply import apply
 from vmnet.kernel.netlink import NetlinkSocket
 from vmnet.kernel.read import read
 from vmnet.model import (
+    AddEntry,
     Change,
     Lease,
     PodInterface,
@@ -38,7 +39,7 @@ from vmnet.model import (
 from vmnet.plumbing.bridge import bound, unbound
 from vmnet.plumbing.diff import diff, missing_links
 from vmnet.plumbing.discover import discover, refuse_names_taken, refuse_orphans
-from vmnet.recall import Here, Known, held, is_untouched, recall, written
+from vmnet.recall import Here, Known, held, is_untouched, lost_note, recall, written
 from vmnet.serving import ServerStart, open_packets
 
 if TYPE_CHECKING:
@@ -329,5 +330,8 @@ def _restore(place: Place, directory: BindingDirectory, journal: Journal) -> Non
     processes.stop_server(directory)
     now = read(place.netlink)
     if not is_untouched(now, journal):
+        for note in lost_note(now, journal):
+            apply(place.netlink, AddEntry(note))
+            now = read(place.netlink)
         _converge(place.netlink, unbound(journal.pod, journal.settings), now)
     directory.remove()

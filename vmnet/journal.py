@@ -5,7 +5,7 @@ STATE_DIR/                       /run/vmnet unless told otherwise
     lock                         held while up or down works
     IFNAME/                      one per binding
       journal.json               the facts
-      server.pid  server.sock  server.log
+      server.pid  server.log
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ SCHEMA = 1
 """Raised with every change to what a journal holds."""
 _JOURNAL = "journal.json"
 _LARGEST_JOURNAL = 64 * 1024
+_LOCK = "lock"
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_DIRECTORY = (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -74,13 +76,17 @@ class BindingDirectory:
         Raises:
             RefusedError: there is one that cannot be trusted; it says why.
         """
-        text = self.read(_JOURNAL, _LARGEST_JOURNAL)
+        text = self.read(_JOURNAL, _LARGEST_JOURNAL + 1)
         if text is None:
             return None
+        if len(text) > _LARGEST_JOURNAL:
+            raise RefusedError(f"{self.path}/{_JOURNAL} is larger than any journal; remove that directory")
         try:
             return decode(Journal, text)
         except ValueError as error:
-            raise RefusedError(f"{self.path}/{_JOURNAL} is not a journal of this vmnet: {error}") from error
+            raise RefusedError(
+                f"{self.path}/{_JOURNAL} is not a journal of this vmnet: {error}; remove that directory"
+            ) from error
 
     def write(self, name: str, data: bytes) -> None:
         """Write a small file of our own and see it onto the disk.
@@ -102,8 +108,8 @@ class BindingDirectory:
         try:
             with self.open(name, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
                 found = os.fstat(descriptor)
-                if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
-                    raise RefusedError(f"{self.path}/{name} is not a file of ours; remove it")
+                if not _is_our_file(found):
+                    raise RefusedError(f"{self.path}/{name} is not a file of ours alone; remove it")
                 return os.read(descriptor, at_most)
         except FileNotFoundError:
             return None
@@ -120,36 +126,42 @@ class BindingDirectory:
             os.close(descriptor)
 
     def remove(self) -> None:
-        """Remove the directory and what we keep in it, the journal first."""
+        """Remove what we keep in the directory, the journal first; the directory goes with the lock."""
         for name in sorted(os.listdir(self.descriptor), key=lambda name: name != _JOURNAL):
             with contextlib.suppress(OSError):
                 os.unlink(name, dir_fd=self.descriptor)
-        with contextlib.suppress(OSError):
-            os.rmdir(self.path)
 
 
 class StateDirectory:
-    """The state of one network namespace under the user's state directory."""
+    """The state of one network namespace under the user's state directory.
+
+    Every step down is taken from the directory above, held open, and never through a link: whoever else may write
+    there cannot lead us elsewhere.
+    """
 
     def __init__(self, root: str, netns_cookie: int) -> None:
         self._root = root
-        self._path = os.path.join(root, f"netns-{netns_cookie}")
-        self._lock = f"{self._path}/lock"
+        self._name = f"netns-{netns_cookie}"
+        self._path = os.path.join(root, self._name)
 
     def bindings(self) -> tuple[str, ...]:
         """Return the ifnames of all bindings that were ever begun and not ended."""
         try:
-            return tuple(
-                sorted(entry.name for entry in os.scandir(self._path) if entry.is_dir(follow_symlinks=False))
-            )
+            with self._namespace() as namespace:
+                return _directories(namespace)
         except OSError:
             return ()
 
     def existing(self, ifname: str) -> BindingDirectory | None:
-        """Return the directory of a binding that was begun, or None."""
+        """Return the directory of a binding that was begun, or None.
+
+        Raises:
+            RefusedError: somebody else could write there.
+        """
         path = f"{self._path}/{ifname}"
         try:
-            return BindingDirectory(os.open(path, _DIRECTORY), path)
+            with self._namespace() as namespace:
+                return _binding(os.open(ifname, _DIRECTORY, dir_fd=namespace), path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -165,17 +177,10 @@ class StateDirectory:
         path = f"{self._path}/{ifname}"
         try:
             os.makedirs(self._root, mode=0o755, exist_ok=True)
-            for directory in (self._path, path):
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(directory, mode=0o700)
-            descriptor = os.open(path, _DIRECTORY)
+            with self._namespace(make=True) as namespace:
+                return _binding(_made(ifname, namespace), path)
         except OSError as error:
             raise _unusable(path, error) from error
-        found = os.fstat(descriptor)
-        if found.st_uid != os.geteuid() or found.st_mode & 0o077:
-            os.close(descriptor)
-            raise RefusedError(f"{path} is open to others; it must be ours alone, mode 0700")
-        return BindingDirectory(descriptor, path)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -192,31 +197,108 @@ class StateDirectory:
         try:
             yield
         finally:
-            self._tidy()
+            with contextlib.suppress(OSError):
+                self._tidy()
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _root_directory(self) -> Iterator[int]:
+        descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _namespace(self, *, make: bool = False) -> Iterator[int]:
+        """Open the namespace's directory, made where it shall be.
+
+        Raises:
+            OSError: it is not there, or no directory.
+            RefusedError: somebody else could write there.
+        """
+        with self._root_directory() as root:
+            descriptor = _made(self._name, root) if make else os.open(self._name, _DIRECTORY, dir_fd=root)
+        try:
+            _refuse_others(descriptor, self._path)
+            yield descriptor
+        finally:
             os.close(descriptor)
 
     def _locked(self) -> int:
         """Open and lock the lock file; begin again where `_tidy` removed it in between."""
         while True:
             os.makedirs(self._root, mode=0o755, exist_ok=True)
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(self._path, mode=0o700)
-            try:
-                descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            except FileNotFoundError:
-                continue
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), os.lstat(self._lock)):
+            with contextlib.suppress(FileNotFoundError), self._namespace(make=True) as namespace:
+                descriptor = os.open(_LOCK, _LOCK_FLAGS, 0o600, dir_fd=namespace)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if _is_there(descriptor, _LOCK, namespace):
                     return descriptor
-            os.close(descriptor)
+                os.close(descriptor)
 
     def _tidy(self) -> None:
-        """Remove the namespace's directory once no binding is left in it, the lock being held."""
-        if not self.bindings():
-            with contextlib.suppress(OSError):
-                os.unlink(self._lock)
-                os.rmdir(self._path)
+        """Remove what is left of bindings that never had or no more have a journal, the lock being held.
+
+        The namespace's directory goes with the last of them.
+        """
+        with self._namespace() as namespace:
+            for ifname in _directories(namespace):
+                self._remove_without_journal(ifname, namespace)
+            if not _directories(namespace):
+                os.unlink(_LOCK, dir_fd=namespace)
+                with self._root_directory() as root:
+                    os.rmdir(self._name, dir_fd=root)
+
+    def _remove_without_journal(self, ifname: str, namespace: int) -> None:
+        descriptor = os.open(ifname, _DIRECTORY, dir_fd=namespace)
+        try:
+            if _JOURNAL in os.listdir(descriptor):
+                return
+            BindingDirectory(descriptor, ifname).remove()
+        finally:
+            os.close(descriptor)
+        os.rmdir(ifname, dir_fd=namespace)
+
+
+def _is_our_file(found: os.stat_result) -> bool:
+    """Whether it is a plain file that only we can write, under this one name."""
+    plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+    return plain and found.st_uid == os.geteuid() and not found.st_mode & 0o022
+
+
+def _directories(parent: int) -> tuple[str, ...]:
+    with os.scandir(parent) as entries:
+        return tuple(sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False)))
+
+
+def _made(name: str, parent: int) -> int:
+    """Open a directory of that name, made where there is none."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, mode=0o700, dir_fd=parent)
+    return os.open(name, _DIRECTORY, dir_fd=parent)
+
+
+def _binding(descriptor: int, path: str) -> BindingDirectory:
+    try:
+        _refuse_others(descriptor, path)
+    except RefusedError:
+        os.close(descriptor)
+        raise
+    return BindingDirectory(descriptor, path)
+
+
+def _refuse_others(directory: int, path: str) -> None:
+    found = os.fstat(directory)
+    if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise RefusedError(f"{path} is open to others; it must be ours alone, mode 0700")
+
+
+def _is_there(descriptor: int, name: str, parent: int) -> bool:
+    """Whether that open file is the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(name, dir_fd=parent, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
 
 
 def _unusable(path: str, error: OSError) -> RefusedError | UsageError:

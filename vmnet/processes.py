@@ -1,16 +1,22 @@
 """The two processes that stay or work beside the agent: the DHCP server and the compiler of its replies.
 
 Both are started with posix_spawn and told by descriptor numbers what is theirs; nothing else is inherited.
+
+A server is found by the name its control socket is bound to. An abstract unix socket's name belongs to the network
+namespace (unix(7)): there is one server of an interface at most, and it is found whichever state directory it was
+started with, and also when whoever started it died before the pid was written down.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
 import signal
 import socket
+import struct
 import sys
 import time
 from dataclasses import dataclass
@@ -21,6 +27,8 @@ from vmnet.codec import encode
 from vmnet.errors import UnexpectedError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from vmnet.journal import BindingDirectory
     from vmnet.model import Lease
 
@@ -31,8 +39,11 @@ _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(vmnet.__file__))
 _ENTER = "import sys; sys.path.append(sys.argv.pop(1)); from vmnet.dhcp.{0} import main; main()"
 READY_SECONDS = 10.0
 _STOP_SECONDS = 2.0
+_LOOK_AGAIN_SECONDS = 0.005
 _ANSWER_SECONDS = 1.0
 _ANSWER_BYTES = 16 * 1024
+_PEER = struct.Struct("iII")
+"""`struct ucred`: pid, uid, gid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +117,76 @@ def open_log(directory: BindingDirectory) -> int:
 
 
 def control_socket(directory: BindingDirectory) -> socket.socket:
-    """Return a listening socket in the directory; a path through the descriptor is never too long for AF_UNIX."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(SOCKET, dir_fd=directory.descriptor)
-    control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    control.bind(f"/proc/self/fd/{directory.descriptor}/{SOCKET}")
-    os.chmod(SOCKET, 0o600, dir_fd=directory.descriptor)
-    control.listen(8)
+    """Return the socket at which the next server will be found; a server that holds its name is ended.
+
+    The server itself calls listen(2), which puts its pid on the socket.
+    """
+    control = _take_name(directory)
+    if not control.getsockname():
+        # Somebody else's process took the name. A path through the descriptor is never too long for AF_UNIX.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(SOCKET, dir_fd=directory.descriptor)
+        control.bind(_path(directory))
+        os.chmod(SOCKET, 0o600, dir_fd=directory.descriptor)
     return control
+
+
+def _name(directory: BindingDirectory) -> str:
+    return f"\0vmnet/server/{os.path.basename(directory.path)}"
+
+
+def _path(directory: BindingDirectory) -> str:
+    return f"/proc/self/fd/{directory.descriptor}/{SOCKET}"
+
+
+def _take_name(directory: BindingDirectory) -> socket.socket:
+    """Return a socket bound to the server's name; unbound where somebody else holds it and will not let go."""
+    taken = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    deadline = time.monotonic() + _STOP_SECONDS
+    while True:
+        pid = server_pid(directory)
+        if pid is not None:
+            _end(directory, pid)
+        try:
+            taken.bind(_name(directory))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return taken
+        if _is_foreign(directory) or time.monotonic() > deadline:
+            return taken
+        select.select(
+            [], [], [], _LOOK_AGAIN_SECONDS
+        )  # a server that was started just now will listen in a moment
+
+
+def _is_foreign(directory: BindingDirectory) -> bool:
+    with _connected(_name(directory)) as (_asking, _pid, uid):
+        return uid is not None and uid not in (0, os.geteuid())
+
+
+@contextlib.contextmanager
+def _connected(address: str) -> Iterator[tuple[socket.socket, int, int | None]]:
+    """Connect to whoever listens there; give its pid and uid, for which the kernel vouches: 0, None for nobody."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.settimeout(_ANSWER_SECONDS)
+        pid, uid = 0, None
+        with contextlib.suppress(OSError):
+            asking.connect(address)
+            pid, uid, _gid = _PEER.unpack(asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        yield asking, pid, uid
+
+
+@contextlib.contextmanager
+def _server(directory: BindingDirectory) -> Iterator[tuple[socket.socket, int] | None]:
+    """Connect to the binding's server; None where there is none."""
+    for address in (_name(directory), _path(directory)):
+        with _connected(address) as (asking, pid, uid):
+            if pid and uid in (0, os.geteuid()):
+                yield asking, pid
+                return
+    yield None
 
 
 def await_ready(ready: int, directory: BindingDirectory) -> None:
@@ -147,10 +220,23 @@ def last_words(directory: BindingDirectory) -> str:
 
 def server_pid(directory: BindingDirectory) -> int | None:
     """Return the pid of the binding's living server, or None."""
-    recorded = (directory.read(PID) or b"").split()
-    if len(recorded) == 2 and recorded[0].isdigit() and _start_time(int(recorded[0])) == recorded[1]:
-        return int(recorded[0])
-    return None
+    with _server(directory) as found:
+        if found:
+            return found[1]
+    recorded = _recorded(directory)  # it may be too busy to be connected to
+    return int(recorded[0]) if len(recorded) == 2 and _start_time(int(recorded[0])) == recorded[1] else None
+
+
+def _recorded(directory: BindingDirectory) -> list[bytes]:
+    words = (directory.read(PID) or b"").split()
+    return words if len(words) == 2 and words[0].isdigit() else []
+
+
+def record(directory: BindingDirectory) -> None:
+    """Write down the server's pid in this state directory, where another one was lost or is not the only one."""
+    pid = server_pid(directory)
+    if pid is not None and [b"%d" % pid, _start_time(pid)] != _recorded(directory):
+        _remember(directory, pid)
 
 
 def trouble(directory: BindingDirectory, answer: bytes | None) -> str:
@@ -162,14 +248,15 @@ def trouble(directory: BindingDirectory, answer: bytes | None) -> str:
 
 
 def stop_server(directory: BindingDirectory) -> None:
-    """End the binding's server, if it lives, and wait until it has."""
-    pid = server_pid(directory)
-    if pid is None:
-        return
+    """End the binding's server, if it lives or is about to, and wait until it has."""
+    _take_name(directory).close()
+
+
+def _end(directory: BindingDirectory, pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         handle = os.pidfd_open(pid)
         try:
-            # Between the record and the handle the pid may have gone to somebody else.
+            # Before we had the handle the pid may have gone to somebody else.
             if server_pid(directory) != pid:
                 return
             for number in (signal.SIGTERM, signal.SIGKILL):
@@ -184,15 +271,11 @@ def stop_server(directory: BindingDirectory) -> None:
 
 def ask_server(directory: BindingDirectory) -> bytes | None:
     """Return what the server says of itself (one JSON object), or None when none lives or answers in time."""
-    if server_pid(directory) is None:
-        return None
     deadline = time.monotonic() + _ANSWER_SECONDS
     answer = b""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking, contextlib.suppress(OSError):
-        asking.settimeout(_ANSWER_SECONDS)
-        asking.connect(f"/proc/self/fd/{directory.descriptor}/{SOCKET}")
-        while len(answer) < _ANSWER_BYTES and time.monotonic() < deadline:
-            part = asking.recv(_ANSWER_BYTES)
+    with _server(directory) as found, contextlib.suppress(OSError):
+        while found and len(answer) < _ANSWER_BYTES and time.monotonic() < deadline:
+            part = found[0].recv(_ANSWER_BYTES)
             if not part:
                 break
             answer += part

@@ -9,8 +9,9 @@ from vmnet import journal as journals
 from vmnet.codec import decode, encode
 from vmnet.errors import RefusedError
 from vmnet.journal import BindingDirectory, Journal, StateDirectory
+from vmnet.model import Note
 from vmnet.plumbing import note
-from vmnet.plumbing.names import bridge_name
+from vmnet.plumbing.names import bridge_name, nic_name
 
 if TYPE_CHECKING:
     from vmnet.model import Status
@@ -38,11 +39,12 @@ def recall(state: StateDirectory, here: Here, ifname: str, now: Status) -> Known
     Raises:
         RefusedError: several are meant, or the journal cannot be trusted.
     """
-    begun = {name: known for name in state.bindings() if (known := _saved(state, here, name))}
-    for lost in _noted(now, here):
-        begun.setdefault(lost.pod.ifname, Known(lost, None))
-    if ifname:
-        return begun.get(ifname)
+    noted = {lost.pod.ifname: Known(lost, None) for lost in _noted(now, here)}
+    begun = {}
+    for name in (ifname,) if ifname else dict.fromkeys((*state.bindings(), *noted)):
+        known = _saved(state, here, name, noted.get(name))
+        if known:
+            begun[name] = known
     if len(begun) > 1:
         raise RefusedError(f"several interfaces are bound here ({', '.join(begun)}); name one with --interface")
     return next(iter(begun.values()), None)
@@ -74,19 +76,36 @@ def is_untouched(now: Status, journal: Journal) -> bool:
     """
     pod, settings = journal.pod, journal.settings
     nic = now.link_of_index(pod.ifindex)
-    ours = any(now.link(name) for name in (settings.tap, bridge_name(pod.ifname)))
+    ours = any(now.link(name) for name in (settings.tap, bridge_name(pod.ifname), nic_name(pod.ifname)))
     noted = nic is not None and any(entry.ifname == nic.ifname for entry in now.notes)
     return bool(written(journal)) and not ours and not noted
 
 
-def _saved(state: StateDirectory, here: Here, ifname: str) -> Known | None:
+def lost_note(now: Status, journal: Journal) -> tuple[Note, ...]:
+    """Return the note that somebody took off the NIC, to be put there before the pod is given back.
+
+    Without it a `down` that dies when bridge and tap are gone would look like one that is done.
+    """
+    nic, names = now.link_of_index(journal.pod.ifindex), written(journal)
+    if nic is None or not names or any(entry.ifname == nic.ifname for entry in now.notes):
+        return ()
+    return (Note(nic.ifname, names),)
+
+
+def _saved(state: StateDirectory, here: Here, ifname: str, noted: Known | None) -> Known | None:
+    """Load the journal; where there is none, or none that can be trusted, what the note says is what counts."""
     directory = state.existing(ifname)
-    journal = directory.load() if directory else None
-    if directory is None or journal is None or journal.boot_id != here.boot_id:
-        return None  # of an earlier boot: its namespace is gone with everything in it
-    reason = journals.refusal(journal, here.netns_cookie)
-    if reason:
-        raise RefusedError(f"the journal in {directory.path} cannot be used: {reason}; remove that directory")
+    try:
+        journal = directory.load() if directory else None
+        if directory is None or journal is None or journal.boot_id != here.boot_id:
+            return noted  # of an earlier boot: its namespace is gone with everything in it
+        reason = journals.refusal(journal, here.netns_cookie)
+        if reason:
+            raise RefusedError(f"the journal in {directory.path} cannot be used: {reason}; remove that directory")
+    except RefusedError:
+        if noted is None:
+            raise
+        return noted
     return Known(journal, directory)
 
 

@@ -42,6 +42,7 @@ class ServerStart:
             KernelError: the tap cannot be listened to.
         """
         if self._serving:
+            processes.record(self._directory)
             return
         processes.stop_server(self._directory)
         if self._compiler is None:

@@ -66,8 +66,7 @@ def apply(netlink: NetlinkSocket, change: Change) -> None:
         raise
     except OSError as error:
         code = error.errno or 0
-        tolerated = _ALREADY_GONE if _takes_away(change) else _ALREADY_THERE
-        if code not in tolerated:
+        if code not in _tolerated(change):
             raise KernelError(code, str(change), _MISSING.get(code, "")) from error
 
 
@@ -78,8 +77,11 @@ def _ifindex(ifname: str) -> int:
         raise OSError(errno.ENODEV, os.strerror(errno.ENODEV)) from error
 
 
-def _takes_away(change: Change) -> bool:
-    return not isinstance(change, AddEntry | CreateLink | AlterLink)
+def _tolerated(change: Change) -> frozenset[int]:
+    """The errnos that mean: it is so already. A link that cannot be altered is not yet as it shall be."""
+    if isinstance(change, AddEntry | CreateLink):
+        return _ALREADY_THERE
+    return frozenset() if isinstance(change, AlterLink) else _ALREADY_GONE
 
 
 def _call(netlink: NetlinkSocket, change: Change) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import select
 import socket
 import struct
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ _INITIAL_PIDNS_INODE = 0xEFFFFFFC
 _FIRST_COOKIE = 1
 _LOCK = "\0vmnet/agent"
 _WAITERS = 1024
+_PATIENCE, _MOMENT_SECONDS = 200, 0.005
+"""How often a name is tried that is taken while nobody listens, and what lies between: a second in all."""
 _NAMED = "/run/netns"
 
 
@@ -73,7 +76,8 @@ def lock() -> Iterator[None]:
     the name cannot hold us up: only root's and our own are waited for.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as holding:
-        while True:
+        patience = _PATIENCE
+        while patience:
             try:
                 holding.bind(_LOCK)
                 holding.listen(_WAITERS)
@@ -81,20 +85,24 @@ def lock() -> Iterator[None]:
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise
-            if not _wait_for_holder():
-                break
+            patience = _wait_for_holder(patience)
         yield
 
 
-def _wait_for_holder() -> bool:
-    """Wait until the lock's holder has ended; false when it is nobody that we wait for."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as waiting, contextlib.suppress(OSError):
-        waiting.connect(_LOCK)
+def _wait_for_holder(patience: int) -> int:
+    """Wait until the lock's holder has ended. Returns the patience left: none with one we do not wait for."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as waiting:
+        try:
+            waiting.connect(_LOCK)
+        except OSError:  # it is gone, or it is one of us who will listen in a moment, or it never will
+            select.select([], [], [], _MOMENT_SECONDS)
+            return patience - 1
         _pid, uid, _gid = struct.unpack("iII", waiting.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         if uid not in (0, os.geteuid()):
-            return False
-        waiting.recv(1)  # nothing is ever sent: it returns when the holder is gone
-    return True
+            return 0
+        with contextlib.suppress(OSError):
+            waiting.recv(1)  # nothing is ever sent: it returns when the holder is gone
+    return _PATIENCE
 
 
 def cookie() -> int:

@@ -35,11 +35,14 @@ if TYPE_CHECKING:
 
 _FIXED_AT_CREATION = ("owner", "group", "multi_queue")
 _IPV6_SETTINGS = ("addr_gen_mode", "accept_ra")
+_SMALLEST_IPV6_MTU = 1280
+"""IPV6_MIN_MTU (linux/ipv6.h): a link below it has no IPv6, and nothing to be set of it."""
 _STEPS = (
+    ("mtu",),  # else there may be no IPv6 yet to set something of
     ("arp_ignore", "addr_gen_mode"),  # before the link is up and has an address: it must never speak for the VM
     ("accept_ra",),
     ("stp", "mcast_snooping"),
-    ("ifname", "mac", "mtu", "controller"),  # one message, so that the NIC is never without an owner
+    ("ifname", "mac", "controller"),  # one message, so that the NIC is never without an owner
     ("learning",),  # a port has it only once it has a controller
     ("up",),
 )
@@ -116,6 +119,7 @@ def _must_be_made_anew(link: Link, shall: LinkSpec) -> bool:
 
 
 def _differing(link: Link | None, shall: LinkSpec, *, has_ipv6: bool) -> Iterator[tuple[str, int | str]]:
+    has_ipv6 = has_ipv6 and (shall.mtu is None or shall.mtu >= _SMALLEST_IPV6_MTU)
     for field, value in wanted(shall):
         if field in _FIXED_AT_CREATION or (field in _IPV6_SETTINGS and not has_ipv6):
             continue

@@ -1,0 +1,337 @@
+"""vmnet in a fork of the test: the command as its users run it, but without an interpreter's start.
+
+A child of ours has everything imported already. It enters the pod, becomes a process of its own, lets a `Tamper`
+change what the test is about, and is vmnet. The DHCP servers it starts are the real ones. Only the compiler of
+their replies, which imports scapy anew each time (0.3 s), is replaced once the replies of a lease are known.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import sys
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from testbed.agent import HOSTNAME, VERBS_THAT_READ_DNS
+from testbed.netns import TestbedError, set_netns
+from vmnet import agent as agent_room
+from vmnet import cli, processes
+from vmnet.dhcp.compile import compile_replies
+from vmnet.dhcp.replies import dumps
+from vmnet.kernel.netlink import RTM_NEWLINK, NetlinkSocket
+from vmnet.kernel.read import read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from testbed.agent import Agent
+    from vmnet.model import Change, Lease
+
+    Tamper = Callable[[], None]
+
+apply_room = importlib.import_module("vmnet.kernel.apply")
+"""The module; its name in the package is also that of its function."""
+PATIENCE = 30
+CRASHED = 70
+"""How a child ends that could not even become vmnet."""
+_APPLY = "apply"
+_PR_SET_PDEATHSIG = 1
+_compiled: dict[Lease, bytes] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a vmnet ended: its exit code (negative for a signal), what it said, what it changed in the kernel."""
+
+    code: int
+    stdout: str
+    stderr: str
+    changes: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        """The one error line."""
+        [line] = [line for line in self.stderr.splitlines() if '"error"' in line]
+        return str(json.loads(line)["message"])
+
+    @property
+    def killed(self) -> bool:
+        """Whether it died of SIGKILL."""
+        return self.code == -signal.SIGKILL
+
+    def ok(self) -> Ended:
+        """Itself, if it ended well; else a failure that quotes it."""
+        assert self.code == 0, f"exit code {self.code}\n{self.stdout}{self.stderr}"
+        return self
+
+
+@dataclass(slots=True)
+class Running:
+    """A vmnet at work."""
+
+    pid: int
+    pidfd: int
+    outputs: tuple[int, int, int]
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def ends_within(self, seconds: float) -> bool:
+        """Wait for its end, so long at most."""
+        return bool(select.select([self.pidfd], [], [], seconds)[0])
+
+    def wait(self, timeout: float = PATIENCE) -> Ended:
+        """Wait for its end; give what it said."""
+        late = not self.ends_within(timeout)
+        if late:
+            self.kill()
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        os.close(self.pidfd)
+        stdout, stderr, changes = map(_text, self.outputs)
+        if late or code == CRASHED:
+            raise TestbedError(f"vmnet {'hangs' if late else 'crashed'}:\n{stdout}{stderr}")
+        return Ended(code, stdout, stderr, tuple(changes.splitlines()))
+
+
+@dataclass(frozen=True)
+class Forked:
+    """vmnet for one pod, run in forks of ours."""
+
+    agent: Agent
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def start(self, verb: str, *flags: str | Path, tamper: Tamper | None = None) -> Running:
+        """Start a verb; `tamper` is called in the child before it becomes vmnet."""
+        words = [verb, "--state-dir", str(self.agent.state_dir)]
+        if verb in VERBS_THAT_READ_DNS:
+            words += ["--resolv-conf", str(self.agent.resolv_conf), "--hostname", HOSTNAME]
+        outputs = tuple(os.memfd_create(name, os.MFD_CLOEXEC) for name in ("stdout", "stderr", "changes"))
+        pid = os.fork()
+        if pid == 0:
+            self._become(outputs, [*words, *map(str, flags)], tamper)
+        return Running(pid, os.pidfd_open(pid), (outputs[0], outputs[1], outputs[2]))
+
+    def run(self, verb: str, *flags: str | Path, tamper: Tamper | None = None) -> Ended:
+        """Run a verb to its end."""
+        return self.start(verb, *flags, tamper=tamper).wait()
+
+    def up(self, *flags: str | Path) -> Ended:
+        """Hand the pod over; an exit code but 0 is an error."""
+        return self.run("up", *flags).ok()
+
+    def down(self) -> Ended:
+        """Give the pod back; an exit code but 0 is an error."""
+        return self.run("down").ok()
+
+    def status(self) -> tuple[int, dict[str, Any]]:
+        """The exit code and the report of `status --json`."""
+        ended = self.run("status", "--json")
+        return ended.code, dict(json.loads(ended.stdout)) if ended.stdout else {}
+
+    def _become(self, outputs: tuple[int, ...], words: list[str], tamper: Tamper | None) -> None:
+        code = CRASHED
+        try:
+            gc.disable()  # a collection would copy all of the test's memory
+            _own_process(outputs)
+            os.environ.clear()
+            os.environ.update({"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **self.environment})
+            set_netns(os.open(self.agent.netns.path, os.O_RDONLY | os.O_CLOEXEC))
+            _patch(agent_room, _APPLY, _telling(outputs[2]))
+            _patch(processes, "start_compiler", _known_replies)
+            if tamper:
+                tamper()
+            code = cli.main(words)
+        except SystemExit as left:
+            code = left.code if isinstance(left.code, int) else 0
+        except BaseException:  # noqa: BLE001 # the child must never return into pytest
+            traceback.print_exc()
+        finally:
+            with suppress(OSError, ValueError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(code)
+
+
+def know_replies(lease: Lease) -> None:
+    """Compile the replies of a lease once, for all children to come."""
+    _compiled.setdefault(lease, dumps(compile_replies(lease)))
+
+
+def killed_after(number: int) -> Tamper:
+    """Die right after the nth change of the kernel."""
+    return _signalled_after(number, signal.SIGKILL)
+
+
+def stopped_after(number: int) -> Tamper:
+    """Stand still right after the nth change of the kernel."""
+    return _signalled_after(number, signal.SIGSTOP)
+
+
+def _signalled_after(number: int, signal_number: int) -> Tamper:
+    def tamper() -> None:
+        real, left = getattr(agent_room, _APPLY), number
+
+        def apply(netlink: NetlinkSocket, change: Change) -> None:
+            nonlocal left
+            real(netlink, change)
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal_number)
+
+        _patch(agent_room, _APPLY, apply)
+
+    return tamper
+
+
+SYSTEM_CALLS = (
+    "mkdir",
+    "open",
+    "write",
+    "fsync",
+    "rename",
+    "unlink",
+    "rmdir",
+    "posix_spawn",
+    "memfd_create",
+    "pipe",
+)
+"""What the agent does to files and processes."""
+
+
+def killed_before_call(number: int) -> Tamper:
+    """Die right before the nth thing that is done to files, processes or sockets."""
+
+    def tamper() -> None:
+        left = number
+
+        def dying(real: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*words: Any, **named: Any) -> Any:  # noqa: ANN401 # whatever the call takes and gives
+                nonlocal left
+                left -= 1
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return real(*words, **named)
+
+            return call
+
+        for name in SYSTEM_CALLS:
+            _patch(os, name, dying(getattr(os, name)))
+
+    return tamper
+
+
+def refused(numbers: Iterable[int], code: int, *, always: bool = False) -> Tamper:
+    """The kernel refuses the changes of these numbers, counted from 1, with this errno.
+
+    With `always` it also refuses each repetition of one of them.
+    """
+
+    def tamper() -> None:
+        real, wanted, seen, hated = apply_room._call, frozenset(numbers), 0, set()
+
+        def call(netlink: NetlinkSocket, change: Change) -> None:
+            nonlocal seen
+            seen += 1
+            if seen in wanted or change in hated:
+                if always:
+                    hated.add(change)
+                raise OSError(code, os.strerror(code))
+            real(netlink, change)
+
+        _patch(apply_room, "_call", call)
+
+    return tamper
+
+
+def _telling(trace: int) -> Callable[[NetlinkSocket, Change], None]:
+    real = getattr(agent_room, _APPLY)
+
+    def apply(netlink: NetlinkSocket, change: Change) -> None:
+        real(netlink, change)
+        os.pwrite(trace, f"{change}\n".encode(), os.fstat(trace).st_size)
+
+    return apply
+
+
+def _known_replies(lease: Lease, log: int) -> processes.Compiler:
+    """Hand the replies over as the compiler would; one that nobody has compiled yet is compiled for real."""
+    known = _compiled.get(lease)
+    if known is None:
+        return _start_compiler(lease, log)
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(write_end, False)
+    assert os.writev(write_end, [known]) == len(known), "more than a pipe holds"
+    os.close(write_end)
+    return processes.Compiler(0, read_end)
+
+
+_start_compiler = processes.start_compiler
+
+
+def _patch(room: object, name: str, value: object) -> None:
+    setattr(room, name, value)
+
+
+def _own_process(outputs: tuple[int, ...]) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number in (signal.SIGALRM, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    for place, descriptor in enumerate((null, outputs[0], outputs[1])):
+        os.dup2(descriptor, place)
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 # until the end
+    sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+def _text(memory: int) -> str:
+    """All that was written to a file in memory; closes it."""
+    with open(memory, "rb") as file:
+        file.seek(0)
+        return file.read().decode(errors="replace")
+
+
+def dumps_fail(numbers: Iterable[int], code: int) -> Tamper:
+    """Reading the kernel's tables fails, the dumps of these numbers."""
+
+    def tamper() -> None:
+        real, wanted, seen = NetlinkSocket._read_dump, frozenset(numbers), 0
+
+        def read_dump(self: NetlinkSocket, kind: type) -> tuple[list[Any], bool]:
+            nonlocal seen
+            seen += 1
+            dumped = real(self, kind)
+            if seen in wanted:
+                raise OSError(code, os.strerror(code))
+            return dumped
+
+        _patch(NetlinkSocket, "_read_dump", read_dump)
+
+    return tamper
+
+
+def no_live_rename() -> None:
+    """The kernel renames no link that is up, as before Linux 6.2."""
+    real = NetlinkSocket.request
+
+    def request(self: NetlinkSocket, message: Any, operation: int, flags: int) -> None:  # noqa: ANN401
+        name = message.get_attr("IFLA_IFNAME")
+        if operation == RTM_NEWLINK and name and message["index"]:
+            link = next(link for link in read(self).links if link.ifindex == message["index"])
+            if link.up and link.ifname != name:
+                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        real(self, message, operation, flags)
+
+    _patch(NetlinkSocket, "request", request)

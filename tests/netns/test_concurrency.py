@@ -1,0 +1,132 @@
+"""Fifty `vmnet up` at once: one plumbs, the others wait for it and find its work done.
+
+┌ pod ──┐
+│ eth0  │   50 times vmnet up, with one state directory and with fifty
+└───────┘
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from testbed.netns import entered
+from tests.netns.forked import stopped_after
+from tests.netns.trials import Trial, trial
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.netns.forked import Ended
+
+AT_ONCE = 50
+AGENT_LOCK = "\0vmnet/agent"
+SERVER_NAME = "\0vmnet/server/eth0"
+SOON, SHORT = 1.0, 0.2
+NOBODY = 65534
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Iterator[Trial]:
+    with trial("bridge", tmp_path) as made:
+        yield made
+
+
+def _ready(ended: Ended) -> dict[str, object]:
+    return dict(json.loads(ended.ok().stderr))
+
+
+def _must_be_one_result(ended: list[Ended]) -> None:
+    said = [_ready(one) for one in ended]
+    assert sum(bool(one.pop("changed")) for one in said) == 1
+    assert [len(one.changes) > 0 for one in ended].count(True) == 1
+    assert {str(one.pop("message")).removeprefix("ready: ").removeprefix("ready already: ") for one in said} == {
+        "the VM on tap0 is 10.244.1.2/24, MAC f6:8a:41:0a:f9:62"
+    }
+    assert all(one == said[0] for one in said)
+
+
+def test_fifty_at_once_with_one_state_directory(mine: Trial) -> None:
+    _must_be_one_result([one.wait() for one in [mine.vmnet.start("up") for _ in range(AT_ONCE)]])
+    mine.must_be_up("fifty at once")
+    assert len(mine.pod.netns.processes()) == 1
+    mine.vmnet.down()
+    mine.must_be_as_found("fifty at once")
+
+
+def test_fifty_at_once_with_a_state_directory_each(mine: Trial, tmp_path: Path) -> None:
+    agents = [replace(mine.agent, state_dir=tmp_path / "each" / f"{number}") for number in range(AT_ONCE)]
+    each = [replace(mine.vmnet, agent=agent) for agent in agents]
+    _must_be_one_result([one.wait() for one in [vmnet.start("up") for vmnet in each]])
+    [server] = mine.pod.netns.processes()
+    assert all(agent.servers() == [server] for agent in agents)
+    assert {vmnet.status()[0] for vmnet in each} == {0}
+
+    assert [vmnet.run("down").code for vmnet in each] == [0] * AT_ONCE
+    mine.must_be_as_found("fifty state directories")
+    assert list((tmp_path / "each").glob("*/*")) == []
+
+
+def test_up_and_down_at_once_leave_the_one_or_the_other(mine: Trial) -> None:
+    for running in [mine.vmnet.start(verb) for verb in ("up", "down") * 10]:
+        running.wait().ok()
+    code, report = mine.vmnet.status()
+    assert code == 0
+    assert report["state"] in ("up", "down")
+    mine.vmnet.down()
+    mine.must_be_as_found("ups and downs at once")
+
+
+def test_the_lock_is_free_at_once_after_a_kill(mine: Trial) -> None:
+    """One stops in the middle of its work; another waits, and has the lock as soon as the first is killed."""
+    holder = mine.vmnet.start("up", tamper=stopped_after(10))
+    os.waitid(os.P_PID, holder.pid, os.WSTOPPED)
+    waiting = mine.vmnet.start("up")
+    assert not waiting.ends_within(SHORT)
+    holder.kill()
+    began = time.monotonic()
+    ended = waiting.wait()
+    assert time.monotonic() - began < SOON
+    assert holder.wait().killed
+    assert _ready(ended)["changed"] is True
+    mine.must_be_up("the lock's holder was killed")
+    mine.vmnet.down()
+
+
+@contextmanager
+def _squatter(mine: Trial, name: str, *, listens: bool) -> Iterator[None]:
+    """Somebody without any right in the pod takes a name of ours."""
+    with entered(mine.pod.netns):
+        squatter = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with squatter:
+        os.seteuid(NOBODY)
+        try:
+            squatter.bind(name)
+            if listens:
+                squatter.listen(1)
+        finally:
+            os.seteuid(0)
+        yield
+
+
+@pytest.mark.parametrize("listens", [True, False])
+@pytest.mark.parametrize("name", [AGENT_LOCK, SERVER_NAME])
+def test_somebody_who_takes_our_names_is_not_waited_for(mine: Trial, name: str, listens: bool) -> None:
+    with _squatter(mine, name, listens=listens):
+        mine.vmnet.up()
+        mine.must_be_up("names taken")
+        assert mine.vmnet.status()[0] == 0
+        [server] = mine.agent.servers()
+        mine.vmnet.up()
+        assert mine.agent.servers() == [server]
+    assert mine.vmnet.status()[0] == 0
+    mine.vmnet.down()
+    mine.must_be_as_found("names taken")

@@ -1,0 +1,98 @@
+"""SIGKILL at any instant: one more `up` or one more `down` puts everything right.
+
+┌ pod ──┐
+│ eth0  │   vmnet dies after each of its changes, before each of its calls, and at random
+└───────┘
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from testbed.pods import must_answer
+from tests.netns.forked import killed_after, killed_before_call
+from tests.netns.trials import SOAK, side_by_side
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.netns.forked import Tamper
+    from tests.netns.trials import Trial
+
+LAYOUTS = ("bridge", "ptp", "calico", "cilium", "ovn", "aws", "bridge-dual")
+MOST_CHANGES = 60
+MOST_CALLS = 30
+SCENARIOS = 2000 if SOAK else 200
+LONGEST = {"up": 0.08, "down": 0.16, "serve": 0.12}
+"""Seconds that each verb takes here; it is killed somewhere between its start and then."""
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_killed_after_every_change_of_the_kernel(layout: str, tmp_path: Path) -> None:
+    seen: list[tuple[str, int]] = []
+
+    def work(trial: Trial, number: int) -> None:
+        if number <= max(map(len, trial.changes)):
+            seen.extend(_kill_and_recover(trial, killed_after(number), f"killed after change {number}"))
+        if number == 1:
+            must_answer(trial.pod.netns, trial.pod.peer)
+
+    side_by_side(layout, tmp_path, range(1, MOST_CHANGES), work)
+    print(f"{layout}: {len(seen)} kills")  # noqa: T201 # a figure for SPECIFICATION.md
+    assert len(seen) > 60
+
+
+def _kill_and_recover(trial: Trial, death: Tamper, when: str) -> list[tuple[str, int]]:
+    """Kill both verbs there, and put it right once with either verb. Returns the kills."""
+    kills = []
+    for first, second in (("up", "up"), ("down", "up"), ("down", "down"), ("up", "down")):
+        after = f"{first} {when}, then {second}"
+        ended = trial.vmnet.run(first, tamper=death)
+        assert ended.killed or ended.code == 0, ended.stderr
+        trial.must_have_its_facts(after)
+        if ended.killed:
+            kills.append((first, len(ended.changes)))
+        trial.vmnet.run(second).ok()
+        (trial.must_be_up if second == "up" else trial.must_be_as_found)(after)
+    return kills
+
+
+def test_killed_before_every_call_to_files_and_processes(tmp_path: Path) -> None:
+    seen: list[tuple[str, int]] = []
+
+    def work(trial: Trial, number: int) -> None:
+        seen.extend(_kill_and_recover(trial, killed_before_call(number), f"killed before call {number}"))
+
+    side_by_side("bridge", tmp_path, range(1, MOST_CALLS), work)
+    assert sum(verb == "up" for verb, _ in seen) > 30
+    assert sum(verb == "down" for verb, _ in seen) > 10
+
+
+@pytest.mark.timeout(3600 if SOAK else 300)
+def test_killed_at_random(tmp_path: Path) -> None:
+    seed = int(os.environ.get("VMNET_SEED") or random.SystemRandom().randrange(1 << 32))
+    print(f"VMNET_SEED={seed}")  # noqa: T201 # to try the same again
+    recovered: list[int] = []
+
+    def work(trial: Trial, number: int) -> None:
+        rng = random.Random(f"{seed} {number}")  # noqa: S311 # not for secrets
+        story = [rng.choice(("up", "up", "down", "serve")) for _ in range(rng.randint(1, 4))]
+        for verb in story:
+            running = trial.vmnet.start(verb)
+            running.ends_within(rng.uniform(0, LONGEST[verb]))
+            running.kill()
+            running.wait()
+            trial.must_have_its_facts(f"scenario {number}: {story}")
+        trial.vmnet.up()
+        trial.must_be_up(f"scenario {number}: {story}, then up")
+        trial.vmnet.down()
+        trial.must_be_as_found(f"scenario {number}: {story}, then up, then down")
+        recovered.append(number)
+
+    side_by_side("bridge-dual", tmp_path, range(SCENARIOS), work)
+    assert len(recovered) == SCENARIOS

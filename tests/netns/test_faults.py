@@ -1,0 +1,165 @@
+"""The kernel refuses something: `up` goes on, or gives the pod back and says who refused what and why.
+
+┌ pod ──┐
+│ eth0  │   each change by each kind of error, once and for good; and errors while giving back
+└───────┘
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.netns.forked import dumps_fail, no_live_rename, refused
+from tests.netns.trials import SOAK, side_by_side, trial
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.netns.forked import Ended
+    from tests.netns.trials import Trial
+
+GO_ON = (errno.EEXIST, errno.ENODEV, errno.ENOBUFS)
+"""Somebody else changed something, or a message was lost: look again."""
+GIVE_BACK = (errno.EBUSY, errno.EPERM, errno.ENOMEM, errno.EINVAL, errno.EOPNOTSUPP)
+IN_DOWN = (*GO_ON, *GIVE_BACK) if SOAK else (errno.ENODEV, errno.EPERM)
+FOR_GOOD = GO_ON if SOAK else (errno.ENOBUFS,)
+MISSING = {errno.EPERM: "CAP_NET_ADMIN is missing", errno.EOPNOTSUPP: "kernel support is missing"}
+MOST_CHANGES = 30
+ALL = range(1, 10_000)
+INCOMPLETE = 5
+
+
+@pytest.mark.timeout(300)
+def test_each_change_of_up_refused_once_with_each_error(tmp_path: Path) -> None:
+    cases: list[str] = []
+
+    def work(trial: Trial, case: tuple[int, int]) -> None:
+        number, code = case
+        changes = trial.changes[0]
+        if number > len(changes):
+            return
+        after = f"{errno.errorcode[code]} at `{changes[number - 1]}`"
+        ended = trial.vmnet.run("up", tamper=refused([number], code))
+        trial.must_have_its_facts(after)
+        if code in GO_ON:
+            ended.ok()
+            trial.must_be_up(after)
+            trial.vmnet.down()
+        else:
+            _must_be_given_back(ended, changes[number - 1], code)
+        trial.must_be_as_found(after)
+        cases.append(after)
+
+    every = [(number, code) for number in range(1, MOST_CHANGES) for code in (*GO_ON, *GIVE_BACK)]
+    side_by_side("bridge", tmp_path, every, work)
+    print(f"{len(cases)} cases")  # noqa: T201 # a figure for SPECIFICATION.md
+    assert len(cases) >= 150
+
+
+def _must_be_given_back(ended: Ended, change: str, code: int) -> None:
+    assert ended.code == 4, ended.stderr
+    assert f"{change}: {os.strerror(code)}" in ended.message
+    assert MISSING.get(code, "") in ended.message
+    assert ended.message.endswith("; the pod is as it was found")
+
+
+def test_a_change_refused_for_good_gives_the_pod_back(tmp_path: Path) -> None:
+    given_back: list[int] = []
+
+    def work(trial: Trial, case: tuple[int, int]) -> None:
+        number, code = case
+        if number > len(trial.changes[0]):
+            return
+        change = trial.changes[0][number - 1]
+        ended = trial.vmnet.run("up", tamper=refused([number], code, always=True))
+        if ended.code == 0:
+            # The kernel did it by itself, as it drops a route with its address; or was asked for it otherwise.
+            trial.must_be_up(change)
+            trial.vmnet.down()
+        else:
+            assert ended.code == 4, ended.stderr
+            assert change in ended.message
+            given_back.append(number)
+        trial.must_be_as_found(change)
+
+    every = [(number, code) for number in range(1, MOST_CHANGES) for code in FOR_GOOD]
+    side_by_side("ptp", tmp_path, every, work)
+    assert len(given_back) >= 15 * len(FOR_GOOD)
+
+
+def test_each_change_of_down_refused_once(tmp_path: Path) -> None:
+    def work(trial: Trial, case: tuple[int, int]) -> None:
+        number, code = case
+        if number > len(trial.changes[1]):
+            return
+        trial.vmnet.up()
+        ended = trial.vmnet.run("down", tamper=refused([number], code))
+        trial.must_have_its_facts(f"down, change {number}, {errno.errorcode[code]}")
+        if code in GO_ON:
+            ended.ok()
+        else:
+            _must_say_how_to_finish(ended, trial.changes[1][number - 1])
+            trial.vmnet.down()
+        trial.must_be_as_found(f"down, change {number}, {errno.errorcode[code]}")
+
+    every = [(number, code) for number in range(1, MOST_CHANGES) for code in IN_DOWN]
+    side_by_side("calico", tmp_path, every, work)
+
+
+def _must_say_how_to_finish(ended: Ended, left: str) -> None:
+    assert ended.code == INCOMPLETE, ended.stderr
+    assert left in ended.message
+    assert "its facts are safe in " in ended.message or "the pod's facts are safe in " in ended.message
+    assert "`vmnet down` goes on from here" in ended.message
+
+
+def test_giving_back_is_refused_too_and_a_later_down_finishes(tmp_path: Path) -> None:
+    """From some change on nothing is allowed any more; or `up` fails at its end, and giving back at some step."""
+
+    def work(trial: Trial, case: tuple[int, int]) -> None:
+        number, step = case
+        last = len(trial.changes[0])
+        if number > last or step > len(trial.changes[1]):
+            return
+        numbers = [last, last + step] if step else ALL[number - 1 :]
+        ended = trial.vmnet.run("up", tamper=refused(numbers, errno.EPERM))
+        trial.must_have_its_facts(ended.message)
+        _must_say_how_to_finish(ended, "; giving the pod back failed too: ")
+        trial.vmnet.down()
+        trial.must_be_as_found(ended.message)
+
+    every = [(number, 0) for number in range(2, MOST_CHANGES)] + [(0, step) for step in range(1, MOST_CHANGES)]
+    side_by_side("bridge", tmp_path, every, work)
+
+
+def test_an_overrun_while_reading_is_read_again(tmp_path: Path) -> None:
+    with trial("bridge", tmp_path) as mine:
+        mine.vmnet.run("up", tamper=dumps_fail([1, 2, 9, 15, 20], errno.ENOBUFS)).ok()
+        mine.must_be_up("overruns")
+        mine.vmnet.run("down", tamper=dumps_fail([1, 7, 13], errno.EINTR)).ok()
+        mine.must_be_as_found("interrupted dumps")
+
+
+def test_what_cannot_be_read_is_not_touched_and_what_can_no_more_be_read_is_not_lost(tmp_path: Path) -> None:
+    with trial("bridge", tmp_path) as mine:
+        ended = mine.vmnet.run("up", tamper=dumps_fail(ALL, errno.EPERM))
+        assert (ended.code, ended.changes) == (4, ())
+        mine.must_be_as_found("unreadable from the start")
+
+        ended = mine.vmnet.run("up", tamper=dumps_fail(ALL[6:], errno.EPERM))
+        assert ended.code == INCOMPLETE, ended.stderr
+        mine.must_have_its_facts("unreadable half-way")
+        mine.vmnet.down()
+        mine.must_be_as_found("unreadable half-way")
+
+
+def test_where_a_link_cannot_be_renamed_while_it_is_up(tmp_path: Path) -> None:
+    with trial("ovn", tmp_path) as mine:
+        mine.vmnet.run("up", tamper=no_live_rename).ok()
+        mine.must_be_up("a rename with the link down")
+        mine.vmnet.run("down", tamper=no_live_rename).ok()
+        mine.must_be_as_found("a rename with the link down")

@@ -1,0 +1,152 @@
+"""The running guest notices nothing: not of further `up`s, not of killed agents and servers, not of lost files.
+
+┌ pod ───────────────────────────────────────┐
+│ eth0-nic ── k6t-eth0 ── tap0 ── guest      │   1,000 numbered datagrams a second each way
+└────────────────────────────────────────────┘
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from testbed import clients
+from testbed.netns import kill
+from testbed.snapshot import difference, snapshot
+from testbed.steady_traffic import PER_SECOND, give_addresses, steady_traffic
+from testbed.tap_guest import tap_guest
+from tests import docs
+from tests.netns.forked import killed_after
+from tests.netns.trials import SOAK, Trial, trial
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from testbed.agent import Agent
+    from testbed.pods import Pod
+    from testbed.steady_traffic import Traffic
+    from testbed.tap_guest import TapGuest
+
+ROUNDS = 400 if SOAK else 40
+LAYOUTS = ("bridge", "ptp", "calico")
+
+
+@contextmanager
+def _flowing(mine: Trial, directory: Path) -> Iterator[tuple[TapGuest, Traffic]]:
+    """Traffic of a guest that is up; it must all have arrived at the end."""
+    mine.vmnet.up()
+    with tap_guest(mine.pod.netns, mine.pod.mac, directory) as guest:
+        give_addresses(guest, mine.pod)
+        with steady_traffic(guest, mine.pod) as traffic:
+            yield guest, traffic
+    print(f"{traffic.seconds:.1f} s, to the peer {traffic.to_peer}, to the guest {traffic.to_guest}")  # noqa: T201
+    assert traffic.to_peer.sent >= PER_SECOND * (traffic.seconds - 0.1)
+    assert (traffic.to_peer.lost, traffic.to_guest.lost) == (0, 0)
+
+
+@pytest.mark.timeout(600 if SOAK else 120)
+def test_no_frame_is_lost_by_ups_and_kills_of_agent_and_server(tmp_path: Path) -> None:
+    rng = random.Random(ROUNDS)  # noqa: S311 # not for secrets
+    ups = kills = 0
+    with trial("bridge", tmp_path) as mine:
+        with _flowing(mine, tmp_path):
+            for _ in range(ROUNDS):
+                [server] = mine.agent.servers()
+                kill(server)
+                starting = mine.vmnet.start("up")
+                starting.ends_within(rng.uniform(0, 0.015))
+                starting.kill()
+                kills += 1 + starting.wait().killed
+                changes = [mine.vmnet.up().changes for _ in range(2)]
+                assert changes == [(), ()]
+                ups += 3
+        mine.vmnet.down()
+    print(f"{ups} ups, {kills} kills")  # noqa: T201
+    assert ups >= 20
+    assert kills >= 16
+
+
+def test_no_frame_is_lost_by_a_repair_beside_the_data_path(tmp_path: Path) -> None:
+    """The stand-in is not in the guest's way; an `up` that is killed while it makes it anew harms nobody."""
+    with trial("bridge", tmp_path) as mine:
+        with _flowing(mine, tmp_path):
+            for number in range(1, 5):
+                mine.pod.netns.ip_batch("link delete eth0")
+                mine.vmnet.run("up", tamper=killed_after(number))
+                mine.vmnet.up()
+                mine.must_be_up("the stand-in was made anew")
+        mine.vmnet.down()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_lost_journal_is_resumed_from_the_note_without_losing_a_frame(layout: str, tmp_path: Path) -> None:
+    """A launcher container restarts with an empty file system; its server died with it, or lives on in another."""
+    with trial(layout, tmp_path) as mine:
+        with _flowing(mine, tmp_path) as (guest, _traffic):
+            for server_dies in (True, False):
+                if server_dies:
+                    [server] = mine.agent.servers()
+                    kill(server)
+                shutil.rmtree(mine.agent.state_dir)
+                code, report = mine.vmnet.status()
+                assert code == 7
+                assert report["drift"] == ["save the pod's facts again: the journal is lost"]
+                assert mine.vmnet.up().changes == ()
+                assert mine.vmnet.status()[0] == 0
+                assert set(mine.pod.netns.processes()) == {*mine.agent.servers(), guest.copier.process.pid}
+        mine.must_be_up("the journal was lost twice")
+        mine.vmnet.down()
+        mine.must_be_as_found("the journal was lost and an up and a down came")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_with_the_journal_lost_a_down_alone_gives_the_pod_back(layout: str, tmp_path: Path) -> None:
+    with trial(layout, tmp_path) as mine:
+        mine.vmnet.up()
+        shutil.rmtree(mine.agent.state_dir)
+        mine.vmnet.down()
+        mine.must_be_as_found("the journal was lost and a down came")
+
+
+def test_with_journal_and_note_lost_nothing_is_touched(tmp_path: Path) -> None:
+    with trial("bridge", tmp_path) as mine:
+        mine.vmnet.up()
+        kept = tmp_path / "kept"
+        shutil.copytree(mine.agent.state_dir, kept, ignore=shutil.ignore_patterns("*.sock"))
+        [link] = mine.pod.netns.ip("link", "show", "dev", "eth0-nic")
+        notes = [name for name in link["altnames"] if name.startswith("vmnet.")]
+        mine.pod.netns.ip_batch(*(f"link property del dev eth0-nic altname {name}" for name in notes))
+        shutil.rmtree(mine.agent.state_dir)
+
+        for verb in ("up", "down", "plan"):
+            ended = mine.vmnet.run(verb)
+            assert (ended.code, ended.changes) == (3, ())
+            assert "k6t-eth0 joins a NIC and a tap already, but " in ended.message
+        mine.agent.state_dir.mkdir(exist_ok=True)
+        shutil.copytree(kept, mine.agent.state_dir, dirs_exist_ok=True)
+        mine.vmnet.down()
+        mine.must_be_as_found("journal and note were lost and the journal was found again")
+
+
+def test_the_guest_keeps_its_lease_when_the_server_is_another(tmp_path: Path) -> None:
+    with trial("bridge", tmp_path) as mine:
+        mine.vmnet.up()
+        with tap_guest(mine.pod.netns, mine.pod.mac, tmp_path) as guest:
+            first = clients.lease("udhcpc", guest)
+            [server] = mine.agent.servers()
+            kill(server)
+            mine.vmnet.up()
+            assert clients.lease("udhcpc", guest) == first
+        mine.vmnet.down()
+
+
+def test_the_page_on_recovery(pod: Pod, agent: Agent, tmp_path: Path) -> None:
+    found = snapshot(pod)
+    environment = {"VMNET_STATE_DIR": agent.state_dir, "VMNET_RESOLV_CONF": agent.resolv_conf}
+    docs.play(docs.page("recovery.md"), pod.netns.command, tmp_path, environment)
+    assert difference(found, snapshot(pod)) == ""
