@@ -54,6 +54,15 @@ class BindingDirectory:
         self.descriptor = descriptor
         self.path = path
 
+    def close(self) -> None:
+        """Let go of it; `vmnet launch` opens one again and again."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def __del__(self) -> None:
+        self.close()
+
     def save(self, journal: Journal) -> None:
         """Write the journal so that at every instant either the old or the new one is there, whole.
 
@@ -250,13 +259,10 @@ class StateDirectory:
                     os.rmdir(self._name, dir_fd=root)
 
     def _remove_without_journal(self, ifname: str, namespace: int) -> None:
-        descriptor = os.open(ifname, _DIRECTORY, dir_fd=namespace)
-        try:
-            if _JOURNAL in os.listdir(descriptor):
-                return
-            BindingDirectory(descriptor, ifname).remove()
-        finally:
-            os.close(descriptor)
+        directory = BindingDirectory(os.open(ifname, _DIRECTORY, dir_fd=namespace), ifname)
+        if _JOURNAL in os.listdir(directory.descriptor):
+            return
+        directory.remove()
         os.rmdir(ifname, dir_fd=namespace)
 
 

@@ -117,8 +117,8 @@ def test_a_pipe_in_the_journals_place_does_not_hang_us(tmp_path: Path) -> None:
 
 def test_a_directory_that_others_can_write_is_refused(tmp_path: Path) -> None:
     state = _state(tmp_path)
-    descriptor = state.make("eth0").descriptor
-    os.fchmod(descriptor, 0o777)
+    directory = state.make("eth0")
+    os.fchmod(directory.descriptor, 0o777)
     with pytest.raises(RefusedError, match="must be ours alone"):
         state.make("eth0")
 

@@ -68,7 +68,7 @@ class ClaimDirectory:
 
     def __exit__(self, *_exc: object) -> None:
         self._locks.close()
-        os.close(self._directory.descriptor)
+        self._directory.close()
 
     def of(self, uuid: str) -> tuple[Claim, ...]:
         """Return what the domain has brought up; what cannot be read is nothing."""
