@@ -48,7 +48,13 @@ if TYPE_CHECKING:
     from vmnet.config import Config
 
 _STDERR = 2
-_OVERTAKEN = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EEXIST, errno.ENOBUFS, errno.EINTR})
+_OVERTAKEN = frozenset(
+    {
+        *(errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EEXIST),
+        *(errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN),  # what the route goes by went away meanwhile
+        *(errno.ENOBUFS, errno.EINTR),
+    }
+)
 """What the kernel says when somebody else changed something, or a message was lost: look again and go on."""
 _ROUNDS = 5
 """Apply, read, compare: the second round takes away what the kernel added by itself, the third the note; one more

@@ -260,10 +260,9 @@ class StateDirectory:
 
     def _remove_without_journal(self, ifname: str, namespace: int) -> None:
         directory = BindingDirectory(os.open(ifname, _DIRECTORY, dir_fd=namespace), ifname)
-        if _JOURNAL in os.listdir(directory.descriptor):
-            return
-        directory.remove()
-        os.rmdir(ifname, dir_fd=namespace)
+        if _JOURNAL not in os.listdir(directory.descriptor):
+            directory.remove()
+            os.rmdir(ifname, dir_fd=namespace)
 
 
 def _is_our_file(found: os.stat_result) -> bool:

@@ -111,9 +111,12 @@ def become_server(directory: BindingDirectory, packets: socket.socket, replies: 
 
 
 def open_log(directory: BindingDirectory) -> int:
-    """Open the server's log for appending."""
+    """Open the server's log for appending, or nothing where the disk is full: the guest wants its lease anyway."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.open(LOG, flags, mode=0o600, dir_fd=directory.descriptor)
+    try:
+        return os.open(LOG, flags, mode=0o600, dir_fd=directory.descriptor)
+    except OSError:
+        return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
 
 def control_socket(directory: BindingDirectory) -> socket.socket:
@@ -290,7 +293,9 @@ def _spawn(arguments: list[str], stdin: int, stdout: int, stderr: int) -> int:
 
 
 def _remember(directory: BindingDirectory, pid: int) -> None:
-    directory.write(PID, b"%d %s\n" % (pid, _start_time(pid) or b"0"))
+    """Write the pid down for people and for `vmnet run`; where that fails, the server is found by its name."""
+    with contextlib.suppress(OSError):
+        directory.write(PID, b"%d %s\n" % (pid, _start_time(pid) or b"0"))
 
 
 def _start_time(pid: int) -> bytes | None:

@@ -31,7 +31,7 @@ AT_ONCE = 50
 AGENT_LOCK = "\0vmnet/agent"
 SERVER_NAME = "\0vmnet/server/eth0"
 SOON, SHORT = 1.0, 0.2
-NOBODY = 65534
+NOBODY, WAITERS = 65534, 128
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def _squatter(mine: Trial, name: str, *, listens: bool) -> Iterator[None]:
         try:
             squatter.bind(name)
             if listens:
-                squatter.listen(1)
+                squatter.listen(WAITERS)
         finally:
             os.seteuid(0)
         yield

@@ -48,17 +48,29 @@ def test_killed_after_every_change_of_the_kernel(layout: str, tmp_path: Path) ->
 
 
 def _kill_and_recover(trial: Trial, death: Tamper, when: str) -> list[tuple[str, int]]:
-    """Kill both verbs there, and put it right once with either verb. Returns the kills."""
-    kills = []
-    for first, second in (("up", "up"), ("down", "up"), ("down", "down"), ("up", "down")):
+    """Kill `up` of the untouched pod and `down` of the bound one there; put each right once with either verb.
+
+    Returns the kills. A verb that has ended well before it could be killed needs no second.
+    """
+    kills: list[tuple[str, int]] = []
+
+    def killed(first: str, second: str) -> bool:
         after = f"{first} {when}, then {second}"
         ended = trial.vmnet.run(first, tamper=death)
-        assert ended.killed or ended.code == 0, ended.stderr
         trial.must_have_its_facts(after)
-        if ended.killed:
-            kills.append((first, len(ended.changes)))
+        if not ended.killed:
+            ended.ok()
+            return False
+        kills.append((first, len(ended.changes)))
         trial.vmnet.run(second).ok()
         (trial.must_be_up if second == "up" else trial.must_be_as_found)(after)
+        return True
+
+    killed("up", "up")
+    if killed("down", "up"):
+        killed("down", "down")
+    if not killed("up", "down"):
+        trial.vmnet.down()
     return kills
 
 
@@ -94,5 +106,5 @@ def test_killed_at_random(tmp_path: Path) -> None:
         trial.must_be_as_found(f"scenario {number}: {story}, then up, then down")
         recovered.append(number)
 
-    side_by_side("bridge-dual", tmp_path, range(SCENARIOS), work)
+    side_by_side("bridge", tmp_path, range(SCENARIOS), work)
     assert len(recovered) == SCENARIOS

@@ -18,12 +18,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from testbed.netns import kill
+from testbed.snapshot import difference, snapshot
 from testbed.watch import watched
+from tests.netns.forked import Forked
 from tests.netns.trials import Trial, trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from testbed.agent import Agent
+    from testbed.pods import Pod
 
 MAC = "f6:8a:41:0a:f9:62"
 SOMEBODYS = "02:00:00:00:00:99"
@@ -187,3 +192,13 @@ def test_a_nic_that_is_gone_is_said_and_nothing_is_done(tmp_path: Path) -> None:
         assert "the pod's NIC eth0-nic is gone; run `vmnet down`" in ended.message
         mine.vmnet.down()
         assert [link["ifname"] for link in mine.pod.netns.ip("link")] == ["lo"]
+
+
+def test_a_pod_whose_mtu_is_too_small_for_ipv6(pod: Pod, agent: Agent) -> None:
+    """Below 1280 the kernel takes IPv6 off a link, and refuses every setting of it."""
+    pod.netns.ip_batch("link set eth0 mtu 1200")
+    vmnet, found = Forked(agent), snapshot(pod)
+    vmnet.up()
+    assert vmnet.status()[0] == 0
+    vmnet.down()
+    assert difference(found, snapshot(pod)) == ""

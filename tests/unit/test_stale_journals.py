@@ -67,7 +67,9 @@ def _one_line(text: str) -> str:
 
 
 def _spoil(state: StateDirectory, data: bytes) -> None:
-    state.make("eth0").write("journal.json", data)
+    directory = state.make("eth0")
+    directory.write("journal.json", data)
+    directory.close()
 
 
 def _mutations(text: str, rng: random.Random) -> Iterator[bytes]:
@@ -113,7 +115,10 @@ def test_mutated_journals_are_loaded_whole_ignored_or_refused_in_one_line(
         _spoil(state, data)
         outcome = _outcome(state, found)
         refused += isinstance(outcome, str)
-        assert outcome is None or isinstance(outcome, str) or isinstance(outcome.journal, Journal), data
+        if isinstance(outcome, Known):
+            assert isinstance(outcome.journal, Journal), data
+            assert outcome.directory is not None
+            outcome.directory.close()
     assert refused > MUTATED / 2
 
 
