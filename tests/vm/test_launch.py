@@ -165,7 +165,7 @@ def test_guest_is_what_the_pod_was_and_sigterm_ends_it_cleanly(room: Room) -> No
 
 def test_deaf_guest_is_destroyed_after_the_grace_period_and_people_see_the_progress(room: Room) -> None:
     argv = [*room.argv(room.domain("vm2"), "--grace", "1")]
-    terminal = ["script", "--quiet", "--flush", "--return", "--command", shlex.join(argv), "/dev/null"]
+    terminal = ["script", "--quiet", "--flush", "--return", "--command", f"exec {shlex.join(argv)}", "/dev/null"]
     with background(terminal, room.directory / "vm2.launch") as launch:
         launch.wait_for("^vmnet: domain vm2 is started", 60)
         [pid] = children(launch.process.pid)
