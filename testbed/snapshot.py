@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 VOLATILE = frozenset({"ifindex", "link_index", "link_netnsid", "stats", "stats64", "used", "probes", "expires"})
 """What differs between two reads of an untouched pod, or names nothing of its own."""
-LOOKS = (
-    ("IPv4 routes", ("ip", "-d", "-j", "-4", "route", "show", "table", "all")),
-    ("IPv6 routes", ("ip", "-d", "-j", "-6", "route", "show", "table", "all")),
-    ("permanent neighbours", ("ip", "-d", "-j", "neighbour", "show", "nud", "permanent")),
-    ("IPv4 rules", ("ip", "-d", "-j", "-4", "rule")),
-    ("IPv6 rules", ("ip", "-d", "-j", "-6", "rule")),
-)
-ALL_LOOKS = "; printf '\\0'; ".join(
-    [
-        "ip -d -j address",
-        *(" ".join(command) for _title, command in LOOKS),
-        "nft list ruleset",
-        "",
-    ]
-).removesuffix("; ")
-"""One shell for all of them: tests look hundreds of times."""
+TITLES = ("IPv4 routes", "permanent neighbours", "IPv4 rules", "IPv6 routes", "IPv6 rules")
+ALL_LOOKS = """
+ip -d -j -batch - <<.
+address
+route show table all
+neighbour show nud permanent
+rule
+.
+ip -6 -d -j -batch - <<.
+route show table all
+rule
+.
+printf '\\0'
+nft list ruleset
+"""
+"""One shell and three programs, since tests look hundreds of times; `ip -batch` says one JSON value a line."""
 CARRIERS = re.compile(
     r"^\S+ (operstate|qdisc|linkinfo\.info_slave_data\.(state|\w*port|root_id)|linkinfo\.info_data\.root_\w+) .*\n"
     r'|"(NO-CARRIER|LOWER_UP|linkdown)"(, )?',
@@ -46,11 +46,21 @@ def snapshot(pod: Pod) -> str:
 
 def look(namespace: Netns) -> str:
     """See all of a namespace's network."""
-    links, *entries, firewall = namespace.run("sh", "-ec", ALL_LOOKS).stdout.split("\0")[:-1]
-    parts = [("links and addresses", "\n".join(_links(json.loads(links))))]
-    parts += [(title, _entries(text)) for (title, _command), text in zip(LOOKS, entries, strict=True)]
+    shown, _, firewall = namespace.run("sh", "-ec", ALL_LOOKS).stdout.partition("\0")
+    links, *entries = _values(shown)
+    parts = [("links and addresses", "\n".join(_links(links)))]
+    parts += [(title, _entries(value)) for title, value in zip(TITLES, entries, strict=True)]
     parts.append(("firewall", firewall))
     return "\n".join(f"== {title}\n{text}" for title, text in parts)
+
+
+def _values(text: str) -> Iterator[list[dict[str, Any]]]:
+    """The JSON values that stand one after the other."""
+    decoder, at = json.JSONDecoder(), 0
+    while text[at:].strip():
+        value, at = decoder.raw_decode(text, at)
+        yield value
+        at += len(text[at:]) - len(text[at:].lstrip())
 
 
 def difference(before: str, after: str) -> str:
@@ -89,9 +99,8 @@ def _leaves(value: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{path}{key}", entry
 
 
-def _entries(text: str) -> str:
+def _entries(entries: list[dict[str, Any]]) -> str:
     """A route, neighbour or rule a line, in the kernel's order."""
-    entries = json.loads(text) if text.strip() else []
     return "\n".join(json.dumps(dict(_leaves(entry)), sort_keys=True) for entry in entries)
 
 

@@ -5,6 +5,7 @@ A validator library would do this too, but costs `vmnet up` 40 ms or more; these
 
 from __future__ import annotations
 
+import functools
 import json
 import types
 import typing
@@ -71,10 +72,16 @@ def _tuple(members: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]: 
     return tuple(_typed(member, item, f"{path}[{at}]") for at, (member, item) in enumerate(pairs))
 
 
+@functools.cache
+def _hints(kind: Any) -> dict[str, Any]:  # noqa: ANN401
+    """The field types of a dataclass: to work them out takes longer than all the rest."""
+    return typing.get_type_hints(kind)
+
+
 def _dataclass(kind: Any, value: Any, path: str) -> Any:  # noqa: ANN401
     if type(value) is not dict:
         raise ValueError(f"{path} is {type(value).__name__}, not an object")
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     if value.keys() != kind.__dataclass_fields__.keys():
         odd = ", ".join(sorted(value.keys() ^ kind.__dataclass_fields__.keys()))
         raise ValueError(f"{path} lacks or should not have: {odd}")

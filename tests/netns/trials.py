@@ -79,6 +79,7 @@ def trial(layout: str, directory: Path) -> Iterator[Trial]:
     with pods.pod(layout) as pod:
         agent = agents.agent(pod, directory)
         vmnet = Forked(agent)
+        _read(pod.netns)  # pyroute2 works its tables out at the first use: now, and not in each child
         found = snapshot(pod)
         up = vmnet.up()
         golden = _bound(pod.netns)
@@ -141,10 +142,14 @@ def where_the_facts_are(trial: Trial) -> tuple[str, ...]:
     """Name the places that hold the pod's facts, whole; the quickest to look at is enough."""
     if _equal(_in_journal(trial.agent), trial.facts):
         return ("journal",)
-    with entered(trial.pod.netns), NetlinkSocket() as netlink:
-        status = read(netlink)
+    status = _read(trial.pod.netns)
     places = {"NIC": _on_nic(status, trial.facts.ifname), "note": _in_note(status, trial.facts.ifindex)}
     return tuple(name for name, facts in places.items() if _equal(facts, trial.facts))
+
+
+def _read(namespace: Netns) -> Status:
+    with entered(namespace), NetlinkSocket() as netlink:
+        return read(netlink)
 
 
 def _on_nic(status: Status, ifname: str) -> PodInterface | None:
