@@ -233,14 +233,14 @@ def _home() -> Iterator[Path]:
 
 
 def _pip_settings() -> dict[str, str]:
-    """What pip is told here by files and, stronger, by the environment; local directories mean nothing inside."""
+    """What pip is told here by files and, stronger, by the environment; local paths mean nothing inside."""
     listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True, timeout=60
     )
     found = [line.partition("=") for line in listed.stdout.splitlines()]
     ranked = sorted(found, key=lambda parts: parts[0].startswith(":env:"))
     settings = {name.rpartition(".")[2]: str(ast.literal_eval(value)) for name, _, value in ranked}
-    local = ("config-file", "find-links")
+    local = ("config-file", "constraint", "find-links")  # the versions come from our own lock
     urls = [url for url in settings.pop("extra-index-url", "").split() if not url.startswith("file:")]
     kept = {name: value for name, value in settings.items() if name not in local}
     return kept | ({"extra-index-url": "\n".join(urls)} if urls else {})
