@@ -22,11 +22,12 @@ from vmnet.errors import (
     VmnetError,
 )
 from vmnet.journal import BindingDirectory, Journal, StateDirectory
-from vmnet.kernel import netns, sysctl
+from vmnet.kernel import firewall, netns, sysctl
 from vmnet.kernel.apply import apply
 from vmnet.kernel.netlink import NetlinkSocket
 from vmnet.kernel.read import read
 from vmnet.model import (
+    ISOLATION_OFF,
     AddEntry,
     Change,
     Lease,
@@ -95,6 +96,8 @@ class Report:
     drift: tuple[str, ...] = ()
     server: bytes = b""
     """The server's own words, a JSON object; empty when it does not answer."""
+    warnings: tuple[str, ...] = ()
+    """In words, what is as it shall be and yet weaker than it could be."""
 
 
 @contextlib.contextmanager
@@ -202,7 +205,21 @@ def status(config: Config) -> Report:
         trouble = processes.trouble(known.directory, answer)
         if trouble:
             differences.append(f"start the DHCP server: {trouble}")
-        return Report(known.journal, tuple(differences), answer or b"")
+        return Report(
+            known.journal, tuple(differences), answer or b"", tuple(_weaknesses(known.journal, spec, now))
+        )
+
+
+def _weaknesses(journal: Journal, spec: Spec, now: Status) -> Iterator[str]:
+    """Say what keeps the guest less apart than it could be."""
+    if journal.settings.isolation == ISOLATION_OFF:
+        yield "the guest is not isolated from the pod network (--isolation off)"
+    if now.chains is None:
+        yield "whether the isolation rules stand was not looked at: that takes CAP_NET_ADMIN"
+    standing = {chain for chain in now.chains or () if chain.table == spec.table}
+    for ruleset in spec.rulesets:
+        if ruleset.warning and standing == set(ruleset.chains):
+            yield ruleset.warning
 
 
 def serve(config: Config) -> None:
@@ -227,6 +244,11 @@ def serve(config: Config) -> None:
 def _begin(place: Place, config: Config, now: Status) -> Journal:
     """Find the facts of a pod that is not bound yet."""
     wished = config.settings
+    if wished.isolation != ISOLATION_OFF and firewall.program() is None:
+        raise RefusedError(
+            "the program nft is missing, which loads the rules that isolate the guest: install nftables, or give "
+            "the guest free rein with --isolation off"
+        )
     # A tap that nobody owns is anybody's who can open /dev/net/tun (drivers/net/tun.c, tun_not_capable).
     owner = os.geteuid() if wished.owner is None else wished.owner
     settings = replace(wished, owner=owner, hostname=wished.hostname or config.default_hostname)

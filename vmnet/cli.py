@@ -122,6 +122,12 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     add("--mtu", metavar="BYTES", help="the MTU the guest is told (default: the pod's)")
     add("--hostname", metavar="NAME", help="the host name the guest is told (default: the pod's)")
     add("--resolv-conf", metavar="FILE", help=f"where DNS is read from (default: {checks.DEFAULT_RESOLV_CONF})")
+    add(
+        "--isolation", metavar="HOW", help="what keeps the guest apart: strict, dhcp-only or off (default: strict)"
+    )
+    further = "that the guest may use besides its own; may be given again"
+    add("--allow-address", metavar="CIDR", action="append", help=f"a further address or prefix {further}")
+    add("--allow-mac", metavar="MAC", action="append", help=f"a further MAC {further}")
 
 
 def _add_resume(parser: argparse.ArgumentParser) -> None:
@@ -172,7 +178,7 @@ def _config(asked: argparse.Namespace) -> Config:
     def text(option: str) -> str | None:
         return _text(asked, option)
 
-    config = Config(settings=_settings(text))
+    config = Config(settings=_isolated(_settings(text), text))
     interface, netns, state_dir, resolv_conf = map(text, ("interface", "netns", "state_dir", "resolv_conf"))
     if interface is not None:
         config = replace(config, interface=checks.link_name(interface, "interface"))
@@ -193,7 +199,9 @@ def _config(asked: argparse.Namespace) -> Config:
 
 def _text(asked: argparse.Namespace, option: str) -> str | None:
     """Return what a flag, else its environment variable, says."""
-    flag: str | None = getattr(asked, option, None)
+    flag: str | list[str] | None = getattr(asked, option, None)
+    if isinstance(flag, list):
+        return ",".join(flag)
     return os.environ.get(f"{_VARIABLE_PREFIX}{option.upper()}") if flag is None else flag
 
 
@@ -214,6 +222,17 @@ def _settings(text: Callable[[str], str | None]) -> Settings:
         settings = replace(settings, mtu=checks.mtu_bytes(mtu))
     if hostname is not None:
         settings = replace(settings, hostname=checks.host_name(hostname))
+    return settings
+
+
+def _isolated(settings: Settings, text: Callable[[str], str | None]) -> Settings:
+    isolation, addresses, macs = map(text, ("isolation", "allow_address", "allow_mac"))
+    if isolation is not None:
+        settings = replace(settings, isolation=checks.isolation(isolation))
+    if addresses is not None:
+        settings = replace(settings, allow_addresses=checks.listed(addresses, checks.prefix))
+    if macs is not None:
+        settings = replace(settings, allow_macs=checks.listed(macs, checks.mac_address))
     return settings
 
 

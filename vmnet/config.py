@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from vmnet.errors import UsageError
-from vmnet.model import Settings
+from vmnet.model import ISOLATIONS, Settings
 from vmnet.plumbing.names import IFNAME_BYTES, is_link_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DEFAULT_STATE_DIR = "/run/vmnet"
 DEFAULT_HOOKS_DIR = "/etc/libvirt/hooks"
@@ -71,6 +75,43 @@ def mac_address(text: str) -> str:
     if set(parts) == {"00"}:
         raise UsageError(f"MAC {text} is all zero")
     return ":".join(parts)
+
+
+def isolation(text: str) -> str:
+    """Return a word for how the guest is isolated.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if text not in ISOLATIONS:
+        raise UsageError(f"isolation {text!r} is none of {', '.join(ISOLATIONS)}")
+    return text
+
+
+def prefix(text: str) -> str:
+    """Return an address, or a prefix as ADDRESS/LENGTH with the bits beyond it zero.
+
+    Raises:
+        UsageError: it is neither, or holds addresses that are nobody's own.
+    """
+    import ipaddress  # only who allows further addresses pays for it
+
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError as error:
+        raise UsageError(f"address {text!r} is no address or prefix: {error}") from error
+    if network.is_multicast or network.is_loopback:
+        raise UsageError(f"address {text!r} is nobody's own: a multicast or loopback address is no source")
+    return str(network.network_address) if network.num_addresses == 1 else str(network)
+
+
+def listed(text: str, check: Callable[[str], str]) -> tuple[str, ...]:
+    """Return the checked members of a list with commas, each once.
+
+    Raises:
+        UsageError: as `check` does.
+    """
+    return tuple(dict.fromkeys(check(member.strip()) for member in text.split(",")))
 
 
 def mtu_bytes(text: str) -> int:

@@ -151,6 +151,8 @@ class FdbEntry:
     mac: str
 
 
+TABLE_PREFIX = "vmnet_"
+"""What the names of our nftables tables begin with."""
 NOTE_PREFIX = "vmnet."
 """What the alternative names begin with that carry our note; any others of a link are not ours."""
 
@@ -164,6 +166,30 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class FilterChain:
+    """A chain of our nftables tables. Its rules are told apart by their comments, which hold their checksums."""
+
+    family: str
+    table: str
+    name: str
+    hook: str
+    """`ingress`, `prerouting` or `input`; empty for a chain that another one jumps to."""
+    device: str
+    policy: str
+    comments: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """What `nft` loads in one transaction, and how it shows once it stands."""
+
+    text: str
+    chains: tuple[FilterChain, ...]
+    warning: str = ""
+    """In words, what is not as strict as in the best one; empty for that."""
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """One read of the kernel: what is there in this network namespace."""
 
@@ -173,6 +199,8 @@ class Status:
     neighbours: tuple[Neighbour, ...] = ()
     fdb: tuple[FdbEntry, ...] = ()
     notes: tuple[Note, ...] = ()
+    chains: tuple[FilterChain, ...] | None = ()
+    """The chains of our nftables tables; None where we may not look, which takes CAP_NET_ADMIN."""
     not_restorable: tuple[tuple[str, str], ...] = ()
     """(ifname, what): things of a link that a `Route` or `Address` cannot carry, in words."""
 
@@ -201,6 +229,12 @@ class Spec:
     notes: tuple[Note, ...] = ()
     absent: tuple[str, ...] = ()
     """Names that no link may bear, but those in `links`."""
+    table: str = ""
+    """The name of our nftables tables; empty where none is spoken of."""
+    rulesets: tuple[Ruleset, ...] = ()
+    """The rules of those tables, the best first: one of them shall stand; without any, no table of that name."""
+    guarded: str = ""
+    """The link that joins and comes up only behind those rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +249,10 @@ class PodInterface:
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
+
+
+ISOLATION_STRICT, ISOLATION_DHCP_ONLY, ISOLATION_OFF = ISOLATIONS = ("strict", "dhcp-only", "off")
+"""The guest is nobody but the pod; only DHCP and router messages are kept apart; nothing is filtered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +270,10 @@ class Settings:
     hostname: str = ""
     multi_queue: bool = False
     """Whether QEMU opens the tap several times, once a queue; the kernel takes it only one way or the other."""
+    isolation: str = ISOLATION_STRICT
+    allow_addresses: tuple[str, ...] = ()
+    """Prefixes the guest may use as its own besides the pod's addresses."""
+    allow_macs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +375,31 @@ class DeleteEntry:
         return f"delete {describe(self.entry)}"
 
 
-Change = CreateLink | DeleteLink | AlterLink | AddEntry | DeleteEntry
+@dataclass(frozen=True, slots=True)
+class LoadRules:
+    """Load the first of these rulesets that the kernel takes, in one transaction with the end of what stands."""
+
+    table: str
+    rulesets: tuple[Ruleset, ...]
+    standing: tuple[str, ...]
+    """The families in which a table of that name stands."""
+
+    def __str__(self) -> str:
+        return f"load the isolation rules of table {self.table}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRules:
+    """Remove the tables of that name in these families."""
+
+    table: str
+    families: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"delete the isolation rules of table {self.table}"
+
+
+Change = CreateLink | DeleteLink | AlterLink | AddEntry | DeleteEntry | LoadRules | DeleteRules
 """One step of a plan: one call to the kernel, that it accepts or refuses as a whole."""
 
 

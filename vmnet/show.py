@@ -76,6 +76,7 @@ def status_json(report: Report) -> str:
             "schema": _STATUS_SCHEMA,
             "state": _state(report),
             "drift": list(report.drift),
+            "warnings": list(report.warnings),
             "server": _server(report) or None,
             "found": plain(journal.pod) if journal else None,
             "settings": plain(journal.settings) if journal else None,
@@ -96,6 +97,8 @@ def status_text(report: Report) -> str:
         f"guest: {guest}",
         *(f"  {line}" for line in lease_lines(journal.lease)),
     ]
+    if report.warnings:
+        lines += ["warnings:", *(f"  {line}" for line in report.warnings)]
     if report.drift:
         lines += ["to be put right by `vmnet up`:", *(f"  {line}" for line in report.drift)]
     return escape_lines(lines)

@@ -312,10 +312,10 @@ def dumps_fail(numbers: Iterable[int], code: int) -> Tamper:
     def tamper() -> None:
         real, wanted, seen = NetlinkSocket._read_dump, frozenset(numbers), 0
 
-        def read_dump(self: NetlinkSocket, kind: type) -> tuple[list[Any], bool]:
+        def read_dump(self: NetlinkSocket) -> tuple[list[bytes], bool]:
             nonlocal seen
             seen += 1
-            dumped = real(self, kind)
+            dumped = real(self)
             if seen in wanted:
                 raise OSError(code, os.strerror(code))
             return dumped

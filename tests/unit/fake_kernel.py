@@ -13,9 +13,12 @@ from vmnet.model import (
     CreateLink,
     DeleteEntry,
     DeleteLink,
+    DeleteRules,
     FdbEntry,
+    FilterChain,
     Link,
     LinkEntry,
+    LoadRules,
     Neighbour,
     Note,
     Route,
@@ -32,6 +35,7 @@ class FakeKernel:
     def __init__(self, status: Status) -> None:
         self._links = list(status.links)
         self._entries: list[LinkEntry] = [*status.addresses, *status.routes, *status.neighbours, *status.fdb]
+        self._chains: list[FilterChain] = list(status.chains or ())
         self._next_ifindex = max(link.ifindex for link in status.links) + 1
         self.applied: list[Change] = []
 
@@ -43,6 +47,7 @@ class FakeKernel:
             routes=tuple(entry for entry in self._entries if isinstance(entry, Route)),
             neighbours=tuple(entry for entry in self._entries if isinstance(entry, Neighbour)),
             fdb=tuple(entry for entry in self._entries if isinstance(entry, FdbEntry)),
+            chains=tuple(self._chains),
             notes=tuple(entry for entry in self._entries if isinstance(entry, Note)),
         )
 
@@ -57,8 +62,18 @@ class FakeKernel:
             self._alter(change)
         elif isinstance(change, AddEntry):
             self._add(change.entry)
-        else:
+        elif isinstance(change, DeleteEntry):
             self._remove(change)
+        else:
+            self._filter(change)
+
+    def _filter(self, change: LoadRules | DeleteRules) -> None:
+        """Replace a table as a whole. An old kernel takes no chain of a link that is not there."""
+        self._chains = [chain for chain in self._chains if chain.table != change.table]
+        if isinstance(change, LoadRules):
+            self._chains += change.rulesets[0].chains
+            for chain in self._chains:
+                assert not chain.device or self._named(chain.device)
 
     def _named(self, ifname: str) -> Link:
         return next(link for link in self._links if link.ifname == ifname)

@@ -12,8 +12,8 @@ All other domains are left alone, and so are those of 3. in the host's own netwo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from vmnet import config as checks
 from vmnet.errors import UsageError
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
     from vmnet.guest.domain import Domain, Interface, Network
 
-ATTRIBUTES = ("netns", "interface", "binding", "tap", "mac", "hostname", "resolv-conf", "state-dir", "owner")
+ATTRIBUTES = (
+    *("netns", "interface", "binding", "tap", "mac", "hostname", "resolv-conf", "state-dir", "owner"),
+    *("isolation", "allow-address", "allow-mac"),
+)
 """Of `<vmnet:network>`: each what the flag of that name is to `vmnet up`; `mac` and `tap` also tell which
 `<interface>` is meant."""
 BINDINGS = ("", "bridge")
@@ -92,21 +95,25 @@ def _of_metadata(domain: Domain, network: Network, taken: list[Interface]) -> Wi
     uid, gid = checks.owner_ids(said["owner"]) if "owner" in said else (None, None)
     hostname = checks.host_name(said["hostname"]) if "hostname" in said else ""
     return Wish(
-        Settings(
-            tap=settings.tap,
-            owner=uid,
-            group=gid,
-            mac=settings.mac,
-            mtu=settings.mtu,
-            hostname=hostname,
-            multi_queue=settings.multi_queue,
-        ),
+        replace(settings, owner=uid, group=gid, hostname=hostname, **_isolation(said)),
         interface=network.interface,
         netns=network.netns,
         state_dir=said.get("state-dir", ""),
         resolv_conf=said.get("resolv-conf", ""),
         opened_by_libvirt=interface is not None,
     )
+
+
+def _isolation(said: dict[str, str]) -> dict[str, Any]:
+    """Return the fields of `Settings` that say how the guest is isolated, as far as the domain speaks of it."""
+    fields: dict[str, Any] = {}
+    if "isolation" in said:
+        fields["isolation"] = checks.isolation(said["isolation"])
+    if "allow-address" in said:
+        fields["allow_addresses"] = checks.listed(said["allow-address"], checks.prefix)
+    if "allow-mac" in said:
+        fields["allow_macs"] = checks.listed(said["allow-mac"], checks.mac_address)
+    return fields
 
 
 def _checked(network: Network) -> dict[str, str]:

@@ -8,7 +8,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from vmnet.errors import KernelError
-from vmnet.kernel import sysctl, tap
+from vmnet.kernel import firewall, sysctl, tap
 from vmnet.kernel.netlink import (
     AF_BRIDGE,
     METRIC_NUMBERS,
@@ -37,7 +37,19 @@ from vmnet.kernel.netlink import (
     ndmsg,
     rtmsg,
 )
-from vmnet.model import FOREVER, AddEntry, Address, AlterLink, CreateLink, DeleteLink, Neighbour, Note, Route
+from vmnet.model import (
+    FOREVER,
+    AddEntry,
+    Address,
+    AlterLink,
+    CreateLink,
+    DeleteLink,
+    DeleteRules,
+    LoadRules,
+    Neighbour,
+    Note,
+    Route,
+)
 
 if TYPE_CHECKING:
     from vmnet.kernel.netlink import NetlinkSocket
@@ -91,6 +103,10 @@ def _call(netlink: NetlinkSocket, change: Change) -> None:
         netlink.request(_link_message(change.ifindex), RTM_DELLINK, 0)
     elif isinstance(change, AlterLink):
         _alter_link(netlink, change)
+    elif isinstance(change, LoadRules):
+        firewall.load(change.table, change.rulesets, change.standing)
+    elif isinstance(change, DeleteRules):
+        firewall.delete(change.table, change.families)
     else:
         adding = isinstance(change, AddEntry)
         message, operation, flags = _entry_request(change.entry, adding)

@@ -102,10 +102,10 @@ _RECEIVE_BYTES = 1 << 18
 
 
 class NetlinkSocket:
-    """An rtnetlink socket of the network namespace it was opened in."""
+    """A netlink socket of the network namespace it was opened in: rtnetlink's, unless told otherwise."""
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+    def __init__(self, protocol: int = 0) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._socket.bind((0, 0))
         for option in (_NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK):
             self._socket.setsockopt(_SOL_NETLINK, option, 1)
@@ -127,7 +127,7 @@ class NetlinkSocket:
         Raises:
             OSError: with the errno that the kernel gave.
         """
-        self._send(message, operation, NLM_F_ACK | flags)
+        self._send(_payload(message), operation, NLM_F_ACK | flags)
         for number, _flags, payload in self._receive():
             if number == _NLMSG_ERROR:
                 _raise_errno(payload)
@@ -139,38 +139,46 @@ class NetlinkSocket:
         Raises:
             KernelError: the dump stayed interrupted, or the kernel refused it.
         """
+        decoded = []
+        for data in self.dump_bytes(_payload(message), operation):
+            answer = type(message)(data)
+            answer.decode()
+            decoded.append(answer)
+        return decoded
+
+    def dump_bytes(self, payload: bytes, operation: int) -> list[bytes]:
+        """Return every message of a dump as it came, header included; `payload` is what follows the header.
+
+        Raises:
+            KernelError: the dump stayed interrupted, or the kernel refused it.
+        """
         for _attempt in range(_DUMP_ATTEMPTS):
             try:
-                self._send(message, operation, NLM_F_DUMP)
-                decoded, interrupted = self._read_dump(type(message))
+                self._send(payload, operation, NLM_F_DUMP)
+                messages, interrupted = self._read_dump()
             except OSError as error:
                 # An overrun loses messages, so it is an interruption too (netlink(7), ENOBUFS).
                 if error.errno not in (errno.ENOBUFS, errno.EINTR):
                     raise KernelError(error.errno or 0, "read the kernel's tables") from error
                 interrupted = True
             if not interrupted:
-                return decoded
+                return messages
         raise KernelError(errno.EINTR, "read the kernel's tables")
 
-    def _read_dump(self, kind: type) -> tuple[list[Any], bool]:
-        decoded, interrupted = [], False
-        for number, flags, payload in self._receive():
+    def _read_dump(self) -> tuple[list[bytes], bool]:
+        messages, interrupted = [], False
+        for number, flags, message in self._receive():
             interrupted |= bool(flags & NLM_F_DUMP_INTR)
             if number in (_NLMSG_ERROR, _NLMSG_DONE):
-                _raise_errno(payload)
+                _raise_errno(message)
                 break
-            message = kind(payload)
-            message.decode()
-            decoded.append(message)
-        return decoded, interrupted
+            messages.append(message)
+        return messages, interrupted
 
-    def _send(self, message: Any, operation: int, flags: int) -> None:  # noqa: ANN401 # pyroute2 is untyped
+    def _send(self, payload: bytes, operation: int, flags: int) -> None:
         self._sequence += 1
-        message["header"]["type"] = operation
-        message["header"]["flags"] = NLM_F_REQUEST | flags
-        message["header"]["sequence_number"] = self._sequence
-        message.encode()
-        self._socket.send(bytes(message.data))
+        length = _HEADER.size + len(payload)
+        self._socket.send(_HEADER.pack(length, operation, NLM_F_REQUEST | flags, self._sequence, 0) + payload)
 
     def _receive(self) -> Iterator[tuple[int, int, bytes]]:
         """Yield (type, flags, whole message) of each message that answers the last request."""
@@ -182,6 +190,12 @@ class NetlinkSocket:
                 if sequence == self._sequence:
                     yield number, flags, data[offset : offset + length]
                 offset += (length + 3) & ~3
+
+
+def _payload(message: Any) -> bytes:  # noqa: ANN401 # pyroute2 is untyped
+    """Encode a message; the header is the socket's to write."""
+    message.encode()
+    return bytes(message.data)[_HEADER.size :]
 
 
 def _raise_errno(payload: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
+from vmnet.kernel.firewall import read_chains
 from vmnet.kernel.netlink import (
     AF_BRIDGE,
     METRIC_NUMBERS,
@@ -22,7 +23,7 @@ from vmnet.kernel.netlink import (
     ndmsg,
     rtmsg,
 )
-from vmnet.model import FOREVER, NOTE_PREFIX, Address, FdbEntry, Link, Neighbour, Note, Route, Status
+from vmnet.model import FOREVER, NOTE_PREFIX, TABLE_PREFIX, Address, FdbEntry, Link, Neighbour, Note, Route, Status
 
 if TYPE_CHECKING:
     from vmnet.kernel.netlink import NetlinkSocket
@@ -52,7 +53,7 @@ _ROUTE_ATTRIBUTES = frozenset(
 
 
 def read(netlink: NetlinkSocket) -> Status:
-    """Read links, addresses, main-table routes, neighbours and forwarding entries of the socket's namespace.
+    """Read links, addresses, main-table routes, neighbours, forwarding entries and our rules: all there is to see.
 
     Raises:
         KernelError: the kernel refused, or never stopped changing.
@@ -80,6 +81,7 @@ def read(netlink: NetlinkSocket) -> Status:
             for message in netlink.dump(forwarding, RTM_GETNEIGH)
             if message["state"] == NUD_NOARP and message.get_attr("NDA_MASTER") and message["ifindex"] in names
         ),
+        chains=read_chains(TABLE_PREFIX),
         notes=tuple(note for message in link_messages if (note := _note(message)).names),
         not_restorable=tuple(_not_restorable(route_messages, names)),
     )

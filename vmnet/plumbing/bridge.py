@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vmnet.model import Address, FdbEntry, LinkSpec, Note, PodInterface, Settings, Spec
-from vmnet.plumbing.names import bridge_name, nic_name, own_mac
+from vmnet.plumbing.isolation import rulesets
+from vmnet.plumbing.names import bridge_name, nic_name, own_mac, table_name
 
 _ADDR_GEN_MODE_NONE = 1
 """IN6_ADDR_GEN_MODE_NONE (linux/if_link.h): no IPv6 link-local address by itself."""
@@ -38,6 +39,9 @@ def bound(pod: PodInterface, settings: Settings, *, ipv6_settable: bool, note: t
         addresses=tuple(_parked(address, pod.ifname) for address in pod.addresses if not _made_by_kernel(address)),
         fdb=(FdbEntry(ifname=settings.tap, mac=settings.mac or pod.mac),),
         notes=(Note(nic_name(pod.ifname), note),) if note else (),
+        table=table_name(pod.ifname),
+        rulesets=rulesets(pod, settings),
+        guarded=settings.tap,
     )
 
 
@@ -58,6 +62,7 @@ def unbound(pod: PodInterface, settings: Settings) -> Spec:
         routes=pod.routes,
         neighbours=pod.neighbours,
         absent=(pod.ifname, settings.tap, bridge_name(pod.ifname), nic_name(pod.ifname)),
+        table=table_name(pod.ifname),
     )
 
 

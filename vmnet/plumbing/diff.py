@@ -19,9 +19,11 @@ from vmnet.model import (
     CreateLink,
     DeleteEntry,
     DeleteLink,
+    DeleteRules,
     Link,
     LinkEntry,
     LinkSpec,
+    LoadRules,
     Neighbour,
     Note,
     Route,
@@ -55,10 +57,14 @@ def diff(status: Status, spec: Spec) -> tuple[Change, ...]:
     A note goes in a round of its own, after a read has shown that all else is as it shall be: without it the pod
     counts as untouched, and whatever the kernel had added by itself would be taken for the pod's.
     """
+    of_links = [change for link in spec.links for change in _link_changes(status, spec, link)]
+    guarded = [change for change in of_links if isinstance(change, AlterLink) and change.ifname == spec.guarded]
     changes = (
         *(AddEntry(note) for link in spec.links for note in _notes(status, spec, link, missing=True)),
         *_unwanted_links(status, spec),
-        *(change for link in spec.links for change in _link_changes(status, spec, link)),
+        *(change for change in of_links if change not in guarded),
+        *_rules(status, spec),
+        *guarded,
         *(AddEntry(entry) for link in spec.links for entry in _missing(status, spec, link)),
     )
     return changes or tuple(
@@ -69,6 +75,18 @@ def diff(status: Status, spec: Spec) -> tuple[Change, ...]:
 def missing_links(status: Status, spec: Spec) -> tuple[str, ...]:
     """Return the names of links that are meant by index and are gone: nothing can bring those back."""
     return tuple(link.ifname for link in spec.links if link.ifindex and not status.link_of_index(link.ifindex))
+
+
+def _rules(status: Status, spec: Spec) -> Iterator[Change]:
+    """Find what the rules lack, all the links that they name being there."""
+    standing = {chain for chain in status.chains or () if chain.table == spec.table}
+    if status.chains is None or any(standing == set(ruleset.chains) for ruleset in spec.rulesets):
+        return
+    families = tuple(sorted({chain.family for chain in standing}))
+    if spec.rulesets:
+        yield LoadRules(spec.table, spec.rulesets, families)
+    elif families:
+        yield DeleteRules(spec.table, families)
 
 
 def _unwanted_links(status: Status, spec: Spec) -> Iterator[Change]:

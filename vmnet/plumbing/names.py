@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import zlib
 
+from vmnet.model import TABLE_PREFIX
+
 IFNAME_BYTES = 15
 """IFNAMSIZ less its terminating NUL (linux/if.h)."""
 _LINK_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
@@ -34,6 +36,14 @@ def bridge_name(ifname: str) -> str:
 def nic_name(ifname: str) -> str:
     """Name the pod's NIC while the stand-in bears its original name."""
     return _fitting("", ifname, "-nic")
+
+
+def table_name(ifname: str) -> str:
+    """Name the nftables tables of a binding: nft's own words are letters, digits and underscores."""
+    plain = "".join(character if character.isalnum() else "_" for character in ifname)
+    return (
+        f"{TABLE_PREFIX}{plain}" if plain == ifname else f"{TABLE_PREFIX}{plain}_{zlib.crc32(ifname.encode()):08x}"
+    )
 
 
 def _fitting(prefix: str, ifname: str, suffix: str) -> str:

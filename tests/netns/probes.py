@@ -1,0 +1,467 @@
+"""Frames that try the isolation: each has a name, what it is, and whether it passes.
+
+Every frame ends in a mark of its own, beyond what its headers count, by which it is known wherever it comes out.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from scapy.layers.dhcp import BOOTP, DHCP
+from scapy.layers.dhcp6 import DHCP6_Advertise, DHCP6_Solicit
+from scapy.layers.inet import GRE, ICMP, IP, TCP, UDP, IPOption_NOP
+from scapy.layers.inet6 import (
+    ICMPv6EchoRequest,
+    ICMPv6MLDMultAddrRec,
+    ICMPv6MLQuery,
+    ICMPv6MLReport,
+    ICMPv6MLReport2,
+    ICMPv6ND_NA,
+    ICMPv6ND_NS,
+    ICMPv6ND_RA,
+    ICMPv6ND_Redirect,
+    ICMPv6ND_RS,
+    ICMPv6NDOptDstLLAddr,
+    ICMPv6NDOptSrcLLAddr,
+    ICMPv6PacketTooBig,
+    IPv6,
+    IPv6ExtHdrDestOpt,
+    IPv6ExtHdrFragment,
+    IPv6ExtHdrHopByHop,
+    IPv6ExtHdrRouting,
+    RouterAlert,
+)
+from scapy.layers.l2 import ARP, LLC, SNAP, STP, Dot1AD, Dot1Q, Dot3, Ether
+from scapy.layers.ppp import PPPoED
+from scapy.layers.sctp import SCTP, SCTPChunkInit
+from scapy.packet import Packet, Raw
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FOREIGN_MAC = "52:54:00:0b:ad:01"
+UNSPECIFIED = "0.0.0.0"  # noqa: S104 # a source, not a bind
+FOREIGN_IPV4 = "203.0.113.66"
+FOREIGN_IPV6 = "2001:db8:bad::66"
+ROUTER = "fe80::1"
+ROUTER_MAC = "02:00:00:00:00:01"
+GUEST_LINK_LOCAL = "fe80::5054:ff:fe00:77"
+EVERYBODY, ALL_NODES, ALL_ROUTERS = "ff:ff:ff:ff:ff:ff", "33:33:00:00:00:01", "33:33:00:00:00:02"
+_LATER_FRAGMENT = 185
+"""In units of 8 octets: where the second of two fragments of 1,480 octets begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """Who is at the two ends."""
+
+    mac: str
+    ipv4: str
+    ipv6: str
+    gateway_mac: str
+    peer4: str
+    peer6: str
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A frame, and what shall become of it."""
+
+    name: str
+    frame: Packet
+    passes: bool
+
+    def octets(self) -> bytes:
+        """The frame on the wire."""
+        return bytes(self.frame) + self.mark
+
+    @property
+    def mark(self) -> bytes:
+        """What it is known by."""
+        return b"<" + self.name.encode() + b">"
+
+
+def from_guest(wire: Wire) -> tuple[Probe, ...]:
+    """What the guest sends."""
+    return (
+        *_probes(_guests_attacks(wire), passes=False),
+        *_probes(_guests_disguises(wire), passes=False),
+        *_probes(_guests_router_messages(wire), passes=False),
+        *_probes(_guests_own_traffic(wire), passes=True),
+        *_probes(_guests_own_ipv6(wire), passes=True),
+    )
+
+
+def from_network(wire: Wire) -> tuple[Probe, ...]:
+    """What the pod network sends."""
+    return (
+        *_probes(_networks_attacks(wire), passes=False),
+        *_probes(_networks_traffic(wire), passes=True),
+    )
+
+
+def _probes(frames: Iterator[tuple[str, Packet]], *, passes: bool) -> tuple[Probe, ...]:
+    return tuple(Probe(name, frame, passes) for name, frame in frames)
+
+
+def _guests_attacks(w: Wire) -> Iterator[tuple[str, Packet]]:
+    out = Ether(src=w.mac, dst=w.gateway_mac)
+    everybody = Ether(src=w.mac, dst=EVERYBODY)
+    foreign = Ether(src=FOREIGN_MAC, dst=w.gateway_mac)
+    discover = BOOTP(chaddr=bytes.fromhex(w.mac.replace(":", ""))) / DHCP(options=[("message-type", 1), "end"])
+    offer = BOOTP(op=2, yiaddr="10.9.9.9") / DHCP(options=[("message-type", 2), "end"])
+    arp = {"hwsrc": w.mac, "psrc": w.ipv4, "pdst": w.peer4}
+    yield (
+        "dhcp-discover",
+        everybody / IP(src=UNSPECIFIED, dst="255.255.255.255") / UDP(sport=68, dport=67) / discover,
+    )
+    yield "dhcp-renewal", out / IP(src=w.ipv4, dst=w.peer4) / UDP(sport=68, dport=67) / discover
+    yield "rogue-offer", everybody / IP(src=w.ipv4, dst="255.255.255.255") / UDP(sport=67, dport=68) / offer
+    yield "rogue-offer-from-any-port", everybody / IP(src=w.ipv4, dst="255.255.255.255") / UDP(dport=68) / offer
+    yield (
+        "dhcp-behind-ip-options",
+        out / IP(src=w.ipv4, dst=w.peer4, options=[IPOption_NOP()] * 8) / UDP(sport=68, dport=67) / discover,
+    )
+    yield (
+        "dhcp-first-fragment",
+        out / IP(src=w.ipv4, dst=w.peer4, flags="MF") / UDP(sport=68, dport=67) / Raw(bytes(24)),
+    )
+    yield "foreign-mac", foreign / IP(src=w.ipv4, dst=w.peer4) / UDP(dport=9)
+    yield "foreign-mac-arp", foreign / ARP(**arp)
+    yield (
+        "broadcast-mac-as-source",
+        Ether(src=EVERYBODY, dst=w.gateway_mac) / IP(src=w.ipv4, dst=w.peer4) / UDP(dport=9),
+    )
+    yield "foreign-ipv4", out / IP(src=FOREIGN_IPV4, dst=w.peer4) / UDP(dport=9)
+    yield "unspecified-ipv4", out / IP(src=UNSPECIFIED, dst=w.peer4) / UDP(dport=9)
+    yield (
+        "foreign-ipv4-later-fragment",
+        out / IP(src=FOREIGN_IPV4, dst=w.peer4, frag=_LATER_FRAGMENT) / Raw(bytes(24)),
+    )
+    yield "gateways-ipv4", out / IP(src=w.peer4, dst="224.0.0.1") / UDP(dport=9)
+    yield "arp-for-the-gateway", everybody / ARP(op="is-at", hwsrc=w.mac, psrc=w.peer4, pdst=w.ipv4)
+    yield "arp-gratuitous-foreign", everybody / ARP(hwsrc=w.mac, psrc=FOREIGN_IPV4, pdst=FOREIGN_IPV4)
+    yield "arp-foreign-sender-mac", everybody / ARP(op="is-at", hwsrc=FOREIGN_MAC, psrc=w.ipv4, pdst=w.peer4)
+    yield "arp-of-other-hardware", everybody / ARP(hwtype=6, **arp)
+    yield "arp-of-other-protocol", everybody / ARP(ptype=0x86DD, **arp)
+    yield "arp-of-other-lengths", everybody / Raw(bytes(ARP(hwlen=6, plen=16, **arp)))
+    yield "inverse-arp", everybody / ARP(op=8, **arp)
+    yield (
+        "rarp-for-another",
+        Ether(src=w.mac, dst=EVERYBODY, type=0x8035)
+        / ARP(op=3, hwsrc=FOREIGN_MAC, psrc=UNSPECIFIED, hwdst=FOREIGN_MAC, pdst=UNSPECIFIED),
+    )
+    yield (
+        "rarp-reply",
+        Ether(src=w.mac, dst=EVERYBODY, type=0x8035)
+        / ARP(op=4, hwsrc=w.mac, psrc=w.ipv4, hwdst=w.mac, pdst=w.ipv4),
+    )
+
+
+def _guests_disguises(w: Wire) -> Iterator[tuple[str, Packet]]:
+    out = Ether(src=w.mac, dst=w.gateway_mac)
+    everybody = Ether(src=w.mac, dst=EVERYBODY)
+    plain = IP(src=w.ipv4, dst=w.peer4) / UDP(dport=9)
+    arp = ARP(hwsrc=w.mac, psrc=w.ipv4, pdst=w.peer4)
+    solicitation = IPv6(src=w.ipv6, dst="ff02::1:ff00:1") / ICMPv6ND_NS(tgt=w.peer6)
+    yield "802.1q", out / Dot1Q(vlan=100) / plain
+    yield "802.1q-priority-only", out / Dot1Q(vlan=0, prio=5) / plain
+    yield "802.1q-arp", everybody / Dot1Q(vlan=100) / arp
+    yield "802.1q-ipv6", everybody / Dot1Q(vlan=100) / solicitation
+    yield "802.1ad", out / Dot1AD(vlan=100) / plain
+    yield "802.1ad-arp", everybody / Dot1AD(vlan=100) / arp
+    yield "qinq", out / Dot1AD(vlan=100) / Dot1Q(vlan=200) / plain
+    yield "qinq-arp", everybody / Dot1Q(vlan=0) / Dot1Q(vlan=200) / arp
+    yield (
+        "qinq-old-ethertype",
+        Ether(src=w.mac, dst=w.gateway_mac, type=0x9100) / Raw(bytes(Dot1Q(vlan=200) / plain)),
+    )
+    yield "triple-tagged", out / Dot1Q(vlan=1) / Dot1Q(vlan=2) / Dot1Q(vlan=3) / plain
+    yield "pppoe-discovery", Ether(src=w.mac, dst=EVERYBODY, type=0x8863) / PPPoED(code=9)
+    yield (
+        "mpls",
+        Ether(src=w.mac, dst=w.gateway_mac, type=0x8847) / Raw(struct.pack("!I", 0x00010140) + bytes(plain)),
+    )
+    yield "lldp", Ether(src=w.mac, dst="01:80:c2:00:00:0e", type=0x88CC) / Raw(bytes(46))
+    yield "eapol", Ether(src=w.mac, dst="01:80:c2:00:00:03", type=0x888E) / Raw(bytes(46))
+    yield "802.3-llc", Dot3(src=w.mac, dst=EVERYBODY) / LLC(dsap=0xE0, ssap=0xE0, ctrl=3) / Raw(bytes(40))
+    yield "802.3-snap-ipv4", Dot3(src=w.mac, dst=w.gateway_mac) / LLC() / SNAP(code=0x0800) / plain
+    yield "stp", Dot3(src=w.mac, dst="01:80:c2:00:00:00") / LLC() / STP()
+    yield "macsec", Ether(src=w.mac, dst=w.gateway_mac, type=0x88E5) / Raw(bytes(46))
+    yield "local-experimental", Ether(src=w.mac, dst=w.gateway_mac, type=0x88B5) / Raw(bytes(46))
+
+
+def _guests_router_messages(w: Wire) -> Iterator[tuple[str, Packet]]:
+    nodes = Ether(src=w.mac, dst=ALL_NODES)
+    out = Ether(src=w.mac, dst=w.gateway_mac)
+    local = {"src": GUEST_LINK_LOCAL, "dst": "ff02::1"}
+    advertisement = ICMPv6ND_RA(routerlifetime=1800) / ICMPv6NDOptSrcLLAddr(lladdr=w.mac)
+    yield "ra", nodes / IPv6(hlim=255, **local) / advertisement
+    yield "ra-hop-limit-64", nodes / IPv6(hlim=64, **local) / advertisement
+    yield "ra-behind-destination-options", nodes / IPv6(hlim=255, **local) / IPv6ExtHdrDestOpt() / advertisement
+    yield "ra-behind-hop-by-hop", nodes / IPv6(hlim=255, **local) / IPv6ExtHdrHopByHop() / advertisement
+    chain = IPv6ExtHdrDestOpt() / IPv6ExtHdrDestOpt() / IPv6ExtHdrRouting() / IPv6ExtHdrDestOpt()
+    yield "ra-behind-a-chain", nodes / IPv6(hlim=255, **local) / chain / advertisement
+    yield "ra-atomic-fragment", nodes / IPv6(hlim=255, **local) / IPv6ExtHdrFragment(id=1) / advertisement
+    yield "ra-first-fragment", nodes / IPv6(hlim=255, **local) / IPv6ExtHdrFragment(id=2, m=1) / advertisement
+    yield (
+        "fragment-whose-headers-go-on-in-the-next",
+        nodes / IPv6(hlim=255, plen=24, **local) / _split_headers(),
+    )
+    yield "ra-from-own-address", nodes / IPv6(hlim=255, src=w.ipv6, dst="ff02::1") / advertisement
+    yield "redirect", out / IPv6(hlim=255, src=GUEST_LINK_LOCAL, dst=w.peer6) / ICMPv6ND_Redirect(tgt=w.ipv6)
+    yield (
+        "rs",
+        Ether(src=w.mac, dst=ALL_ROUTERS) / IPv6(hlim=255, src=GUEST_LINK_LOCAL, dst="ff02::2") / ICMPv6ND_RS(),
+    )
+    yield (
+        "rs-unspecified",
+        Ether(src=w.mac, dst=ALL_ROUTERS) / IPv6(hlim=255, src="::", dst="ff02::2") / ICMPv6ND_RS(),
+    )
+    yield (
+        "rs-fragmented",
+        Ether(src=w.mac, dst=ALL_ROUTERS)
+        / IPv6(hlim=255, src=GUEST_LINK_LOCAL, dst="ff02::2")
+        / IPv6ExtHdrFragment(id=4, m=1)
+        / ICMPv6ND_RS(),
+    )
+    yield "mld-query", nodes / IPv6(hlim=1, **local) / IPv6ExtHdrHopByHop(options=RouterAlert()) / ICMPv6MLQuery()
+    servers = Ether(src=w.mac, dst="33:33:00:01:00:02")
+    yield (
+        "dhcpv6-solicit",
+        servers / IPv6(src=GUEST_LINK_LOCAL, dst="ff02::1:2") / UDP(sport=546, dport=547) / DHCP6_Solicit(),
+    )
+    yield (
+        "dhcpv6-advertise",
+        out / IPv6(src=GUEST_LINK_LOCAL, dst="fe80::9") / UDP(sport=547, dport=546) / DHCP6_Advertise(),
+    )
+    yield "foreign-ipv6", out / IPv6(src=FOREIGN_IPV6, dst=w.peer6) / UDP(dport=9)
+    yield (
+        "foreign-ipv6-later-fragment",
+        out
+        / IPv6(src=FOREIGN_IPV6, dst=w.peer6)
+        / IPv6ExtHdrFragment(offset=_LATER_FRAGMENT, nh=17)
+        / Raw(bytes(24)),
+    )
+    yield "unspecified-ipv6", out / IPv6(src="::", dst=w.peer6) / UDP(dport=9)
+    yield "routers-link-local-address", out / IPv6(src=ROUTER, dst="fe80::9") / UDP(dport=9)
+    override = {"R": 0, "S": 0, "O": 1}
+    yield (
+        "na-for-the-router",
+        nodes
+        / IPv6(hlim=255, src=w.ipv6, dst="ff02::1")
+        / ICMPv6ND_NA(tgt=ROUTER, **override)
+        / ICMPv6NDOptDstLLAddr(lladdr=w.mac),
+    )
+    yield (
+        "na-for-another",
+        nodes
+        / IPv6(hlim=255, src=w.ipv6, dst="ff02::1")
+        / ICMPv6ND_NA(tgt=w.peer6, **override)
+        / ICMPv6NDOptDstLLAddr(lladdr=w.mac),
+    )
+    yield (
+        "probe-for-anothers-address",
+        Ether(src=w.mac, dst="33:33:ff:00:00:66")
+        / IPv6(hlim=255, src="::", dst="ff02::1:ff00:66")
+        / ICMPv6ND_NS(tgt=FOREIGN_IPV6),
+    )
+    yield "node-information-query", out / IPv6(src=w.ipv6, dst=w.peer6, nh=58) / Raw(b"\x8b\x00" + bytes(22))
+
+
+def _guests_own_traffic(w: Wire) -> Iterator[tuple[str, Packet]]:
+    out = Ether(src=w.mac, dst=w.gateway_mac)
+    everybody = Ether(src=w.mac, dst=EVERYBODY)
+    ip = IP(src=w.ipv4, dst=w.peer4)
+    yield "arp-request", everybody / ARP(hwsrc=w.mac, psrc=w.ipv4, pdst=w.peer4)
+    yield "arp-reply", out / ARP(op="is-at", hwsrc=w.mac, psrc=w.ipv4, hwdst=w.gateway_mac, pdst=w.peer4)
+    yield "arp-probe", everybody / ARP(hwsrc=w.mac, psrc=UNSPECIFIED, pdst=w.ipv4)
+    yield "arp-announcement", everybody / ARP(hwsrc=w.mac, psrc=w.ipv4, pdst=w.ipv4)
+    yield (
+        "rarp-after-migration",
+        Ether(src=w.mac, dst=EVERYBODY, type=0x8035)
+        / ARP(op=3, hwsrc=w.mac, psrc=UNSPECIFIED, hwdst=w.mac, pdst=UNSPECIFIED),
+    )
+    yield "udp", out / ip / UDP(sport=1024, dport=53)
+    yield "udp-from-port-68", out / ip / UDP(sport=68, dport=9)
+    yield "tcp", out / ip / TCP(sport=1024, dport=67, flags="S")
+    yield "sctp", out / ip / SCTP(sport=1024, dport=68) / SCTPChunkInit()
+    yield "icmp-echo", out / ip / ICMP()
+    yield "icmp-too-big", out / ip / ICMP(type=3, code=4, nexthopmtu=1400) / IP(src=w.peer4, dst=w.ipv4) / UDP()
+    yield (
+        "igmp-join",
+        Ether(src=w.mac, dst="01:00:5e:00:00:16")
+        / IP(src=w.ipv4, dst="224.0.0.22", proto=2, ttl=1)
+        / Raw(b"\x22\x00\xf9\x02\x00\x00\x00\x01" + bytes(8)),
+    )
+    yield (
+        "ipv4-multicast",
+        Ether(src=w.mac, dst="01:00:5e:00:00:fb") / IP(src=w.ipv4, dst="224.0.0.251") / UDP(dport=5353),
+    )
+    yield "gre", out / ip / GRE() / IP(src="10.7.7.7", dst="10.7.7.8") / UDP(dport=9)
+    yield "first-fragment", out / IP(src=w.ipv4, dst=w.peer4, flags="MF") / UDP(dport=9) / Raw(bytes(64))
+    yield "later-fragment", out / IP(src=w.ipv4, dst=w.peer4, frag=_LATER_FRAGMENT) / Raw(bytes(64))
+    ports = struct.pack("!HHHH", 68, 67, 8, 0)
+    yield (
+        "later-fragment-that-looks-like-dhcp",
+        out / IP(src=w.ipv4, dst=w.peer4, proto=17, frag=_LATER_FRAGMENT) / Raw(ports + bytes(24)),
+    )
+    yield "ip-options", out / IP(src=w.ipv4, dst=w.peer4, options=[IPOption_NOP()] * 4) / UDP(dport=9)
+    yield "full-mtu", out / ip / UDP(dport=9) / Raw(bytes(1400))
+
+
+def _guests_own_ipv6(w: Wire) -> Iterator[tuple[str, Packet]]:
+    out = Ether(src=w.mac, dst=w.gateway_mac)
+    group = Ether(src=w.mac, dst="33:33:ff:00:00:01")
+    routers = Ether(src=w.mac, dst="33:33:00:00:00:16")
+    ip = IPv6(src=w.ipv6, dst=w.peer6)
+    alert = IPv6ExtHdrHopByHop(options=RouterAlert())
+    report = ICMPv6MLReport2(records=[ICMPv6MLDMultAddrRec(dst="ff02::1:ff00:77")])
+    yield "dad-own-address", group / IPv6(hlim=255, src="::", dst="ff02::1:ff00:1") / ICMPv6ND_NS(tgt=w.ipv6)
+    yield (
+        "dad-link-local",
+        group / IPv6(hlim=255, src="::", dst="ff02::1:ff00:77") / ICMPv6ND_NS(tgt=GUEST_LINK_LOCAL),
+    )
+    yield (
+        "ns-from-own-address",
+        group
+        / IPv6(hlim=255, src=w.ipv6, dst="ff02::1:ff00:1")
+        / ICMPv6ND_NS(tgt=w.peer6)
+        / ICMPv6NDOptSrcLLAddr(lladdr=w.mac),
+    )
+    yield (
+        "ns-from-link-local",
+        group / IPv6(hlim=255, src=GUEST_LINK_LOCAL, dst="ff02::1:ff00:1") / ICMPv6ND_NS(tgt=ROUTER),
+    )
+    yield "na-own-address", out / IPv6(hlim=255, src=w.ipv6, dst=w.peer6) / ICMPv6ND_NA(tgt=w.ipv6, R=0, S=1)
+    yield (
+        "na-link-local",
+        out / IPv6(hlim=255, src=GUEST_LINK_LOCAL, dst=ROUTER) / ICMPv6ND_NA(tgt=GUEST_LINK_LOCAL, R=0, S=1),
+    )
+    yield "mld-join-before-there-is-an-address", routers / IPv6(hlim=1, src="::", dst="ff02::16") / alert / report
+    yield "mld-join", routers / IPv6(hlim=1, src=GUEST_LINK_LOCAL, dst="ff02::16") / alert / report
+    yield (
+        "mld1-join",
+        routers
+        / IPv6(hlim=1, src=GUEST_LINK_LOCAL, dst="ff02::1:ff00:77")
+        / alert
+        / ICMPv6MLReport(mladdr="ff02::1:ff00:77"),
+    )
+    yield "ping6", out / ip / ICMPv6EchoRequest()
+    yield "ping6-link-local", out / IPv6(src=GUEST_LINK_LOCAL, dst=ROUTER) / ICMPv6EchoRequest()
+    yield "packet-too-big", out / ip / ICMPv6PacketTooBig(mtu=1280) / IPv6(src=w.peer6, dst=w.ipv6) / UDP()
+    yield "udp6", out / ip / UDP(sport=1024, dport=53)
+    yield "tcp6", out / ip / TCP(sport=1024, dport=547, flags="S")
+    yield "udp6-behind-destination-options", out / ip / IPv6ExtHdrDestOpt() / UDP(dport=9)
+    yield "first-fragment6", out / ip / IPv6ExtHdrFragment(id=5, m=1) / UDP(dport=9) / Raw(bytes(64))
+    yield "later-fragment6", out / ip / IPv6ExtHdrFragment(id=5, offset=9, nh=17) / Raw(bytes(64))
+    yield (
+        "later-fragment-of-ping6",
+        out / ip / IPv6ExtHdrFragment(id=6, offset=_LATER_FRAGMENT, nh=58) / Raw(b"\x86" * 64),
+    )
+
+
+def _networks_attacks(w: Wire) -> Iterator[tuple[str, Packet]]:
+    inward = Ether(src=w.gateway_mac, dst=w.mac)
+    everybody = Ether(src=w.gateway_mac, dst=EVERYBODY)
+    nodes = Ether(src=ROUTER_MAC, dst=ALL_NODES)
+    offer = BOOTP(op=2, yiaddr="10.9.9.9") / DHCP(options=[("message-type", 2), "end"])
+    plain = IP(src=w.peer4, dst=w.ipv4) / UDP(dport=9)
+    advertisement = ICMPv6ND_RA(routerlifetime=1800) / ICMPv6NDOptSrcLLAddr(lladdr=ROUTER_MAC)
+    local = {"src": ROUTER, "dst": "ff02::1", "hlim": 255}
+    yield "network-offer", everybody / IP(src=w.peer4, dst="255.255.255.255") / UDP(sport=67, dport=68) / offer
+    yield "network-offer-unicast", inward / IP(src=w.peer4, dst=w.ipv4) / UDP(sport=67, dport=68) / offer
+    yield (
+        "network-dhcpv6-advertise",
+        inward / IPv6(src=ROUTER, dst=GUEST_LINK_LOCAL) / UDP(sport=547, dport=546) / DHCP6_Advertise(),
+    )
+    yield "network-ra", nodes / IPv6(**local) / advertisement
+    yield "network-ra-behind-destination-options", nodes / IPv6(**local) / IPv6ExtHdrDestOpt() / advertisement
+    yield "network-ra-first-fragment", nodes / IPv6(**local) / IPv6ExtHdrFragment(id=1, m=1) / advertisement
+    yield (
+        "network-fragment-whose-headers-go-on-in-the-next",
+        nodes / IPv6(plen=24, **local) / _split_headers(),
+    )
+    yield (
+        "network-redirect",
+        inward / IPv6(src=ROUTER, dst=GUEST_LINK_LOCAL, hlim=255) / ICMPv6ND_Redirect(tgt=ROUTER),
+    )
+    yield "network-802.1q", inward / Dot1Q(vlan=100) / plain
+    yield "network-802.1ad", inward / Dot1AD(vlan=100) / plain
+    yield (
+        "network-qinq-arp",
+        everybody / Dot1AD(vlan=100) / Dot1Q(vlan=200) / ARP(hwsrc=w.gateway_mac, psrc=w.peer4, pdst=w.ipv4),
+    )
+    yield "network-pppoe", Ether(src=w.gateway_mac, dst=w.mac, type=0x8863) / PPPoED(code=7)
+    yield (
+        "own-broadcast-sent-back",
+        Ether(src=w.mac, dst=EVERYBODY) / ARP(hwsrc=w.mac, psrc=UNSPECIFIED, pdst=w.ipv4),
+    )
+    yield (
+        "own-dad-sent-back",
+        Ether(src=w.mac, dst="33:33:ff:00:00:01")
+        / IPv6(hlim=255, src="::", dst="ff02::1:ff00:1")
+        / ICMPv6ND_NS(tgt=w.ipv6),
+    )
+
+
+def _networks_traffic(w: Wire) -> Iterator[tuple[str, Packet]]:
+    inward = Ether(src=w.gateway_mac, dst=w.mac)
+    everybody = Ether(src=w.gateway_mac, dst=EVERYBODY)
+    ip, ip6 = IP(src=w.peer4, dst=w.ipv4), IPv6(src=w.peer6, dst=w.ipv6)
+    yield "network-arp", everybody / ARP(hwsrc=w.gateway_mac, psrc=w.peer4, pdst=w.ipv4)
+    yield "network-udp", inward / ip / UDP(sport=53, dport=1024)
+    yield "network-tcp-to-port-68", inward / ip / TCP(sport=1024, dport=68, flags="S")
+    yield "network-ping", inward / ip / ICMP()
+    yield "network-later-fragment", inward / IP(src=w.peer4, dst=w.ipv4, frag=_LATER_FRAGMENT) / Raw(bytes(64))
+    yield (
+        "network-ns",
+        Ether(src=w.gateway_mac, dst="33:33:ff:00:00:01")
+        / IPv6(hlim=255, src=w.peer6, dst="ff02::1:ff00:1")
+        / ICMPv6ND_NS(tgt=w.ipv6),
+    )
+    yield "network-na", inward / IPv6(hlim=255, src=w.peer6, dst=w.ipv6) / ICMPv6ND_NA(tgt=w.peer6, S=1)
+    yield "network-udp6", inward / ip6 / UDP(sport=53, dport=1024)
+    yield "network-ping6", inward / ip6 / ICMPv6EchoRequest()
+    yield (
+        "network-later-fragment-of-ping6",
+        inward / ip6 / IPv6ExtHdrFragment(id=6, offset=_LATER_FRAGMENT, nh=58) / Raw(b"\x86" * 64),
+    )
+    yield (
+        "network-later-fragment-behind-destination-options",
+        inward / ip6 / IPv6ExtHdrFragment(id=7, offset=_LATER_FRAGMENT, nh=60) / Raw(bytes(64)),
+    )
+    yield (
+        "through-the-nodes-hairpin",
+        Ether(src=w.mac, dst=w.mac) / IP(src=w.ipv4, dst=w.ipv4) / UDP(sport=1024, dport=80),
+    )
+
+
+def _split_headers() -> Packet:
+    """A fragment whose destination options go on in the next one, where then a router advertisement begins.
+
+    Where the kernel's walk arrives there is an echo request, beyond the end of the packet.
+    """
+    return (
+        IPv6ExtHdrFragment(id=3, m=1, nh=60) / Raw(b"\x3a\x03" + bytes(14)) / Raw(bytes(16) + b"\x80" + bytes(23))
+    )
+
+
+def last(wire: Wire, side: str, number: int) -> tuple[Probe, ...]:
+    """Two frames that pass from that side, each by a rule of its own, and a number that makes them known."""
+    guest, gateway = (wire.mac, wire.ipv4), (wire.gateway_mac, wire.peer4)
+    (mac, address), (other_mac, other) = (guest, gateway) if side == "guest" else (gateway, guest)
+    return (
+        Probe(
+            f"last-udp-{number}-of-{side}",
+            Ether(src=mac, dst=other_mac) / IP(src=address, dst=other) / UDP(dport=9),
+            passes=True,
+        ),
+        Probe(
+            f"last-arp-{number}-of-{side}",
+            Ether(src=mac, dst=EVERYBODY) / ARP(hwsrc=mac, psrc=address, pdst=other),
+            passes=True,
+        ),
+    )

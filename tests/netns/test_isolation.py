@@ -1,0 +1,219 @@
+"""Frames through the isolation, both ways: what passes, what does not, and that each rule is needed for it.
+
+raw tap (the guest) ── tap0 ── k6t-eth0 ── eth0-nic ══ veth ══ the node's end (the pod network)
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from testbed import agent as agents
+from testbed import pods, tap_guest
+from testbed.netns import entered
+from testbed.tap_copier import open_wire
+from tests.netns import probes
+from tests.netns.probes import Wire
+from vmnet.codec import decode
+from vmnet.journal import Journal
+from vmnet.model import ISOLATION_DHCP_ONLY, Settings
+from vmnet.plumbing.isolation import rulesets
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from testbed.pods import Pod
+    from testbed.tap_guest import RawTap
+    from tests.netns.probes import Probe
+    from vmnet.model import PodInterface
+
+WIRE = Wire(
+    mac="8e:da:d3:ea:cd:07",
+    ipv4="10.246.1.2",
+    ipv6="fd00:10:246:1::2",
+    gateway_mac="7a:b4:0c:b9:b4:41",
+    peer4="10.246.1.1",
+    peer6="fd00:10:246:1::1",
+)
+"""The layout bridge-dual, to which a second default route by a link-local gateway is added."""
+FROM_GUEST, FROM_NETWORK = probes.from_guest(WIRE), probes.from_network(WIRE)
+BOTH = {"guest": FROM_GUEST, "network": FROM_NETWORK}
+ROUTER = f"default via {probes.ROUTER} dev eth0 metric 2048"
+_CALLS = itertools.count()
+VNET_HDR = tap_guest.VNET_HDR
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Both ends of the line, and the rules on it."""
+
+    pod: Pod
+    tap: RawTap
+    network: socket.socket
+    """A packet socket on the node's end of the pod's veth."""
+    facts: PodInterface
+    ruleset: str
+
+    def load(self, ruleset: str) -> None:
+        """Replace the rules in one transaction."""
+        self.pod.netns.run("nft", "-f", "-", stdin=ruleset)
+
+    def passed(self, side: str, sent: Iterable[Probe]) -> set[str]:
+        """Send them from that side, and name those that come out at the other.
+
+        The last two pass by different rules and end the wait: whichever comes, all others have come or never will.
+        """
+        last = probes.last(WIRE, side, next(_CALLS))
+        for probe in (*sent, *last):
+            if side == "guest":
+                self.tap.send(probe.octets())
+            else:
+                self.network.send(bytes(VNET_HDR) + probe.octets())
+        marks = {probe.mark: probe.name for probe in (*sent, *last)}
+        ends, seen = {probe.name for probe in last}, set[str]()
+        while not seen & ends:
+            frame = self._next(side)
+            seen |= {name for mark, name in marks.items() if frame.endswith(mark)}
+        return seen - ends
+
+    def _next(self, side: str) -> bytes:
+        if side == "network":
+            return self.tap.receive(lambda _frame: True)
+        return self.network.recv(1 << 17)
+
+    def wrong(self) -> list[str]:
+        """Name the probes of which something else became than shall."""
+        found = []
+        for side, sent in BOTH.items():
+            seen = self.passed(side, sent)
+            found += [probe.name for probe in sent if (probe.name in seen) is not probe.passes]
+        return found
+
+
+@contextmanager
+def line(directory: Path, *flags: str) -> Iterator[Line]:
+    """A pod that is up with these flags, held at both ends."""
+    with pods.pod("bridge-dual") as pod:
+        pod.netns.ip_batch(f"route add {ROUTER}")
+        for family in ("iptables", "ip6tables"):  # br_netfilter cuts off what follows a packet, and so our marks
+            pod.netns.sysctl(f"bridge/bridge-nf-call-{family}", 0)
+        agent = agents.agent(pod, directory)
+        agent.up(*flags)
+        try:
+            with tap_guest.raw_tap(pod.netns) as tap:
+                with entered(pod.node), open_wire(pod.host_ifname) as network:
+                    network.settimeout(5)
+                    [path] = agent.state_dir.glob("**/journal.json")
+                    journal = decode(Journal, path.read_bytes())
+                    best = [ruleset.text for ruleset in rulesets(journal.pod, journal.settings)[:1]]
+                    yield Line(pod, tap, network, journal.pod, "".join(best))
+        finally:
+            agent.clear()
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory, _room: None) -> Iterator[Line]:
+    with line(tmp_path_factory.mktemp("strict")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def verdicts(strict: Line) -> dict[str, set[str]]:
+    """What passes from each side, all probes being sent once."""
+    return {side: strict.passed(side, sent) for side, sent in BOTH.items()}
+
+
+def test_there_are_probes_enough_and_each_has_a_name_of_its_own() -> None:
+    names = [probe.name for probe in (*FROM_GUEST, *FROM_NETWORK)]
+    assert len(names) == len(set(names)) >= 45
+
+
+@pytest.mark.parametrize(
+    ("side", "probe"),
+    [(side, probe) for side, sent in BOTH.items() for probe in sent],
+    ids=lambda p: getattr(p, "name", p),
+)
+def test_probe(verdicts: dict[str, set[str]], side: str, probe: Probe) -> None:
+    assert (probe.name in verdicts[side]) is probe.passes
+
+
+def _without_each_rule(ruleset: str) -> Iterator[tuple[str, str]]:
+    """A ruleset without one of its rules, or with the other policy, and what it lacks."""
+    lines = ruleset.splitlines()
+    for number, text in enumerate(lines):
+        if " comment " in text:
+            yield text.strip(), "\n".join([*lines[:number], *lines[number + 1 :], ""])
+        elif "policy drop" in text:
+            yield (
+                text.strip(),
+                "\n".join([*lines[:number], text.replace("drop", "accept"), *lines[number + 1 :], ""]),
+            )
+
+
+def test_no_rule_can_be_removed_unnoticed(strict: Line) -> None:
+    """A mutation test of the ruleset; what the chain `pod` does is for the pod's own sockets, tested below."""
+    guarded = strict.ruleset.partition("add table bridge")[0]
+    unnoticed, tried = [], 0
+    try:
+        for lacking, mutant in _without_each_rule(guarded):
+            strict.load(mutant)
+            tried += 1
+            if not strict.wrong():
+                unnoticed.append(lacking)
+    finally:
+        strict.load(strict.ruleset)
+    assert unnoticed == []
+    assert tried >= 25
+    assert strict.wrong() == []
+
+
+@pytest.mark.parametrize("place", [1, 2], ids=["no-bridge-family", "no-ingress"])
+def test_the_rules_for_a_lesser_kernel_let_pass_the_same(strict: Line, place: int) -> None:
+    lesser = rulesets(strict.facts, Settings())[place].text
+    clear = "".join(
+        f"add table {family} vmnet_eth0\ndelete table {family} vmnet_eth0\n"
+        for family in ("netdev", "bridge", "inet")
+    )
+    try:
+        strict.load(clear)
+        strict.load(lesser)
+        assert strict.wrong() == []
+    finally:
+        strict.load(clear)
+        strict.load(strict.ruleset)
+
+
+DHCP_ONLY_STOPS = {
+    *("dhcp-discover", "dhcp-renewal", "rogue-offer", "rogue-offer-from-any-port", "dhcp-behind-ip-options"),
+    *("dhcp-first-fragment", "dhcpv6-solicit", "dhcpv6-advertise", "rs", "rs-unspecified", "rs-fragmented"),
+    *(probe.name for probe in FROM_GUEST if re.match("ra(-|$)|fragment-whose", probe.name)),
+    "redirect",
+    *("network-offer", "network-offer-unicast", "network-dhcpv6-advertise", "network-redirect"),
+    *(probe.name for probe in FROM_NETWORK if re.match("network-ra|network-fragment-whose", probe.name)),
+    *("own-broadcast-sent-back", "own-dad-sent-back"),
+    *("later-fragment-that-looks-like-dhcp",),
+}
+NEVER_FORWARDED = {"lldp", "eapol", "stp", "broadcast-mac-as-source"}
+"""The bridge itself keeps these (IEEE 802.1D §7.12.6), whatever the rules are."""
+
+
+def test_dhcp_only_stops_dhcp_and_router_messages_and_nothing_else(tmp_path: Path) -> None:
+    with line(tmp_path, "--isolation", ISOLATION_DHCP_ONLY) as made:
+        for side, sent in BOTH.items():
+            passed = made.passed(side, sent)
+            stopped = {probe.name for probe in sent} - passed - NEVER_FORWARDED
+            assert stopped == {probe.name for probe in sent} & DHCP_ONLY_STOPS
+
+
+def test_without_isolation_everything_passes(tmp_path: Path) -> None:
+    """So the probes are seen when nothing stops them; the tests above could fail."""
+    with line(tmp_path, "--isolation", "off") as made:
+        for side, sent in BOTH.items():
+            assert {probe.name for probe in sent} - made.passed(side, sent) <= NEVER_FORWARDED

@@ -1,0 +1,314 @@
+"""What keeps guest and pod network apart: PodInterface → the nft ruleset, as text to be loaded in one transaction.
+
+    guest ──▶ chain `guest` (ingress of the tap) ──▶ bridge ──▶ pod network
+                                                       └──▶ chain `pod` (bridge input) ──▶ the pod's own sockets
+    guest ◀── bridge ◀── chain `network` (ingress of the NIC) ◀── pod network
+
+`guest` is a list of what may pass, since whatever is forbidden by name is bypassed by another form of it (double
+tags, extension headers, fragments). The server hears DHCP by a packet socket, which is asked before `guest` is.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from socket import AF_INET6, inet_pton
+from typing import TYPE_CHECKING
+
+from vmnet.model import ISOLATION_DHCP_ONLY, ISOLATION_OFF, FilterChain, Ruleset
+from vmnet.plumbing.names import bridge_name, nic_name, table_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from vmnet.model import PodInterface, Settings
+
+_SCOPE_LINK = 253
+_LINK_LOCAL = "fe80::/10"
+_NO_ADDRESS_YET = "0.0.0.0"  # noqa: S104 # an ARP probe's sender (RFC 5227 §1.1), not a bind
+_ND_TARGET_IS_LINK_LOCAL = "@th,64,10 0x3fa"
+"""The target address follows 8 octets of ICMPv6 (RFC 4861 §4.3, §4.4)."""
+_MULTICAST = "@ll,7,1 1"
+"""The lowest bit of the destination's first octet (IEEE 802.3 §3.2.3)."""
+_RARP = "0x8035"
+_RARP_REQUEST = "@nh,0,64 0x0001080006040003"
+"""RFC 903: Ethernet, IPv4, 6 and 4 octets, request reverse; as QEMU and libvirt send it after a migration."""
+_HARMLESS_ICMPV6 = (
+    "nd-neighbor-solicit",
+    *("echo-request", "echo-reply"),
+    *("destination-unreachable", "packet-too-big", "time-exceeded", "parameter-problem"),
+    *("mld-listener-report", "mld-listener-done", "mld2-listener-report"),
+)
+_ACCEPT, _DROP = "accept", "drop"
+_UNFILTERED_INGRESS = (
+    "this kernel has no netdev ingress hook for nftables (CONFIG_NETFILTER_INGRESS): the guest is filtered one "
+    "step later, in the bridge"
+)
+_UNFILTERED_BRIDGE = (
+    "this kernel has no bridge family in nftables (CONFIG_NF_TABLES_BRIDGE): the pod's own sockets are kept from "
+    "the guest by an inet input chain, which does not see ARP"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """One rule: `text` as nft takes it, `why` for whoever lists the ruleset."""
+
+    text: str
+    why: str
+
+    @property
+    def comment(self) -> str:
+        """What is listed beside the rule, and tells it from any other: by its text's checksum."""
+        return f"{self.why} [{zlib.crc32(self.text.encode()):08x}]"
+
+    def __str__(self) -> str:
+        return f'{self.text} comment "{self.comment}"'
+
+
+_LATER_FRAGMENTS = _Rule("frag frag-off != 0 accept", "later fragments have neither port nor type")
+_SPLIT_HEADERS = _Rule(
+    # Where the kernel's walk of the headers leaves the fragment, it goes on in what follows the packet (RFC 7112).
+    "frag nexthdr { 0, 43, 44, 51, 60 } drop",
+    "no fragments whose headers go on in the next",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    family: str
+    name: str
+    rules: tuple[_Rule, ...]
+    hook: str = ""
+    """Empty for a chain that another one jumps to."""
+    device: str = ""
+    policy: str = ""
+
+    def seen(self, table: str) -> FilterChain:
+        """How it shows once it stands."""
+        comments = tuple(rule.comment for rule in self.rules)
+        return FilterChain(self.family, table, self.name, self.hook, self.device, self.policy, comments)
+
+    def lines(self) -> Iterator[str]:
+        yield f"chain {self.name} {{"
+        if self.hook:
+            device = f' device "{self.device}"' if self.device else ""
+            yield f"  type filter hook {self.hook}{device} priority 0; policy {self.policy};"
+        yield from (f"  {rule}" for rule in self.rules)
+        yield "}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Guest:
+    """Who the guest may be, and the links it is between."""
+
+    macs: tuple[str, ...]
+    ipv4: tuple[str, ...]
+    ipv6: tuple[str, ...]
+    routers: tuple[str, ...]
+    """The link-local addresses of the pod's IPv6 gateways, which the guest may not claim."""
+    tap: str
+    nic: str
+    bridge: str
+
+
+def rulesets(pod: PodInterface, settings: Settings) -> tuple[Ruleset, ...]:
+    """Say what shall be loaded: the best first, then what a kernel that lacks a hook may still take.
+
+    Empty when the guest is not to be isolated.
+    """
+    if settings.isolation == ISOLATION_OFF:
+        return ()
+    guest = _guest(pod, settings)
+    table = table_name(pod.ifname)
+    of_guest, of_network = _rules(guest, settings.isolation)
+    ingress = (
+        _Chain("netdev", "guest", of_guest, "ingress", guest.tap, _default(settings.isolation)),
+        _Chain("netdev", "network", of_network, "ingress", guest.nic, _ACCEPT),
+    )
+    sockets = _Chain("bridge", "pod", _sockets(guest), "input", "", _DROP)
+    return (
+        _ruleset(table, (*ingress, sockets)),
+        _ruleset(table, (*ingress, _inet_sockets(guest)), _UNFILTERED_BRIDGE),
+        _ruleset(table, (*_bridged(guest, settings.isolation), sockets), _UNFILTERED_INGRESS),
+    )
+
+
+def _guest(pod: PodInterface, settings: Settings) -> _Guest:
+    own = [address.local for address in pod.addresses if not (address.ipv6 and address.scope == _SCOPE_LINK)]
+    every = _without_overlaps([*own, *settings.allow_addresses])
+    gateways = dict.fromkeys(route.gateway for route in pod.routes if route.gateway.startswith("fe80:"))
+    return _Guest(
+        macs=tuple(dict.fromkeys((settings.mac or pod.mac, *settings.allow_macs))),
+        ipv4=tuple(prefix for prefix in every if ":" not in prefix),
+        ipv6=tuple(prefix for prefix in every if ":" in prefix),
+        routers=tuple(gateways),
+        tap=settings.tap,
+        nic=nic_name(pod.ifname),
+        bridge=bridge_name(pod.ifname),
+    )
+
+
+def _without_overlaps(prefixes: list[str]) -> tuple[str, ...]:
+    """Join what overlaps: nft refuses a set in which two prefixes do."""
+    if not any("/" in prefix for prefix in prefixes):
+        return tuple(dict.fromkeys(prefixes))
+    import ipaddress  # 4 ms, which only who allows further prefixes pays
+
+    networks = [ipaddress.ip_network(prefix, strict=False) for prefix in prefixes]
+    joined = [
+        *ipaddress.collapse_addresses(network for network in networks if network.version == 4),
+        *ipaddress.collapse_addresses(network for network in networks if network.version == 6),
+    ]
+    return tuple(str(network) for network in joined)
+
+
+def _rules(guest: _Guest, isolation: str) -> tuple[tuple[_Rule, ...], tuple[_Rule, ...]]:
+    """Return the rules for what the guest sends, and for what the pod network sends."""
+    echo = _Rule(f"ether saddr {_set(guest.macs)} {_MULTICAST} drop", "the VM's own broadcasts, sent back")
+    if isolation == ISOLATION_DHCP_ONLY:
+        return (*_dhcp_of_guest(), *_no_router_messages(("nd-router-solicit",))), (echo, *_dhcp_of_network())
+    kinds = _Rule("ether type != { arp, ip, ip6 } drop", "only ARP, IPv4 and IPv6, and nothing tagged")
+    return tuple(_of_guest(guest)), (kinds, echo, *_dhcp_of_network())
+
+
+def _default(isolation: str) -> str:
+    return _ACCEPT if isolation == ISOLATION_DHCP_ONLY else _DROP
+
+
+def _of_guest(guest: _Guest) -> Iterator[_Rule]:
+    macs = _set(guest.macs)
+    kinds = f"ether type != {{ arp, {_RARP}, ip, ip6 }}"
+    yield _Rule(f"{kinds} drop", "only ARP, RARP, IPv4 and IPv6, and nothing tagged")
+    yield _Rule(f"ether saddr != {macs} drop", "only the VM's own MAC")
+    yield _Rule(
+        f"arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation {{ request, reply }} "
+        f"arp saddr ether {macs} arp saddr ip {_set((_NO_ADDRESS_YET, *guest.ipv4))} accept",
+        "ARP for own addresses, and probes",
+    )
+    for mac in guest.macs:
+        number = f"0x{mac.replace(':', '')}"
+        yield _Rule(
+            f"ether type {_RARP} {_RARP_REQUEST} @nh,64,48 {number} @nh,112,32 0 @nh,144,48 {number} accept",
+            "the VM tells where it has migrated to",
+        )
+    yield from _ipv4_of_guest(guest)
+    yield from _ipv6_of_guest(guest)
+
+
+def _ipv4_of_guest(guest: _Guest) -> Iterator[_Rule]:
+    if not guest.ipv4:
+        return
+    yield _Rule(f"ip saddr != {_set(guest.ipv4)} drop", "only own IPv4 addresses")
+    yield _Rule("ip frag-off & 0x1fff != 0 accept", "later fragments have no ports")
+    yield _Rule("ip protocol udp udp dport { 67, 68 } drop", "DHCP is for our server, and served by it alone")
+    yield _Rule("ether type ip accept", "IPv4 of the VM")
+
+
+def _ipv6_of_guest(guest: _Guest) -> Iterator[_Rule]:
+    solicitation = "icmpv6 type nd-neighbor-solicit"
+    advertisement = "icmpv6 type nd-neighbor-advert"
+    for target in guest.ipv6:
+        yield _Rule(
+            f"ip6 saddr :: {solicitation} {_nd_target(target)} accept", "probes for own addresses (RFC 4862)"
+        )
+    yield _Rule(
+        f"ip6 saddr :: {solicitation} {_ND_TARGET_IS_LINK_LOCAL} accept",
+        "probes for a link-local address (RFC 4862)",
+    )
+    yield _Rule(
+        "ip6 saddr :: icmpv6 type { mld-listener-report, mld2-listener-report } accept",
+        "groups are joined before there is an address (RFC 3590)",
+    )
+    yield _Rule(f"ip6 saddr != {_set((_LINK_LOCAL, *guest.ipv6))} drop", "only own IPv6 addresses")
+    if guest.routers:
+        yield _Rule(f"ip6 saddr {_set(guest.routers)} drop", "not the gateway's link-local address")
+    for router in guest.routers:
+        yield _Rule(f"{advertisement} {_nd_target(router)} drop", "not for the gateway")
+    yield _LATER_FRAGMENTS
+    yield _SPLIT_HEADERS
+    for target in guest.ipv6:
+        yield _Rule(f"{advertisement} {_nd_target(target)} accept", "neighbour discovery for own addresses")
+    yield _Rule(
+        f"{advertisement} {_ND_TARGET_IS_LINK_LOCAL} accept", "neighbour discovery for a link-local address"
+    )
+    yield _Rule(f"icmpv6 type {_set(_HARMLESS_ICMPV6)} accept", "ICMPv6 that no router sends")
+    yield _Rule("ether type ip6 udp dport { 546, 547 } drop", "DHCPv6 is for our server, and served by it alone")
+    yield _Rule("ether type ip6 meta l4proto != ipv6-icmp accept", "IPv6 of the VM, its headers understood")
+
+
+def _dhcp_of_guest() -> tuple[_Rule, ...]:
+    return (
+        _Rule("ip protocol udp udp dport { 67, 68 } drop", "DHCP is for our server, and served by it alone"),
+        _Rule("ether type ip6 udp dport { 546, 547 } drop", "DHCPv6 is for our server, and served by it alone"),
+    )
+
+
+def _dhcp_of_network() -> tuple[_Rule, ...]:
+    return (
+        _Rule("ip protocol udp udp dport 68 drop", "no other DHCP server"),
+        _Rule("ether type ip6 udp dport 546 drop", "no other DHCPv6 server"),
+        *_no_router_messages(()),
+    )
+
+
+def _no_router_messages(more: tuple[str, ...]) -> tuple[_Rule, ...]:
+    """Let all IPv6 pass but router advertisements, redirects and `more`, in whatever headers they are wrapped.
+
+    What cannot be told from them does not pass either (RFC 7113).
+    """
+    kept = _set((*more, "nd-router-advert", "nd-redirect"))
+    return (
+        _LATER_FRAGMENTS,
+        _SPLIT_HEADERS,
+        _Rule("ether type ip6 meta l4proto != ipv6-icmp accept", "IPv6, its headers understood"),
+        _Rule(f"icmpv6 type != {kept} accept", "no router messages"),
+        _Rule("ether type ip6 drop", "no router messages in disguise"),
+    )
+
+
+def _sockets(guest: _Guest) -> tuple[_Rule, ...]:
+    ports = _set((f'"{guest.tap}"', f'"{guest.nic}"'))
+    return (_Rule(f"iifname != {ports} accept", "other bridges are none of our business"),)
+
+
+def _inet_sockets(guest: _Guest) -> _Chain:
+    rule = _Rule(f'iifname "{guest.bridge}" drop', "the pod's own sockets are not the guest's")
+    return _Chain("inet", "pod", (rule,), "input", "", _ACCEPT)
+
+
+def _bridged(guest: _Guest, isolation: str) -> tuple[_Chain, ...]:
+    """Make the same rules for a kernel that has no hook at a link's ingress."""
+    of_guest, of_network = _rules(guest, isolation)
+    rest = (_Rule(_DROP, "nothing else"),) if _default(isolation) == _DROP else ()
+    ports = (
+        _Rule(f'iifname "{guest.tap}" jump guest', "what the guest sends"),
+        _Rule(f'iifname "{guest.nic}" jump network', "what the pod network sends"),
+    )
+    return (
+        _Chain("bridge", "guest", (*of_guest, *rest)),
+        _Chain("bridge", "network", of_network),
+        _Chain("bridge", "ports", ports, "prerouting", "", _ACCEPT),
+    )
+
+
+def _ruleset(table: str, chains: tuple[_Chain, ...], warning: str = "") -> Ruleset:
+    lines = []
+    for family in dict.fromkeys(chain.family for chain in chains):
+        # In one transaction with what replaces it: between the two no frame passes.
+        lines += [f"add table {family} {table}", f"delete table {family} {table}", f"table {family} {table} {{"]
+        lines += [f"  {line}" for chain in chains if chain.family == family for line in chain.lines()]
+        lines.append("}")
+    return Ruleset("\n".join([*lines, ""]), tuple(chain.seen(table) for chain in chains), warning)
+
+
+def _nd_target(prefix: str) -> str:
+    """Match the target of a neighbour solicitation or advertisement."""
+    address, _, length = prefix.partition("/")
+    bits = int(length or 128)
+    number = int.from_bytes(inet_pton(AF_INET6, address)) >> (128 - bits)
+    return f"@th,64,{bits} 0x{number:x}"
+
+
+def _set(members: Iterable[str]) -> str:
+    return f"{{ {', '.join(members)} }}"
