@@ -8,7 +8,6 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from vmnet import journal as journals
 from vmnet import processes
 from vmnet.config import resolver_text
 from vmnet.dhcp.lease import Wishes, lease
@@ -21,7 +20,7 @@ from vmnet.errors import (
     UnexpectedError,
     VmnetError,
 )
-from vmnet.journal import BindingDirectory, Journal, StateDirectory
+from vmnet.journal import BindingDirectory, StateDirectory
 from vmnet.kernel import firewall, netns, sysctl
 from vmnet.kernel.apply import apply
 from vmnet.kernel.netlink import NetlinkSocket
@@ -40,7 +39,8 @@ from vmnet.model import (
 from vmnet.plumbing.bridge import bound, unbound
 from vmnet.plumbing.diff import diff, missing_links
 from vmnet.plumbing.discover import discover, refuse_names_taken, refuse_orphans
-from vmnet.recall import Here, Known, held, is_untouched, lost_note, recall, written
+from vmnet.recall import Known, held, is_untouched, lost_note, recall, written
+from vmnet.schema import SCHEMA, Here, Journal
 from vmnet.serving import ServerStart, open_packets
 
 if TYPE_CHECKING:
@@ -149,7 +149,9 @@ def up(config: Config) -> Outcome:
         known = _recalled(place, config, now)
         if known:
             _refuse_other_settings(known.journal, config)
-            return Outcome(known.journal, _bring_up(place, held(place.state, known), known.journal, now))
+            directory = held(place.state, known)
+            directory.renew(known.journal)
+            return Outcome(known.journal, _bring_up(place, directory, known.journal, now))
         if config.resume:
             raise RefusedError("nothing to resume: no binding is up here; `vmnet up` begins one")
         journal = _begin(place, config, now)
@@ -258,7 +260,7 @@ def _begin(place: Place, config: Config, now: Status) -> Journal:
     text = resolver_text(config.resolv_conf)
     resolver = Resolver(warnings=("there is no resolv.conf: the guest gets no DNS server",))
     return Journal(
-        schema=journals.SCHEMA,
+        schema=SCHEMA,
         boot_id=place.here.boot_id,
         netns_cookie=place.here.netns_cookie,
         pod=pod,

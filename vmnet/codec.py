@@ -25,10 +25,27 @@ def decode(kind: type[T], text: str | bytes) -> T:
     Raises:
         ValueError: not JSON, or not exactly of the kind's fields and types; it names the path to the culprit.
     """
+    return typed(kind, parse(text))
+
+
+def parse(text: str | bytes) -> Any:  # noqa: ANN401 # JSON is of any type
+    """Return what JSON text holds.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def typed(kind: type[T], value: Any) -> T:  # noqa: ANN401 # JSON is of any type
+    """Return the `kind` that a parsed value holds.
+
+    Raises:
+        ValueError: it is not exactly of the kind's fields and types; it names the path to the culprit.
+    """
     return typing.cast("T", _typed(kind, value, kind.__name__))
 
 

@@ -15,36 +15,23 @@ import errno
 import fcntl
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vmnet.codec import decode, encode
+from vmnet.codec import encode
 from vmnet.errors import RefusedError, UsageError
-from vmnet.model import Lease, PodInterface, Settings  # noqa: TC001 # the codec reads the annotations
+from vmnet.schema import UnknownSchemaError, understand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SCHEMA = 1
-"""Raised with every change to what a journal holds."""
+    from vmnet.schema import Here, Journal
+
 _JOURNAL = "journal.json"
 _LARGEST_JOURNAL = 64 * 1024
 _LOCK = "lock"
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_DIRECTORY = (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-@dataclass(frozen=True, slots=True)
-class Journal:
-    """Everything that must outlive a killed agent."""
-
-    schema: int
-    boot_id: str
-    netns_cookie: int
-    pod: PodInterface
-    settings: Settings
-    lease: Lease
 
 
 class BindingDirectory:
@@ -79,23 +66,33 @@ class BindingDirectory:
                 os.unlink(scratch, dir_fd=self.descriptor)
             raise _unusable(self.path, error) from error
 
-    def load(self) -> Journal | None:
-        """Return the saved journal, or None where there is none.
+    def renew(self, journal: Journal) -> None:
+        """Save the journal again where the saved one is not just so: an older vmnet wrote it.
+
+        Raises:
+            RefusedError: the disk is full or read-only; the saved one is still there.
+        """
+        if self.read(_JOURNAL, _LARGEST_JOURNAL) != encode(journal).encode():
+            self.save(journal)
+
+    def load(self, here: Here) -> Journal | None:
+        """Return the saved journal, or None where there is none of this boot.
 
         Raises:
             RefusedError: there is one that cannot be trusted; it says why.
         """
+        path = f"{self.path}/{_JOURNAL}"
         text = self.read(_JOURNAL, _LARGEST_JOURNAL + 1)
         if text is None:
             return None
         if len(text) > _LARGEST_JOURNAL:
-            raise RefusedError(f"{self.path}/{_JOURNAL} is larger than any journal; remove that directory")
+            raise RefusedError(f"{path} is larger than any journal; remove that directory")
         try:
-            return decode(Journal, text)
+            return understand(text, here)
+        except UnknownSchemaError as error:
+            raise RefusedError(f"{path} cannot be used: {error}; use the vmnet that wrote it") from error
         except ValueError as error:
-            raise RefusedError(
-                f"{self.path}/{_JOURNAL} is not a journal of this vmnet: {error}; remove that directory"
-            ) from error
+            raise RefusedError(f"{path} cannot be used: {error}; remove that directory") from error
 
     def write(self, name: str, data: bytes) -> None:
         """Write a small file of our own and see it onto the disk.
@@ -309,12 +306,3 @@ def _is_there(descriptor: int, name: str, parent: int) -> bool:
 def _unusable(path: str, error: OSError) -> RefusedError | UsageError:
     kind = UsageError if error.errno in _NO_DIRECTORY else RefusedError
     return kind(f"cannot keep the pod's facts in {path}: {error.strerror}; name another place with --state-dir")
-
-
-def refusal(journal: Journal, netns_cookie: int) -> str:
-    """Say why this journal does not speak of this namespace; empty when it does."""
-    if journal.schema != SCHEMA:
-        return f"it has schema {journal.schema}, this vmnet reads {SCHEMA}"
-    if journal.netns_cookie != netns_cookie:
-        return "it is of another network namespace"
-    return ""

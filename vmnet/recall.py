@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vmnet import journal as journals
-from vmnet.codec import decode, encode
+from vmnet.codec import encode
 from vmnet.errors import RefusedError
-from vmnet.journal import BindingDirectory, Journal, StateDirectory
 from vmnet.model import Note
 from vmnet.plumbing import note
 from vmnet.plumbing.names import bridge_name, nic_name
+from vmnet.schema import understand
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vmnet.journal import BindingDirectory, StateDirectory
     from vmnet.model import Status
+    from vmnet.schema import Here, Journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +27,6 @@ class Known:
 
     journal: Journal
     directory: BindingDirectory | None
-
-
-@dataclass(frozen=True, slots=True)
-class Here:
-    """The namespace that a journal must speak of: by its cookie, in this boot of the machine."""
-
-    netns_cookie: int
-    boot_id: str
 
 
 def recall(state: StateDirectory, here: Here, ifname: str, now: Status) -> Known | None:
@@ -65,7 +61,7 @@ def held(state: StateDirectory, known: Known) -> BindingDirectory:
 
 def written(journal: Journal) -> tuple[str, ...]:
     """Return the note of a journal: names for the NIC, none where it is too large."""
-    return note.write(journal.pod.ifname, encode(journal))
+    return note.write(encode(journal))
 
 
 def is_untouched(now: Status, journal: Journal) -> bool:
@@ -96,27 +92,19 @@ def _saved(state: StateDirectory, here: Here, ifname: str, noted: Known | None) 
     """Load the journal; where there is none, or none that can be trusted, what the note says is what counts."""
     directory = state.existing(ifname)
     try:
-        journal = directory.load() if directory else None
-        if directory is None or journal is None or journal.boot_id != here.boot_id:
-            return noted  # of an earlier boot: its namespace is gone with everything in it
-        reason = journals.refusal(journal, here.netns_cookie)
-        if reason:
-            raise RefusedError(f"the journal in {directory.path} cannot be used: {reason}; remove that directory")
+        journal = directory.load(here) if directory else None
     except RefusedError:
         if noted is None:
             raise
         return noted
-    return Known(journal, directory)
+    return Known(journal, directory) if journal else noted
 
 
-def _noted(now: Status, here: Here) -> list[Journal]:
+def _noted(now: Status, here: Here) -> Iterator[Journal]:
     """Read the notes that speak of here and now; one that does not is no better than none."""
-    journals_found = []
     for entry in now.notes:
-        try:
-            journal = decode(Journal, note.read(entry.names))
-        except ValueError:
-            continue
-        if journal.boot_id == here.boot_id and not journals.refusal(journal, here.netns_cookie):
-            journals_found.append(journal)
-    return journals_found
+        for text in note.read(entry.names):
+            with suppress(ValueError):
+                journal = understand(text, here)
+                if journal:
+                    yield journal

@@ -12,8 +12,9 @@ from vmnet.model import CreateLink
 if TYPE_CHECKING:
     import socket
 
-    from vmnet.journal import BindingDirectory, Journal
+    from vmnet.journal import BindingDirectory
     from vmnet.model import Change
+    from vmnet.schema import Journal
 
 
 class ServerStart:

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from testbed.netns import kill
 from tests.netns.forked import killed_after, killed_before_call
-from tests.netns.trials import SOAK, Trial, trial
+from tests.netns.trials import SOAK, Trial, note_names, trial
 
 if TYPE_CHECKING:
     from tests.netns.forked import Tamper
@@ -79,8 +79,7 @@ class Story(RuleBasedStateMachine):
         """While the binding stands, and the journal with it."""
         code, report = self.mine.vmnet.status()
         if code == 0 and report["state"] == "up":
-            [link] = self.mine.pod.netns.ip("link", "show", "dev", "eth0-nic")
-            names = [name for name in link["altnames"] if name.startswith("vmnet.")]
+            names = note_names(self.mine.pod.netns)
             self.mine.pod.netns.ip_batch(*(f"link property del dev eth0-nic altname {name}" for name in names))
 
     @rule()

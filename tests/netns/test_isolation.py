@@ -20,9 +20,9 @@ from testbed.tap_copier import open_wire
 from tests.netns import probes
 from tests.netns.probes import Wire
 from vmnet.codec import decode
-from vmnet.journal import Journal
 from vmnet.model import ISOLATION_DHCP_ONLY, Settings
 from vmnet.plumbing.isolation import rulesets
+from vmnet.schema import Journal
 
 if TYPE_CHECKING:
     import socket

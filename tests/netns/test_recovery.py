@@ -7,8 +7,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
+import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -21,7 +23,9 @@ from testbed.steady_traffic import PER_SECOND, give_addresses, steady_traffic
 from testbed.tap_guest import tap_guest
 from tests import docs
 from tests.netns.forked import killed_after
-from tests.netns.trials import SOAK, Trial, trial
+from tests.netns.trials import SOAK, Trial, note_names, trial
+from vmnet import schema
+from vmnet.plumbing import note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,8 +122,7 @@ def test_with_journal_and_note_lost_nothing_is_touched(tmp_path: Path) -> None:
         mine.vmnet.up()
         kept = tmp_path / "kept"
         shutil.copytree(mine.agent.state_dir, kept, ignore=shutil.ignore_patterns("*.sock"))
-        [link] = mine.pod.netns.ip("link", "show", "dev", "eth0-nic")
-        notes = [name for name in link["altnames"] if name.startswith("vmnet.")]
+        notes = note_names(mine.pod.netns)
         mine.pod.netns.ip_batch(*(f"link property del dev eth0-nic altname {name}" for name in notes))
         shutil.rmtree(mine.agent.state_dir)
 
@@ -131,6 +134,66 @@ def test_with_journal_and_note_lost_nothing_is_touched(tmp_path: Path) -> None:
         shutil.copytree(kept, mine.agent.state_dir, dirs_exist_ok=True)
         mine.vmnet.down()
         mine.must_be_as_found("journal and note were lost and the journal was found again")
+
+
+def _age(mine: Trial) -> None:
+    """Make journal and note what the first vmnet would have written."""
+    [path] = mine.agent.state_dir.glob("**/journal.json")
+    today = path.read_text(encoding="ascii")
+    journal = {**json.loads(today), "schema": 1}
+    for part, name in schema._ADDED[1]:
+        del journal[part][name]
+    text = json.dumps(journal, separators=(",", ":"))
+    path.write_text(text, encoding="ascii")
+    names = note_names(mine.pod.netns)
+    assert names == list(note.write(today))
+    of_then = [f"vmnet.{zlib.crc32(b'eth0'):08x}.{name.split('.', 2)[2]}" for name in note.write(text)]
+    mine.pod.netns.ip_batch(
+        *(f"link property del dev eth0-nic altname {name}" for name in names),
+        *(f"link property add dev eth0-nic altname {name}" for name in of_then),
+    )
+
+
+ANEW = ("add note of the pod's facts on eth0-nic", "delete note of the pod's facts on eth0-nic")
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["with its journal", "with its note alone"])
+def test_a_binding_of_an_older_vmnet_is_taken_over_without_losing_a_frame(lost: bool, tmp_path: Path) -> None:
+    with trial("bridge-dual", tmp_path) as mine:
+        with _flowing(mine, tmp_path):
+            servers = mine.agent.servers()
+            _age(mine)
+            if lost:
+                shutil.rmtree(mine.agent.state_dir)
+            code, report = mine.vmnet.status()
+            assert code == 7
+            assert report["drift"][0] == ANEW[0]
+            assert mine.vmnet.up().changes == ANEW
+            assert mine.agent.servers() == servers
+        [path] = mine.agent.state_dir.glob("**/journal.json")
+        assert json.loads(path.read_bytes())["schema"] == schema.SCHEMA
+        mine.must_be_up("taken over from an older vmnet")
+        assert mine.vmnet.status()[0] == 0
+        mine.vmnet.down()
+        mine.must_be_as_found("taken over from an older vmnet")
+
+
+@pytest.mark.parametrize("verb", ["up", "down"])
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_the_facts_are_safe_while_they_are_written_anew(number: int, verb: str, tmp_path: Path) -> None:
+    """Killed before or while it writes the note anew, and the container's file system goes with it."""
+    with trial("bridge-dual", tmp_path) as mine:
+        mine.vmnet.up()
+        _age(mine)
+        if number:
+            assert mine.vmnet.run("up", tamper=killed_after(number)).killed
+        [server] = mine.agent.servers()
+        kill(server)
+        shutil.rmtree(mine.agent.state_dir)
+        mine.vmnet.run(verb).ok()
+        (mine.must_be_up if verb == "up" else mine.must_be_as_found)("killed while writing the note anew")
+        mine.vmnet.down()
+        mine.must_be_as_found("killed while writing the note anew")
 
 
 def test_the_guest_keeps_its_lease_when_the_server_is_another(tmp_path: Path) -> None:

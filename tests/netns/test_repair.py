@@ -21,7 +21,7 @@ from testbed.netns import kill
 from testbed.snapshot import difference, snapshot
 from testbed.watch import watched
 from tests.netns.forked import Forked
-from tests.netns.trials import Trial, trial
+from tests.netns.trials import Trial, note_names, trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,17 +73,14 @@ def _forget_fdb(mine: Trial) -> None:
     mine.pod.netns.run("bridge", "fdb", "delete", MAC, "dev", "tap0", "master")
 
 
-def _notes(mine: Trial) -> list[str]:
-    [link] = mine.pod.netns.ip("link", "show", "dev", "eth0-nic")
-    return [name for name in link["altnames"] if name.startswith("vmnet.")]
-
-
 def _tear_note(mine: Trial) -> None:
-    mine.pod.netns.ip_batch(f"link property del dev eth0-nic altname {_notes(mine)[2]}")
+    mine.pod.netns.ip_batch(f"link property del dev eth0-nic altname {note_names(mine.pod.netns)[2]}")
 
 
 def _remove_note(mine: Trial) -> None:
-    mine.pod.netns.ip_batch(*(f"link property del dev eth0-nic altname {name}" for name in _notes(mine)))
+    mine.pod.netns.ip_batch(
+        *(f"link property del dev eth0-nic altname {name}" for name in note_names(mine.pod.netns))
+    )
 
 
 def _lose_journal(mine: Trial) -> None:

@@ -19,12 +19,12 @@ from testbed.snapshot import difference, look, snapshot, steady
 from tests.netns.forked import Forked, know_replies
 from vmnet.codec import decode
 from vmnet.errors import VmnetError
-from vmnet.journal import Journal
 from vmnet.kernel.netlink import NetlinkSocket
 from vmnet.kernel.read import read
-from vmnet.model import FOREVER, Address
+from vmnet.model import FOREVER, NOTE_PREFIX, Address
 from vmnet.plumbing import note
 from vmnet.plumbing.discover import discover
+from vmnet.schema import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -123,6 +123,12 @@ def side_by_side(layout: str, directory: Path, items: Iterable[Item], work: Call
         raise failures[0]
 
 
+def note_names(namespace: Netns) -> list[str]:
+    """The alternative names of the pod's NIC that carry our note, where the pod is handed over."""
+    [link] = namespace.ip("link", "show", "dev", "eth0-nic")
+    return sorted(name for name in link.get("altnames", ()) if name.startswith(NOTE_PREFIX))
+
+
 def _bound(namespace: Netns) -> str:
     """A look without what differs from one `up` to the next.
 
@@ -170,8 +176,9 @@ def _in_note(status: Status, ifindex: int) -> PodInterface | None:
     link = status.link_of_index(ifindex)
     for entry in status.notes:
         if link and entry.ifname == link.ifname:
-            with suppress(ValueError):
-                return decode(Journal, note.read(entry.names)).pod
+            for text in note.read(entry.names):
+                with suppress(ValueError):
+                    return decode(Journal, text).pod
     return None
 
 

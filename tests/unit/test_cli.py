@@ -9,8 +9,8 @@ import pytest
 
 from vmnet import agent, cli
 from vmnet.errors import DriftError, KernelError, NotYetError, RolledBackError, UsageError
-from vmnet.journal import SCHEMA, Journal
 from vmnet.model import AlterLink, Lease, PodInterface, Settings
+from vmnet.schema import SCHEMA, Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

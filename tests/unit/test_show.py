@@ -8,11 +8,11 @@ from tests.unit import layouts
 from vmnet import show
 from vmnet.agent import Plan, Report
 from vmnet.dhcp.lease import Wishes, lease
-from vmnet.journal import SCHEMA, Journal
 from vmnet.model import PodInterface, Resolver, Settings
 from vmnet.plumbing.bridge import bound
 from vmnet.plumbing.diff import diff
 from vmnet.plumbing.discover import discover
+from vmnet.schema import SCHEMA, Journal
 
 _RESOLVER = Resolver(("10.96.0.10",), ("svc.cluster.local",), ("nameserver ::1: left out",))
 

@@ -13,10 +13,11 @@ import pytest
 from tests.unit import layouts
 from vmnet.codec import encode
 from vmnet.errors import RefusedError
-from vmnet.journal import SCHEMA, Journal, StateDirectory
+from vmnet.journal import StateDirectory
 from vmnet.model import NOTE_PREFIX, Lease, Note, Settings, Status
 from vmnet.plumbing.discover import discover
-from vmnet.recall import Here, Known, held, is_untouched, recall, written
+from vmnet.recall import Known, held, is_untouched, recall, written
+from vmnet.schema import SCHEMA, Here, Journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 MUTATED = 20_000 if os.environ.get("VMNET_SOAK") else 2_000
 HERE = Here(42, "b00t")
 LARGEST = 64 * 1024
+READS = f"this vmnet reads 1 to {SCHEMA}; use the vmnet that wrote it"
 VALUES: tuple[object, ...] = (None, True, 0, -1, 2**63, 1.5, "", "eth0", "\ud800", [], [[]], {}, {"a": 1})
 
 
@@ -159,8 +161,13 @@ def test_a_journal_of_another_boot_is_ignored(journal: Journal, state: StateDire
 @pytest.mark.parametrize(
     ("journal", "says"),
     [
-        (replace(_journal(), schema=SCHEMA + 1), f"it has schema {SCHEMA + 1}, this vmnet reads {SCHEMA}"),
-        (replace(_journal(), netns_cookie=43), "it is of another network namespace"),
+        (
+            replace(_journal(), schema=SCHEMA + 1),
+            f"it has schema {SCHEMA + 1}, {READS}",
+        ),
+        (replace(_journal(), schema=0), f"it has schema 0, {READS}"),
+        (replace(_journal(), schema=-1), f"it has schema -1, {READS}"),
+        (replace(_journal(), netns_cookie=43), "it is of another network namespace; remove that directory"),
     ],
 )
 def test_a_journal_that_is_not_ours_to_read_is_refused_with_what_to_do(
@@ -168,9 +175,7 @@ def test_a_journal_that_is_not_ours_to_read_is_refused_with_what_to_do(
 ) -> None:
     directory = state.make("eth0")
     directory.save(journal)
-    assert _outcome(state, found) == (
-        f"the journal in {directory.path} cannot be used: {says}; remove that directory"
-    )
+    assert _outcome(state, found) == f"{directory.path}/journal.json cannot be used: {says}"
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[" * LARGEST, b"\xff", b"{}", b"1" * LARGEST])
@@ -181,7 +186,7 @@ def test_the_note_speaks_where_the_journal_cannot(data: bytes, state: StateDirec
     known = _outcome(state, _noted(journal, found))
     assert known == Known(journal, None)
     assert isinstance(known, Known)
-    assert held(state, known).load() == journal
+    assert held(state, known).load(HERE) == journal
 
 
 def test_a_journal_that_is_too_large_is_refused_however_right_it_begins(
@@ -229,7 +234,7 @@ def test_several_bindings_want_a_name_and_a_bad_journal_of_another_one_is_no_hin
     state.make("eth0").save(_journal())
     state.make("net1").write("journal.json", b"bad")
     assert isinstance(_outcome(state, found), Known)
-    with pytest.raises(RefusedError, match=r"net1/journal\.json is not a journal"):
+    with pytest.raises(RefusedError, match=r"net1/journal\.json cannot be used: "):
         recall(state, HERE, "", found)
     state.make("net1").save(replace(_journal(), pod=replace(_journal().pod, ifname="net1")))
     with pytest.raises(RefusedError, match=r"several interfaces are bound here \(eth0, net1\)"):

@@ -18,7 +18,7 @@ from vmnet.model import Settings
 if TYPE_CHECKING:
     from vmnet.guest.domain import Domain
     from vmnet.guest.wishes import Wish
-    from vmnet.journal import Journal
+    from vmnet.schema import Journal
 
 _CAP_NET_ADMIN = 1 << 12
 _ALWAYS_SAID = ("tap", "multi_queue")

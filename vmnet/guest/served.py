@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from vmnet.config import Config
     from vmnet.guest.inbox import Inbox
-    from vmnet.journal import Journal
+    from vmnet.schema import Journal
 
 _QUICK_DEATH_SECONDS = 10.0
 

@@ -11,7 +11,7 @@ from vmnet.guest.splice import InterfaceSpec
 if TYPE_CHECKING:
     from vmnet.config import Config
     from vmnet.guest.domain import Domain
-    from vmnet.journal import Journal
+    from vmnet.schema import Journal
 
 
 def wanted(journal: Journal, model: str) -> InterfaceSpec:

@@ -4,15 +4,21 @@ A launcher container that restarts with an empty file system finds the binding i
 needs is then still in the namespace: the kernel keeps any number of alternative names of up to 127 characters on a
 link (ip-link(8), altname), as long as the link lives, whatever becomes of bridge, tap and stand-in.
 
-    vmnet.IIIIIIII.NN.MM.TEXT    interface's checksum, part NN of MM, a part of the compressed text
+    vmnet.IIIIIIII.NN.MM.TEXT    the whole text's checksum, part NN of MM, a part of the compressed text
+
+The checksum keeps two notes apart: one that is written anew stands beside the old one until that is taken away.
 """
 
 from __future__ import annotations
 
 import binascii
 import zlib
+from typing import TYPE_CHECKING
 
 from vmnet.model import NOTE_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _PART = 100
 """Characters of text a name carries; with what stands before it stays below ALTIFNAMSIZ (linux/if.h)."""
@@ -22,38 +28,39 @@ _TO_NAME = bytes.maketrans(b"+/", b"-_")
 _FROM_NAME = bytes.maketrans(b"-_", b"+/")
 
 
-def write(ifname: str, text: str) -> tuple[str, ...]:
+def write(text: str) -> tuple[str, ...]:
     """Return the names that carry `text`, in order; none where it is too large to be carried."""
     packed = binascii.b2a_base64(zlib.compress(text.encode(), 9), newline=False).translate(_TO_NAME).rstrip(b"=")
     parts = [packed[at : at + _PART].decode() for at in range(0, len(packed), _PART)]
     if len(parts) > _MOST_PARTS:
         return ()
-    whose = zlib.crc32(ifname.encode())
+    which = zlib.crc32(packed)
     return tuple(
-        f"{NOTE_PREFIX}{whose:08x}.{number:02}.{len(parts):02}.{part}" for number, part in enumerate(parts, 1)
+        f"{NOTE_PREFIX}{which:08x}.{number:02}.{len(parts):02}.{part}" for number, part in enumerate(parts, 1)
     )
 
 
-def read(names: tuple[str, ...]) -> str:
-    """Return the text that the names carry.
+def read(names: Iterable[str]) -> tuple[str, ...]:
+    """Return every text that the names carry whole: one, or two where writing another was interrupted."""
+    parts: dict[tuple[str, str], dict[str, str]] = {}
+    for name in names:
+        words = name.removeprefix(NOTE_PREFIX).split(".", 3)
+        if len(words) == 4:
+            which, number, count, part = words
+            parts.setdefault((which, count), {})[number] = part
+    texts = (_text(count, numbered) for (_which, count), numbered in sorted(parts.items()))
+    return tuple(text for text in texts if text is not None)
 
-    Raises:
-        ValueError: parts are missing, of different notes, or not ours at all.
-    """
-    parts = sorted(name.removeprefix(NOTE_PREFIX).split(".", 3) for name in names)
-    if not parts or any(len(part) != 4 for part in parts):
-        raise ValueError("it is not of our form")
-    count = len(parts)
-    if [part[:3] for part in parts] != [
-        [parts[0][0], f"{number:02}", f"{count:02}"] for number in range(1, count + 1)
-    ]:
-        raise ValueError("parts of it are missing")
-    packed = "".join(part[3] for part in parts).encode("ascii", "replace").translate(_FROM_NAME)
+
+def _text(count: str, parts: dict[str, str]) -> str | None:
+    """Return the text of a note of `count` parts; None where it is not whole."""
+    numbers = sorted(parts)
+    if f"{len(numbers):02}" != count or numbers != [f"{number:02}" for number in range(1, len(numbers) + 1)]:
+        return None
+    packed = "".join(parts[number] for number in numbers).encode("ascii", "replace").translate(_FROM_NAME)
     try:
         unpacker = zlib.decompressobj()
         data = unpacker.decompress(binascii.a2b_base64(packed + b"=" * (-len(packed) % 4)), _LARGEST_TEXT)
-        if not unpacker.eof:
-            raise ValueError("it is cut off or too large")
-        return data.decode()
-    except (zlib.error, binascii.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"it is damaged: {error}") from error
+        return data.decode() if unpacker.eof else None  # else it is cut off, or too large
+    except (zlib.error, binascii.Error, UnicodeDecodeError):
+        return None

@@ -13,10 +13,10 @@ from tests.unit import layouts
 from vmnet import agent
 from vmnet.agent import Outcome, Report
 from vmnet.guest import hook, hook_steps
-from vmnet.journal import SCHEMA, Journal
 from vmnet.kernel import netns
 from vmnet.model import Lease, Settings
 from vmnet.plumbing.discover import discover
+from vmnet.schema import SCHEMA, Journal
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,13 +14,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.unit import layouts
 from tests.unit.fake_kernel import FakeKernel
 from vmnet.codec import decode
-from vmnet.journal import SCHEMA, Journal
 from vmnet.model import AddEntry, AlterLink, DeleteEntry, DeleteLink, Lease, PodInterface, Settings, Spec, Status
 from vmnet.plumbing import note
 from vmnet.plumbing.bridge import bound, unbound
 from vmnet.plumbing.diff import diff
 from vmnet.plumbing.discover import discover
 from vmnet.recall import is_untouched, lost_note, written
+from vmnet.schema import SCHEMA, Journal
 
 NEVER = 10_000
 ROUNDS = 5
@@ -57,7 +57,8 @@ class Agent:
 
     def noted(self) -> Journal | None:
         for entry in self.kernel.read().notes:
-            return decode(Journal, note.read(entry.names))
+            for text in note.read(entry.names):
+                return decode(Journal, text)
         return None
 
     def _known(self) -> Journal | None:

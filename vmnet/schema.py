@@ -1,0 +1,87 @@
+"""What a journal says, whichever vmnet wrote it: today's schema, and the way there from the two before it.
+
+A VM outlives the vmnet that started it: the next one finds the binding up, and its journal and note as the last
+one wrote them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vmnet.codec import parse, plain, typed
+from vmnet.model import Lease, PodInterface, Settings
+
+SCHEMA = 2
+"""Raised by the first change to what a journal holds after a release; `tests/data/journals` keeps one of each."""
+_ADDED: dict[int, tuple[tuple[str, str], ...]] = {
+    1: (("settings", "isolation"), ("settings", "allow_addresses"), ("settings", "allow_macs")),
+}
+"""The older schemas that are read, and what the next one added to each: part and field, which gets its default."""
+_PARTS: dict[str, type[PodInterface | Settings | Lease]] = {
+    "pod": PodInterface,
+    "settings": Settings,
+    "lease": Lease,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """Everything that must outlive a killed agent."""
+
+    schema: int
+    boot_id: str
+    netns_cookie: int
+    pod: PodInterface
+    settings: Settings
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """The namespace that a journal must speak of: by its cookie, in this boot of the machine."""
+
+    netns_cookie: int
+    boot_id: str
+
+
+class UnknownSchemaError(ValueError):
+    """It may well be a journal, but this vmnet does not know what its fields mean."""
+
+
+def understand(text: str | bytes, here: Here) -> Journal | None:
+    """Return the journal that the text holds, in today's schema; None where it is of another boot.
+
+    Raises:
+        UnknownSchemaError: it is of a newer vmnet, or of one too old.
+        ValueError: it is no journal, or not one of this namespace.
+    """
+    value = parse(text)
+    boot_id = value.get("boot_id") if isinstance(value, dict) else None
+    if isinstance(boot_id, str) and boot_id != here.boot_id:
+        return None  # whatever else it says: its namespace is gone with everything in it
+    journal = typed(Journal, _upgraded(value))
+    if journal.netns_cookie != here.netns_cookie:
+        raise ValueError("it is of another network namespace")
+    return journal
+
+
+def _upgraded(value: Any) -> Any:  # noqa: ANN401 # JSON is of any type
+    """Return a parsed journal of an older schema as one of today's; what is no journal, as it is."""
+    schema = value.get("schema") if isinstance(value, dict) else None
+    if type(schema) is not int or schema == SCHEMA:
+        return value
+    if schema not in _ADDED:
+        raise UnknownSchemaError(f"it has schema {schema}, this vmnet reads {min(_ADDED)} to {SCHEMA}")
+    for older in range(schema, SCHEMA):
+        for part, name in _ADDED[older]:
+            value = {**value, part: _with_default(value.get(part), part, name)}
+    return {**value, "schema": SCHEMA}
+
+
+def _with_default(fields: Any, part: str, name: str) -> Any:  # noqa: ANN401 # JSON is of any type
+    if not isinstance(fields, dict):
+        return fields
+    if name in fields:
+        raise ValueError(f"{part}.{name} should not be there yet")
+    return {**fields, name: plain(_PARTS[part].__dataclass_fields__[name].default)}
