@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from testbed.pods import Pod
 
 MAC = "f6:8a:41:0a:f9:62"
+GUEST = "netdev vmnet_eth0 guest"
+LOAD = "load the isolation rules of table vmnet_eth0"
 SOMEBODYS = "02:00:00:00:00:99"
 MORE_THAN_A_SETTING = re.compile("^(create|add address|delete address) |^set [^ ]+ up|^set tap0 mtu")
 """Where the kernel announces addresses and routes that come and go."""
@@ -67,6 +69,17 @@ def ip(line: str) -> Callable[[Trial], object]:
 def sysctl(key: str, value: int) -> Callable[[Trial], object]:
     """Do it in /proc/sys."""
     return lambda mine: mine.pod.netns.sysctl(key, value)
+
+
+def nft(command: str) -> Callable[[Trial], object]:
+    """Do it with nft."""
+    return lambda mine: mine.pod.netns.run("nft", command)
+
+
+def _delete_rule(mine: Trial) -> None:
+    listed = mine.pod.netns.run("nft", "--handle", "list", "chain", GUEST).stdout
+    [handle] = re.findall(r"only own IPv4 addresses .* # handle (\d+)", listed)
+    mine.pod.netns.run("nft", f"delete rule {GUEST} handle {handle}")
 
 
 def _forget_fdb(mine: Trial) -> None:
@@ -133,6 +146,13 @@ DAMAGES = (
     Damage("stand-in without address", ip("address flush dev eth0"), "add address 10.244.1.2/24 on eth0"),
     Damage("stand-in answers ARP", sysctl("ipv4/conf/eth0/arp_ignore", 0), "set eth0 arp_ignore=1"),
     Damage("stand-in's MAC", ip(f"link set eth0 address {SOMEBODYS}"), f"set eth0 mac={MAC}"),
+    Damage("rule removed", _delete_rule, LOAD),
+    Damage("rule added", nft(f"insert rule {GUEST} accept"), LOAD),
+    Damage("rules flushed", nft(f"flush chain {GUEST}"), LOAD),
+    Damage("policy changed", nft(f"chain {GUEST} {{ policy accept; }}"), LOAD),
+    Damage("chain added", nft("add chain netdev vmnet_eth0 other"), LOAD),
+    Damage("rules of the links gone", nft("delete table netdev vmnet_eth0"), LOAD),
+    Damage("rules of the bridge gone", nft("delete table bridge vmnet_eth0"), LOAD),
     Damage("note torn", _tear_note, "add note of the pod's facts on eth0-nic"),
     Damage("note gone", _remove_note, "add note of the pod's facts on eth0-nic"),
     Damage("journal gone", _lose_journal, "save the pod's facts again: the journal is lost"),
@@ -157,6 +177,8 @@ def test_damage_is_named_by_status_and_repaired_by_up_alone(damage: Damage, mine
     of_links = [difference for difference in drift if not difference.startswith(("save ", "start "))]
     assert list(changes[: len(of_links)]) == of_links
     assert len(changes) == len(of_links) + damage.afterwards, changes
+    if LOAD in changes:
+        announced = [change for change in announced if not change.startswith("the firewall was changed")]
     if not any(MORE_THAN_A_SETTING.match(change) for change in changes):
         assert announced == []
     mine.must_be_up(damage.name)
