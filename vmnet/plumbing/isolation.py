@@ -66,6 +66,12 @@ class _Rule:
         return f'{self.text} comment "{self.comment}"'
 
 
+_NOTHING_ELSE = _Rule(
+    # A new chain gets its policy after its rules (nf_tables_api.c, nft_chain_commit_drop_policy): while they are
+    # replaced, frames get by that only the policy stops.
+    _DROP,
+    "nothing else",
+)
 _LATER_FRAGMENTS = _Rule("frag frag-off != 0 accept", "later fragments have neither port nor type")
 _SPLIT_HEADERS = _Rule(
     # Where the kernel's walk of the headers leaves the fragment, it goes on in what follows the packet (RFC 7112).
@@ -194,6 +200,7 @@ def _of_guest(guest: _Guest) -> Iterator[_Rule]:
         )
     yield from _ipv4_of_guest(guest)
     yield from _ipv6_of_guest(guest)
+    yield _NOTHING_ELSE
 
 
 def _ipv4_of_guest(guest: _Guest) -> Iterator[_Rule]:
@@ -269,7 +276,7 @@ def _no_router_messages(more: tuple[str, ...]) -> tuple[_Rule, ...]:
 
 def _sockets(guest: _Guest) -> tuple[_Rule, ...]:
     ports = _set((f'"{guest.tap}"', f'"{guest.nic}"'))
-    return (_Rule(f"iifname != {ports} accept", "other bridges are none of our business"),)
+    return (_Rule(f"iifname != {ports} accept", "other bridges are none of our business"), _NOTHING_ELSE)
 
 
 def _inet_sockets(guest: _Guest) -> _Chain:
@@ -280,13 +287,12 @@ def _inet_sockets(guest: _Guest) -> _Chain:
 def _bridged(guest: _Guest, isolation: str) -> tuple[_Chain, ...]:
     """Make the same rules for a kernel that has no hook at a link's ingress."""
     of_guest, of_network = _rules(guest, isolation)
-    rest = (_Rule(_DROP, "nothing else"),) if _default(isolation) == _DROP else ()
     ports = (
         _Rule(f'iifname "{guest.tap}" jump guest', "what the guest sends"),
         _Rule(f'iifname "{guest.nic}" jump network', "what the pod network sends"),
     )
     return (
-        _Chain("bridge", "guest", (*of_guest, *rest)),
+        _Chain("bridge", "guest", of_guest),
         _Chain("bridge", "network", of_network),
         _Chain("bridge", "ports", ports, "prerouting", "", _ACCEPT),
     )

@@ -1,0 +1,256 @@
+"""What a hostile guest is after: the pod's own sockets, the pod's routes, and the pod network when nobody looks.
+
+                 ┌ pod ──────────────────────────────────────────────────────┐
+pod network ═════╪═ eth0-nic ── k6t-eth0 ── tap0 ── the guest                │
+                 │ listeners on 0.0.0.0 and ::   eth0 (stand-in)   other0    │
+                 └───────────────────────────────────────────────────────────┘
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+import sys
+import threading
+from collections import Counter
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6ND_RA, ICMPv6NDOptMTU, ICMPv6NDOptPrefixInfo, ICMPv6NDOptSrcLLAddr, IPv6
+from scapy.layers.l2 import Ether
+
+from testbed import agent as agents
+from testbed import pods
+from testbed.netns import background, entered
+from testbed.pods import must_answer
+from testbed.snapshot import difference, snapshot, steady
+from testbed.tap_copier import open_wire
+from tests.netns import probes
+from tests.netns.test_isolation import FROM_GUEST, ROUTER, WIRE, line
+from vmnet.codec import decode
+from vmnet.model import ISOLATION_DHCP_ONLY, ISOLATION_OFF, ISOLATION_STRICT
+from vmnet.plumbing.isolation import rulesets
+from vmnet.schema import Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from testbed.agent import Agent
+    from testbed.netns import Background, Netns
+    from testbed.pods import Pod
+    from tests.netns.test_isolation import Line
+
+PORT = 7777
+OTHER = ("192.0.2.1/24 dev other0", "2001:db8:77::1/64 dev other0 nodad")
+"""Addresses of another link of the pod, as a service mesh or a second network gives it one."""
+NEIGHBOUR = "192.0.2.7"
+SOURCES = (WIRE.ipv4, "192.0.2.66", "10.246.1.66", WIRE.ipv6, probes.GUEST_LINK_LOCAL, "2001:db8:77::66")
+ISOLATED = (ISOLATION_STRICT, ISOLATION_DHCP_ONLY)
+HOSTILE = tuple(probe for probe in FROM_GUEST if not probe.passes)
+NAMES = frozenset(probe.name for probe in HOSTILE)
+MARK = re.compile(rb"<([a-z0-9.-]+)>$")
+HAMMERED = 100_000
+RELOADS = 100
+FOR_EVER = 1 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class Ears:
+    """The pod's own listeners, and whatever leaves the pod by any link."""
+
+    datagrams: tuple[socket.socket, ...]
+    wire: socket.socket
+
+    def reached(self) -> list[str]:
+        """Say what of the guest arrived: datagrams at the listeners, and connections that they answered."""
+        found = []
+        for listener in self.datagrams:
+            with suppress(BlockingIOError):
+                while True:
+                    found.append(listener.recv(100).decode())
+        with suppress(BlockingIOError):
+            while True:
+                frame = Ether(self.wire.recv(1 << 16))
+                if TCP in frame and frame[TCP].flags == "SA":
+                    found.append(frame.summary())
+        return found
+
+
+@contextmanager
+def ears(pod: Netns) -> Iterator[Ears]:
+    """Listen on every address of the pod, by UDP and TCP."""
+    opened = []
+    with entered(pod):
+        for family, anywhere in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):  # noqa: S104 # so do pods
+            for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                listener = socket.socket(family, kind | socket.SOCK_NONBLOCK)
+                opened.append(listener)
+                if family == socket.AF_INET6:
+                    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                listener.bind((anywhere, PORT))
+                if kind == socket.SOCK_STREAM:
+                    listener.listen()
+        wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(3))
+    try:
+        yield Ears((opened[0], opened[2]), wire)
+    finally:
+        for sock in (*opened, wire):
+            sock.close()
+
+
+def _knock(made: Line) -> None:
+    """Send a datagram and a connection request to every address of the pod, at every MAC that may take it."""
+    links = made.pod.netns.ip("address", "show")
+    macs = {link["address"] for link in links} | {probes.EVERYBODY, probes.ALL_NODES}
+    addresses = {entry["local"] for link in links for entry in link["addr_info"]} | {"ff02::1", "224.0.0.1"}
+    for mac in macs:
+        for address in addresses:
+            for source in SOURCES:
+                if (":" in source) is not (":" in address):
+                    continue
+                kind = IPv6 if ":" in source else IP
+                to = Ether(src=made.facts.mac, dst=mac) / kind(src=source, dst=address)
+                made.tap.send(bytes(to / UDP(sport=1024, dport=PORT) / b"reached"))
+                made.tap.send(bytes(to / TCP(sport=1024, dport=PORT, flags="S")))
+    made.passed("guest", ())  # all before it are through
+
+
+@pytest.mark.parametrize("isolation", ISOLATED)
+def test_no_listener_of_the_pod_hears_the_guest(isolation: str, tmp_path: Path) -> None:
+    with line(tmp_path, "--isolation", isolation) as made:
+        netns = made.pod.netns
+        netns.ip_batch(
+            "link add other0 type bridge",
+            *(f"address add {address}" for address in OTHER),
+            "link set other0 up",
+            f"link add port0 master other0 up type veth peer name other0 netns {made.pod.node.name}",
+        )
+        made.pod.node.ip_batch(f"address add {NEIGHBOUR}/24 dev other0", "link set other0 up")
+        must_answer(made.pod.node, "192.0.2.1")  # other bridges of the pod are none of our business
+        with ears(netns) as listening:
+            _knock(made)
+            assert listening.reached() == []
+            netns.run("nft", "delete table bridge vmnet_eth0")
+            _knock(made)
+            assert "reached" in listening.reached(), "without the rules the guest is heard: the test could fail"
+
+
+@pytest.mark.parametrize("isolation", [*ISOLATED, ISOLATION_OFF])
+def test_no_router_advertisement_of_the_guest_gives_the_pod_anything(isolation: str, tmp_path: Path) -> None:
+    with line(tmp_path, "--isolation", isolation) as made:
+        before = steady(snapshot(made.pod))
+        options = ICMPv6NDOptSrcLLAddr(lladdr=made.facts.mac) / ICMPv6NDOptMTU(mtu=1280)
+        prefix = ICMPv6NDOptPrefixInfo(prefix="2001:db8:bad::", prefixlen=64, L=1, A=1)
+        for destination, group in (("ff02::1", probes.ALL_NODES), (WIRE.ipv6, made.facts.mac)):
+            to = Ether(src=made.facts.mac, dst=group) / IPv6(
+                src=probes.GUEST_LINK_LOCAL, dst=destination, hlim=255
+            )
+            made.tap.send(bytes(to / ICMPv6ND_RA(routerlifetime=1800, M=1) / options / prefix))
+        made.passed("guest", ())
+        assert difference(before, steady(snapshot(made.pod))) == ""
+
+
+class Watch(threading.Thread):
+    """Counts what of the hostile frames the pod network sees, until it is told that the last were sent."""
+
+    def __init__(self, wire: socket.socket) -> None:
+        super().__init__()
+        self._wire = wire
+        self._over = threading.Event()
+        self.leaked: Counter[str] = Counter()
+
+    def run(self) -> None:
+        """Count; once all were sent, until no more come."""
+        while True:
+            try:
+                found = MARK.search(self._wire.recv(1 << 17))
+                if found and found[1].decode() in NAMES:
+                    self.leaked[found[1].decode()] += 1
+            except TimeoutError:
+                if self._over.is_set():
+                    return
+
+    def end(self) -> Counter[str]:
+        """Give the names of those that were seen, and how often."""
+        self._over.set()
+        self.join()
+        return self.leaked
+
+
+@contextmanager
+def watching(pod: Pod) -> Iterator[Watch]:
+    """Watch the node's end of the pod's veth."""
+    with entered(pod.node), open_wire(pod.host_ifname) as wire:
+        wire.settimeout(0.1)
+        watch = Watch(wire)
+        watch.start()
+        try:
+            yield watch
+        finally:
+            watch.end()
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Path:
+    """All hostile frames in a file, each behind its length."""
+    path = tmp_path / "frames"
+    octets = [probe.octets() for probe in HOSTILE]
+    path.write_bytes(b"".join(struct.pack("!H", len(frame)) + frame for frame in octets))
+    return path
+
+
+@contextmanager
+def hammering(pod: Pod, frames: Path, count: int, log: Path) -> Iterator[Background]:
+    """A guest that sends hostile frames as soon as there is a tap, and as fast as it can."""
+    argv: list[str | Path] = [sys.executable, "-m", "testbed.hammer", pod.netns.path, "tap0", frames, str(count)]
+    with background(argv, log) as guest:
+        yield guest
+
+
+def _sent(guest: Background) -> int:
+    return int(guest.wait_for(r"^sent (\d+)$", 60).group(1))
+
+
+def test_nothing_leaks_while_the_rules_are_replaced(tmp_path: Path, frames: Path) -> None:
+    with pods.pod("bridge-dual") as pod, watching(pod) as watch:
+        pod.netns.ip_batch(f"route add {ROUTER}")
+        agent = agents.agent(pod, tmp_path)
+        agent.up()
+        ruleset = _ruleset(agent)
+        reloads = 0
+        with hammering(pod, frames, 10 * HAMMERED, tmp_path / "hammer.log") as guest:
+            guest.wait_for("^attached$")
+            while reloads < RELOADS or guest.process.poll() is None:
+                pod.netns.run("nft", "-f", "-", stdin=ruleset)
+                reloads += 1
+            assert _sent(guest) >= HAMMERED
+        assert watch.end() == {}
+        agent.down()
+
+
+@pytest.mark.parametrize("isolation", [ISOLATION_STRICT, ISOLATION_OFF])
+def test_nothing_leaks_while_the_pod_is_handed_over_and_given_back(
+    isolation: str, tmp_path: Path, frames: Path
+) -> None:
+    """Without isolation it does: the test could fail."""
+    sent = 0
+    with pods.pod("bridge-dual") as pod, watching(pod) as watch:
+        pod.netns.ip_batch(f"route add {ROUTER}")
+        agent = agents.agent(pod, tmp_path)
+        while sent < HAMMERED:
+            with hammering(pod, frames, FOR_EVER, tmp_path / "hammer.log") as guest:
+                agent.up("--isolation", isolation)
+                agent.down()
+                sent += _sent(guest)
+        assert bool(watch.end()) is (isolation == ISOLATION_OFF)
+
+
+def _ruleset(agent: Agent) -> str:
+    [path] = agent.state_dir.glob("**/journal.json")
+    journal = decode(Journal, path.read_bytes())
+    return rulesets(journal.pod, journal.settings)[0].text
