@@ -12,7 +12,7 @@ FROM ${BASE} AS runtime
 # A suite's security updates replace its packages: pinned versions could not be installed a month later.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends python3 \
+    && apt-get install --yes --no-install-recommends nftables python3 \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log \
     && mkdir --mode=0755 /run/vmnet
 ENV PATH=/opt/vmnet/bin:${PATH}
