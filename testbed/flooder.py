@@ -33,7 +33,6 @@ def flood(descriptor: int, rate: int, seconds: float, frame: bytes) -> tuple[int
 def main(argv: list[str]) -> int:
     """Flood, and tell."""
     descriptor, rate, seconds, frame = argv
-    os.set_blocking(int(descriptor), False)
     sent, took = flood(int(descriptor), int(rate), float(seconds), bytes.fromhex(frame))
     print(sent, took)  # noqa: T201 -- what the test reads
     return 0
