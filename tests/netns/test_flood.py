@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from testbed.tap_guest import raw_tap
 from tests.netns.raw_client import Served, served
 from tests.unit.dhcp.frames import bootp, frame, message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from testbed.tap_guest import RawTap
 
 SECONDS = 4
 PAUSE = 0.01
@@ -122,6 +125,35 @@ def test_after_the_greatest_flood_the_next_exchange_takes_less_than_a_second(min
     assert _heard(report) == 2 * 2 + mine.client.resent + flood.sent
     assert seconds < 1
     assert mine.memory() - resident <= MIB
+
+
+def test_each_foreign_mac_is_told_of_once_and_also_through_a_new_tap(mine: Served) -> None:
+    strangers = [b"\2\0\0\0\1" + bytes((number,)) for number in range(10)]
+    for mac in strangers * 2:
+        mine.client.tap.send(_of(mac))
+    assert mine.report()["ignored"] == {"foreign_source_mac": 20}
+    _told_of(mine, mine.client.tap, strangers)
+
+    mine.pod.netns.ip_batch("link delete tap0", "tuntap add tap0 mode tap vnet_hdr", "link set tap0 up")
+    with raw_tap(mine.pod.netns) as tap:
+        _told_of(mine, tap, [*strangers, STRANGER], _of(STRANGER))
+        assert mine.report()["ignored"]["foreign_source_mac"] > 20
+
+
+def _of(mac: bytes) -> bytes:
+    """A DISCOVER of somebody else."""
+    return frame(bootp(message(1), chaddr=mac), source_mac=mac)
+
+
+def _told_of(mine: Served, tap: RawTap, macs: list[bytes], again: bytes = b"") -> None:
+    """The log comes to name these, each once; `again` is sent until it does."""
+    deadline = time.monotonic() + 5
+    while len(told := [line["mac"] for line in mine.lines("foreign_source_mac")]) < len(macs):
+        assert time.monotonic() < deadline, told
+        if again:
+            tap.send(again)
+        tap.take(PAUSE)
+    assert told == [mac.hex(":") for mac in macs]
 
 
 def _heard(report: dict[str, dict[str, int]]) -> int:
