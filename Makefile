@@ -3,13 +3,14 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 POD ?= bridge
+SECONDS ?= 60
 VENV := .venv
 RUN := $(VENV)/bin/python
 LOCK = $(VENV)/lock/bin/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url \
     --python-version 3.11 --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts demo test test-unit test-netns test-vm test-image soak lint format bench lock clean
+.PHONY: help setup parts demo test test-unit test-netns test-vm test-image soak fuzz lint format bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -45,10 +46,13 @@ test-netns: setup parts ## the tests in network namespaces
 test-vm: setup parts ## the tests with a real guest
 	$(RUN) -m pytest tests/vm
 
-soak: setup parts ## the tests of crashes, faults and recovery with larger numbers, for the night (VMNET_SEED=N)
+soak: setup parts ## the tests of crashes, faults, recovery and endurance with larger numbers, for the night (VMNET_SEED=N)
 	VMNET_SOAK=1 $(RUN) -m pytest -s -o timeout=0 tests/netns/test_crash.py tests/netns/test_faults.py \
 	    tests/netns/test_recovery.py tests/netns/test_state_directory.py tests/netns/test_any_story.py \
-	    tests/unit/test_stale_journals.py
+	    tests/netns/test_soak.py tests/unit/test_stale_journals.py
+
+fuzz: setup ## guided by coverage, look for frames that the server cannot cope with (SECONDS=60)
+	$(RUN) -m tests.fuzz $(SECONDS) .cache/fuzz
 
 test-image: setup parts ## the tests of the container images and the manifests
 	$(RUN) -m pytest tests/image

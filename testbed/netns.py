@@ -149,7 +149,7 @@ class Background:
     the kernel kills it.
     """
 
-    def __init__(self, argv: Sequence[str | Path], log: Path) -> None:
+    def __init__(self, argv: Sequence[str | Path], log: Path, descriptors: Sequence[int] = ()) -> None:
         self.argv = [str(word) for word in argv]
         self.log = log
         self.started = time.monotonic()
@@ -160,6 +160,7 @@ class Background:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             bufsize=0,
+            pass_fds=descriptors,
         )
         self._news = threading.Condition()
         self._text = ""
@@ -236,9 +237,9 @@ class Background:
 
 
 @contextmanager
-def background(argv: Sequence[str | Path], log: Path) -> Iterator[Background]:
-    """Run a program beside us until the block ends."""
-    program = Background(argv, log)
+def background(argv: Sequence[str | Path], log: Path, descriptors: Sequence[int] = ()) -> Iterator[Background]:
+    """Run a program beside us until the block ends; it inherits those descriptors."""
+    program = Background(argv, log, descriptors)
     try:
         yield program
     finally:

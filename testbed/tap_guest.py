@@ -24,8 +24,10 @@ from testbed.tap_copier import FRAME, open_tap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 COPIER = Path(__file__).with_name("tap_copier.py")
+FLOODER = Path(__file__).with_name("flooder.py")
 IFNAME = "eth0"
 WIRE = "wire0"
 WIRE_MTU = 65535
@@ -85,6 +87,22 @@ class RawTap:
                 if wanted(frame):
                     return frame
         raise TestbedError(f"no such frame within {timeout} s; {seen} others came out of the tap")
+
+    def take(self, seconds: float) -> None:
+        """Take whatever comes for so long, as a driver does: a queue that nobody empties fills up."""
+        deadline = time.monotonic() + seconds
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLIN)
+        while (left := deadline - time.monotonic()) > 0:
+            if poll.poll(left * 1000):
+                os.read(self.descriptor, FRAME)
+
+    def flooded(self, frame: bytes, rate: int, seconds: float, log: Path) -> AbstractContextManager[Background]:
+        """Send a frame again and again from another process: so many a second, 0 for as many as go."""
+        words = (self.descriptor, rate, seconds, (bytes(VNET_HDR) + frame).hex())
+        return background(
+            [sys.executable, "-I", "-S", FLOODER, *map(str, words)], log, descriptors=[self.descriptor]
+        )
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from vmnet.errors import UnexpectedError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vmnet.dhcp.packet_socket import PacketSockets
     from vmnet.journal import BindingDirectory
     from vmnet.model import Lease
 
@@ -68,8 +69,8 @@ def start_compiler(lease: Lease, log: int) -> Compiler:
     return Compiler(pid, read_end)
 
 
-def start_server(directory: BindingDirectory, packets: socket.socket, replies: int, log: int) -> int:
-    """Start the server on an open packet socket, in a session of its own; takes `replies` over.
+def start_server(directory: BindingDirectory, packets: PacketSockets, replies: int, log: int) -> int:
+    """Start the server on open packet sockets, in a session of its own; takes `replies` over.
 
     Returns a descriptor that becomes readable when it is about to serve, or has died.
     """
@@ -77,7 +78,7 @@ def start_server(directory: BindingDirectory, packets: socket.socket, replies: i
     read_end, write_end = os.pipe()
     try:
         null = os.open(os.devnull, os.O_RDWR)
-        arguments = server_arguments(packets.fileno(), control.fileno(), replies, write_end)
+        arguments = server_arguments(packets, control, replies, write_end)
         pid = _spawn(arguments, null, log, log)
         os.close(null)
         _remember(directory, pid)
@@ -88,15 +89,15 @@ def start_server(directory: BindingDirectory, packets: socket.socket, replies: i
     return read_end
 
 
-def server_arguments(packets: int, control: int, replies: int, ready: int) -> list[str]:
+def server_arguments(packets: PacketSockets, control: socket.socket, replies: int, ready: int) -> list[str]:
     """Return the interpreter's arguments; makes the descriptors inheritable."""
-    descriptors = (packets, control, replies, ready)
+    descriptors = (packets.guest.fileno(), packets.foreign.fileno(), control.fileno(), replies, ready)
     for descriptor in descriptors:
         os.set_inheritable(descriptor, True)
     return ["-I", "-S", "-c", _ENTER.format("server"), _PACKAGE_ROOT, *map(str, descriptors)]
 
 
-def become_server(directory: BindingDirectory, packets: socket.socket, replies: int) -> None:
+def become_server(directory: BindingDirectory, packets: PacketSockets, replies: int) -> None:
     """Turn this process into the server, in the foreground: the pid stays, stderr stays.
 
     Raises:
@@ -106,7 +107,7 @@ def become_server(directory: BindingDirectory, packets: socket.socket, replies: 
     read_end, write_end = os.pipe()
     os.set_inheritable(read_end, True)
     _remember(directory, os.getpid())
-    arguments = server_arguments(packets.fileno(), control.fileno(), replies, write_end)
+    arguments = server_arguments(packets, control, replies, write_end)
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 # no shell is the point
 
 

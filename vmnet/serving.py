@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vmnet import processes
-from vmnet.dhcp.packet_socket import open_packet_socket
+from vmnet.dhcp.packet_socket import open_packet_sockets
 from vmnet.errors import KernelError, UnexpectedError
 from vmnet.model import CreateLink
 
 if TYPE_CHECKING:
-    import socket
-
+    from vmnet.dhcp.packet_socket import PacketSockets
     from vmnet.journal import BindingDirectory
     from vmnet.model import Change
     from vmnet.schema import Journal
@@ -48,7 +47,7 @@ class ServerStart:
         processes.stop_server(self._directory)
         if self._compiler is None:
             self._compiler = processes.start_compiler(self._journal.lease, self._log)
-        with open_packets(self._journal.settings.tap) as packets:
+        with open_packets(self._journal) as packets:
             self._ready = processes.start_server(self._directory, packets, self._compiler.replies, self._log)
         self._serving = self.started = True
 
@@ -71,14 +70,15 @@ class ServerStart:
             processes.stop_server(self._directory)
 
 
-def open_packets(tap: str) -> socket.socket:
-    """Open the server's packet socket on the tap: from then on the kernel keeps what the guest sends.
+def open_packets(journal: Journal) -> PacketSockets:
+    """Open the server's packet sockets on the tap: from then on the kernel keeps what the guest sends.
 
     Raises:
         KernelError: the tap is gone, or CAP_NET_RAW is missing.
     """
+    tap = journal.settings.tap
     try:
-        return open_packet_socket(tap)
+        return open_packet_sockets(tap, bytes.fromhex(journal.lease.chaddr.replace(":", "")))
     except OSError as error:
         missing = "CAP_NET_RAW" if isinstance(error, PermissionError) else ""
         raise KernelError(error.errno or 0, f"open a packet socket on {tap}", missing) from error

@@ -138,10 +138,8 @@ def parse(frame: bytes, vm_mac: bytes, tp_status: int = 0, vlan_tci: int = 0) ->
     return _dhcp(frame[udp:end], vm_mac, (source, destination), tp_status)
 
 
-def foreign_mac(frame: bytes, reason: str) -> bytes:
-    """The MAC that made `parse` say FOREIGN_SOURCE_MAC or FOREIGN_CHADDR of this frame."""
-    if reason == FOREIGN_SOURCE_MAC:
-        return frame[6:12]
+def foreign_chaddr(frame: bytes) -> bytes:
+    """The MAC that made `parse` say FOREIGN_CHADDR of this frame."""
     ip = _ETHERNET + 4 * (frame[12:14] == b"\x81\x00")
     bootp = ip + ((frame[ip] & 15) << 2) + 8
     return frame[bootp + 28 : bootp + 34]

@@ -1,7 +1,8 @@
 """The resident process that faces the guest: inherited descriptors, one loop, no capability.
 
-It is started as `python -I -S -c … ROOT PACKETS CONTROL REPLIES READY`, descriptor numbers after the import root:
-the packet socket on the tap, the listening status socket, the pipe from `compile`, the pipe that hears of READY.
+It is started as `python -I -S -c … ROOT PACKETS FOREIGN CONTROL REPLIES READY`, descriptor numbers after the
+import root: the packet sockets on the tap (vmnet.dhcp.packet_socket), the listening status socket, the pipe from
+`compile`, the pipe that hears of READY.
 It stays beside every VM, so it and all that it imports do without whatever costs memory: dataclasses, typing,
 enum, json, logging, and `socket`, which imports three of these.
 """
@@ -14,16 +15,20 @@ import os
 import select
 import struct
 import sys
+import time
 
 from vmnet.dhcp.json_text import dumps
+from vmnet.dhcp.request import FOREIGN_SOURCE_MAC
 from vmnet.dhcp.server_log import Log, write_to_stderr
-from vmnet.dhcp.service import SERVING, TOO_LONG, Service
+from vmnet.dhcp.service import QUEUE_FULL, SERVING, TOO_LONG, Service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_SOL_PACKET, _PACKET_AUXDATA = 263, 8
+_SOL_PACKET, _PACKET_STATISTICS, _PACKET_AUXDATA = 263, 6, 8
+_STATISTICS = struct.Struct("II")
+"""linux/if_packet.h, `struct tpacket_stats`: frames that passed the filter, those of them that were dropped."""
 _AUXDATA = struct.Struct("I12xH2x")
 """linux/if_packet.h, `struct tpacket_auxdata`: tp_status and tp_vlan_tci."""
 _AUXDATA_SPACE = _socket.CMSG_SPACE(_AUXDATA.size)
@@ -38,15 +43,26 @@ _PR_SET_NO_NEW_PRIVS = 38
 """linux/prctl.h."""
 _CAPABILITY_HEADER, _NO_CAPABILITIES = struct.pack("Ii", 0x20080522, 0), bytes(24)
 """linux/capability.h: version 3, this process; three sets of 64 bits."""
-_REBIND_MILLISECONDS = 200
-"""How often a tap is looked for that was deleted and may be made again."""
+_TICK = 0.2
+"""Seconds between two looks for a tap that was deleted and may be made again, and between two at foreign MACs."""
+_FOREIGN_FRAMES = 32
+"""At most so many at a look: while it lasts, a flood brings more."""
+_ETHERNET_HEADER = 14
 
 
 class Server:
-    """The loop over the four descriptors."""
+    """The loop over the descriptors."""
 
-    def __init__(self, packets: _socket.socket, control: _socket.socket, replies: int, service: Service) -> None:
+    def __init__(
+        self,
+        packets: _socket.socket,
+        foreign: _socket.socket,
+        control: _socket.socket,
+        replies: int,
+        service: Service,
+    ) -> None:
         self._packets = packets
+        self._foreign = foreign
         self._control = control
         self._replies = replies
         self._service = service
@@ -56,6 +72,7 @@ class Server:
         self._asker = os.getuid()
         self._tap, self._protocol, *_ = packets.getsockname()
         self._deaf = False
+        self._foreign_due = 0.0
         self._poller = select.poll()
         self._handlers: dict[int, Callable[[], None]] = {}
         self._watch(control.fileno(), self.tell)
@@ -68,10 +85,14 @@ class Server:
 
     def turn(self) -> None:
         """Wait for the next event and see to it; look for the tap where it is gone."""
-        for descriptor, _ in self._poller.poll(_REBIND_MILLISECONDS if self._deaf else None):
+        waiting = self._deaf or self._foreign_due
+        for descriptor, _ in self._poller.poll(_TICK * 1000 if waiting else None):
             self._handlers[descriptor]()
         if self._deaf:
             self._rebind()
+        if self._foreign_due and time.monotonic() >= self._foreign_due:
+            self._foreign_due = 0.0
+            self._watch(self._foreign.fileno(), self.take_foreign)
 
     def take_replies(self) -> None:
         """Read on in the compiler's pipe; at its end listen to the guest, whose frames the kernel has kept."""
@@ -85,8 +106,10 @@ class Server:
         self._compiled = b""
         if self._service.state == SERVING:
             self._watch(self._packets.fileno(), self.take_frame)
+            self._watch(self._foreign.fileno(), self.take_foreign)
         else:
             self._packets.close()  # nobody will ever read what the kernel would keep
+            self._foreign.close()
 
     def take_frame(self) -> None:
         """Read one frame, and send what it asks for. The kernel refusing either is counted and survived."""
@@ -114,10 +137,29 @@ class Server:
         except OSError as error:
             self._service.error("send", error)
 
+    def take_foreign(self) -> None:
+        """See which other MACs speak DHCP, then leave their socket alone for a while; the kernel counts on."""
+        descriptor = self._foreign.fileno()
+        try:
+            for _ in range(_FOREIGN_FRAMES):
+                self._service.foreign(os.read(descriptor, _ETHERNET_HEADER)[6:12])
+        except OSError:
+            pass  # that was all; and of a tap that is down or gone the other socket tells
+        self._count()
+        self._poller.unregister(descriptor)
+        self._foreign_due = time.monotonic() + _TICK
+
+    def _count(self) -> None:
+        """Count what the kernel did not hand over: frames of other MACs, and the VM's that came too fast."""
+        for sock, reason, which in ((self._foreign, FOREIGN_SOURCE_MAC, 0), (self._packets, QUEUE_FULL, 1)):
+            statistics = sock.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
+            self._service.ignore(reason, _STATISTICS.unpack(statistics)[which])
+
     def _rebind(self) -> None:
-        """Listen to the tap again, if it has been made again: filter and right to listen are the socket's."""
+        """Listen to the tap again, if it has been made again: filter and right to listen are the sockets'."""
         try:
             self._packets.bind((self._tap, self._protocol))
+            self._foreign.bind((self._tap, self._protocol))
         except OSError:
             return  # not there yet
         self._deaf = False
@@ -134,6 +176,8 @@ class Server:
             peer.setblocking(False)
             _, uid, _ = _PEER.unpack(peer.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _PEER.size))
             if uid in (0, self._asker):
+                if self._service.state == SERVING:
+                    self._count()
                 report = {**self._service.report(), "pid": os.getpid(), "uid": os.getuid()}
                 peer.send(dumps(report).encode() + b"\n")
         except OSError:
@@ -148,13 +192,14 @@ class Server:
 
 def main() -> None:
     """Serve on the descriptors that the arguments number. Ended by SIGTERM."""
-    packets, control, replies, ready = map(int, sys.argv[1:5])
+    packets, foreign, control, replies, ready = map(int, sys.argv[1:6])
     _name_process(b"vmnet-server")
     control_socket = _socket.socket(fileno=control)
     control_socket.setblocking(False)
     control_socket.listen(_WAITERS)  # here, so that who connects is told our pid, and the uid we started with
     service = Service(Log(write_to_stderr))
-    server = Server(_socket.socket(fileno=packets), control_socket, replies, service)
+    ears = _socket.socket(fileno=packets), _socket.socket(fileno=foreign)
+    server = Server(*ears, control_socket, replies, service)
     drop_privileges()
     _say_ready(ready)
     server.run()

@@ -8,7 +8,7 @@ from vmnet import __version__
 from vmnet.dhcp import lease_state
 from vmnet.dhcp.answer import answer
 from vmnet.dhcp.replies import loads
-from vmnet.dhcp.request import FOREIGN_CHADDR, FOREIGN_SOURCE_MAC, foreign_mac, parse
+from vmnet.dhcp.request import FOREIGN_CHADDR, FOREIGN_SOURCE_MAC, foreign_chaddr, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vmnet.dhcp.server_log import Log
 
 COMPILING, SERVING, FAILED = "compiling", "serving", "failed"
-TOO_LONG = "too_long"
+TOO_LONG, QUEUE_FULL = "too_long", "queue_full"
 _FOREIGN_MACS = 32
 """How many MACs are told of: a hostile guest may make up any number."""
 _SENTENCES = {
@@ -76,8 +76,8 @@ class Service:
         request = parse(frame, replies.vm_mac, tp_status, vlan_tci)
         if isinstance(request, str):
             self.ignore(request)
-            if request in (FOREIGN_SOURCE_MAC, FOREIGN_CHADDR):
-                self._tell_foreign(foreign_mac(frame, request), request)
+            if request == FOREIGN_CHADDR:
+                self._tell_foreign(foreign_chaddr(frame), request)
             return None
         answered = answer(request, replies)
         self._last_xid = request.xid
@@ -86,9 +86,14 @@ class Service:
             self._tell_dropped(answered.dropped)
         return answered.frame
 
-    def ignore(self, reason: str) -> None:
-        """Count a frame that was not taken."""
-        self.ignored[reason] = self.ignored.get(reason, 0) + 1
+    def ignore(self, reason: str, frames: int = 1) -> None:
+        """Count frames that were not taken."""
+        if frames:
+            self.ignored[reason] = self.ignored.get(reason, 0) + frames
+
+    def foreign(self, mac: bytes) -> None:
+        """Tell of a source that is not the VM. Its frames are counted by `ignore`: few of them are looked at."""
+        self._tell_foreign(mac, FOREIGN_SOURCE_MAC)
 
     def error(self, operation: str, error: OSError) -> None:
         """Count a socket call that failed, and tell of the first of its kind."""

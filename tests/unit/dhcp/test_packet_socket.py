@@ -1,4 +1,4 @@
-"""The filter, run by a few lines of classic BPF, and the order of the calls that make the socket."""
+"""The filters, run by a few lines of classic BPF, and the order of the calls that make the sockets."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ import struct
 
 import pytest
 
-from tests.unit.dhcp.frames import discover
-from vmnet.dhcp.packet_socket import FILTER, open_packet_socket
+from tests.unit.dhcp.frames import VM_MAC, discover
+from vmnet.dhcp.packet_socket import open_packet_sockets, program
 
 VLAN_TAG, VLAN_TAG_PRESENT = 0xFFFFF000 + 44, 0xFFFFF000 + 48
+VMS, OTHERS = 1000, 14
+FILTER = program(VM_MAC, of_vm=VMS, of_others=OTHERS)
 
 
-def passes(frame: bytes, tci: int | None = None) -> bool:
-    """Whether the filter takes a frame, `tci` being the tag that the kernel took off it (linux/filter.h)."""
+def kept(frame: bytes | bytearray, tci: int | None = None) -> int:
+    """How much the filter keeps of a frame, `tci` being the tag that the kernel took off it (linux/filter.h)."""
     accumulator = index = at = 0
     while True:
         code, jump_true, jump_false, constant = FILTER[at]
         at += 1
         try:
-            if code == 0x20:
+            if code == 0x20 and constant in (VLAN_TAG, VLAN_TAG_PRESENT):
                 accumulator = {VLAN_TAG: tci or 0, VLAN_TAG_PRESENT: int(tci is not None)}[constant]
+            elif code == 0x20:
+                accumulator = struct.unpack_from("!I", frame, constant)[0]
             elif code == 0x28:
                 accumulator = struct.unpack_from("!H", frame, constant)[0]
             elif code == 0x48:
@@ -32,12 +36,12 @@ def passes(frame: bytes, tci: int | None = None) -> bool:
             elif code == 0xB1:
                 index = (frame[constant] & 15) * 4
             elif code == 0x06:
-                return bool(constant)
+                return constant
             else:
                 true = {0x15: accumulator == constant, 0x45: bool(accumulator & constant)}[code]
                 at += jump_true if true else jump_false
         except (IndexError, struct.error):
-            return False  # a load past the end ends the program with 0
+            return 0  # a load past the end ends the program with 0
 
 
 @pytest.mark.parametrize(
@@ -50,10 +54,13 @@ def passes(frame: bytes, tci: int | None = None) -> bool:
         discover(checksum=1),
     ],
 )
-def test_dhcp_comes_through(frame: bytes) -> None:
-    assert passes(frame)
-    assert passes(frame, tci=0xE000)
-    assert not passes(frame, tci=5)
+def test_dhcp_comes_through_by_its_source(frame: bytes) -> None:
+    assert kept(frame) == kept(frame, tci=0xE000) == VMS
+    assert kept(frame, tci=5) == 0
+    for at in range(6, 12):
+        foreign = bytearray(frame)
+        foreign[at] ^= 0x80
+        assert kept(foreign) == OTHERS
 
 
 @pytest.mark.parametrize(
@@ -70,16 +77,16 @@ def test_dhcp_comes_through(frame: bytes) -> None:
     ],
 )
 def test_everything_else_stays_in_the_kernel(frame: bytes) -> None:
-    assert not passes(frame)
+    assert kept(frame) == 0
+    assert kept(frame[:6] + bytes(6) + frame[12:]) == 0
 
 
 class Recorder:
     """A socket that notes what is asked of it, and refuses what it is told to."""
 
-    def __init__(self, refuse: str = "") -> None:
+    def __init__(self, refuse: int = 0) -> None:
         self.calls: list[tuple[object, ...]] = []
         self.refuse = refuse
-        self.closed = False
 
     def __call__(self, *arguments: int) -> Recorder:
         self.calls.append(("socket", *arguments))
@@ -89,37 +96,47 @@ class Recorder:
         self.calls.append(("setsockopt", level, name, value if isinstance(value, int) else len(value)))
 
     def bind(self, address: tuple[str, int]) -> None:
-        if self.refuse == "bind":
-            raise OSError(errno.ENODEV, "No such device")
         self.calls.append(("bind", address))
+        if [call[0] for call in self.calls].count("bind") == self.refuse:
+            raise OSError(errno.ENODEV, "No such device")
 
     def getsockopt(self, level: int, name: int) -> int:
         self.calls.append(("getsockopt", level, name))
         return errno.ENETDOWN
 
     def close(self) -> None:
-        self.closed = True
+        self.calls.append(("close",))
 
 
-def test_the_socket_is_deaf_until_its_filter_stands(monkeypatch: pytest.MonkeyPatch) -> None:
-    recorder = Recorder()
-    monkeypatch.setattr(socket, "socket", recorder)
-    open_packet_socket("tap0")
-    assert recorder.calls == [
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    made = Recorder()
+    monkeypatch.setattr(socket, "socket", made)
+    return made
+
+
+def opened(level: int, name: int, value: int) -> list[tuple[object, ...]]:
+    """How a socket is made: deaf until its filter stands, and the filter stays."""
+    return [
         ("socket", socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0),
         ("setsockopt", 1, 26, struct.calcsize("HP")),
         ("setsockopt", 1, 44, 1),
-        ("setsockopt", 263, 8, 1),
+        ("setsockopt", level, name, value),
         ("setsockopt", 263, 23, 1),
         ("bind", ("tap0", 3)),
         ("getsockopt", socket.SOL_SOCKET, socket.SO_ERROR),
     ]
-    assert not recorder.closed
 
 
-def test_a_link_that_is_gone_leaves_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
-    recorder = Recorder(refuse="bind")
-    monkeypatch.setattr(socket, "socket", recorder)
+def test_a_socket_is_deaf_until_its_filter_stands(recorder: Recorder) -> None:
+    with open_packet_sockets("tap0", VM_MAC):
+        assert recorder.calls == opened(263, 8, 1) + opened(1, socket.SO_RCVBUF, 16384)
+    assert recorder.calls[-2:] == [("close",), ("close",)]
+
+
+@pytest.mark.parametrize("refused", [1, 2])
+def test_a_link_that_is_gone_leaves_no_socket(recorder: Recorder, refused: int) -> None:
+    recorder.refuse = refused
     with pytest.raises(OSError, match="No such device"):
-        open_packet_socket("tap0")
-    assert recorder.closed
+        open_packet_sockets("tap0", VM_MAC)
+    assert recorder.calls.count(("close",)) == refused

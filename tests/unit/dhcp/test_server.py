@@ -8,6 +8,7 @@ import json
 import os
 import select
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,16 @@ from vmnet.dhcp.server import Server
 from vmnet.dhcp.server_log import Log
 from vmnet.dhcp.service import Service
 
-PACKETS, CONTROL, REPLIES_PIPE = 3, 4, 5
+PACKETS, FOREIGN, CONTROL, REPLIES_PIPE = 3, 4, 5, 6
 TP_STATUS_CSUMNOTREADY, TP_STATUS_VLAN_VALID = 8, 16
 
 
 class Packets:
     """The tap's socket: frames with their auxdata in, replies out; an OSError in a queue is raised."""
 
-    def __init__(self) -> None:
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.statistics = (0, 0)
         self.incoming: list[tuple[bytes, int, int] | OSError] = []
         self.sent: list[bytes] = []
         self.full: OSError | None = None
@@ -37,7 +40,12 @@ class Packets:
         self.tap_is_there = True
 
     def fileno(self) -> int:
-        return PACKETS
+        return self.descriptor
+
+    def getsockopt(self, level: int, name: int, size: int) -> bytes:
+        assert (level, name, size) == (263, 6, 8)
+        told, self.statistics = self.statistics, (0, 0)
+        return struct.pack("II", *told)
 
     def recvmsg_into(
         self, buffers: list[bytearray], _space: int, flags: int
@@ -135,12 +143,21 @@ class Bench:
     """A server on fakes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.packets, self.control, self.poller = Packets(), Control(), Poller()
+        self.packets, self.foreign, self.control, self.poller = (
+            Packets(PACKETS),
+            Packets(FOREIGN),
+            Control(),
+            Poller(),
+        )
+        self.headers: list[bytes] = []
+        self.now = 50.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
         self.pipe: list[bytes] = []
         self.lines: list[bytes] = []
         monkeypatch.setattr(select, "poll", lambda: self.poller)
         self.service = Service(Log(self.lines.append))
-        self.server = Server(self.packets, self.control, REPLIES_PIPE, self.service)  # type: ignore[arg-type]
+        sockets: tuple[Any, Any, Any] = self.packets, self.foreign, self.control
+        self.server = Server(*sockets, REPLIES_PIPE, self.service)
 
     def compiled(self, monkeypatch: pytest.MonkeyPatch, *parts: bytes) -> None:
         """Let the compiler write these parts and close its pipe."""
@@ -174,7 +191,7 @@ def test_the_guest_is_listened_to_once_all_replies_are_there(monkeypatch: pytest
     assert bench.poller.watched == {CONTROL, REPLIES_PIPE}
     data = dumps(REPLIES)
     bench.compiled(monkeypatch, data[:100], data[100:])
-    assert bench.poller.watched == {CONTROL, PACKETS}
+    assert bench.poller.watched == {CONTROL, PACKETS, FOREIGN}
     assert bench.service.state == "serving"
 
 
@@ -185,6 +202,7 @@ def test_without_replies_it_lives_and_answers(monkeypatch: pytest.MonkeyPatch, p
     assert bench.service.state == "failed"
     assert bench.poller.watched == {CONTROL}
     assert bench.packets.closed
+    assert bench.foreign.closed
     assert len(bench.lines) == 1
 
 
@@ -220,6 +238,59 @@ def test_what_the_kernel_refuses_is_survived(bench: Bench, refusal: OSError) -> 
     bench.packets.full = None
     assert bench.hear(discover())
     assert bench.service.errors == {f"receive: {refusal.strerror}": 1, f"send: {refusal.strerror}": 1}
+
+
+def heard_of_foreign(bench: Bench, monkeypatch: pytest.MonkeyPatch, headers: list[bytes | OSError]) -> None:
+    """Let the server look at frames of other MACs, of which the kernel hands over these."""
+
+    def read(descriptor: int, size: int) -> bytes:
+        assert (descriptor, size) == (FOREIGN, 14)
+        header = headers.pop(0)
+        if isinstance(header, OSError):
+            raise header
+        return header
+
+    bench.poller.ready = [(FOREIGN, select.POLLIN)]
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "read", read)
+        bench.server.turn()
+
+
+def test_foreign_macs_are_told_counted_and_left_alone_for_a_while(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.foreign.statistics, bench.packets.statistics = (70_000, 69_998), (9, 2)
+    headers = [discover(source_mac=mac)[:14] for mac in (b"\2\0\0\0\0\7", b"\2\0\0\0\0\7")]
+    heard_of_foreign(bench, monkeypatch, [*headers, BlockingIOError()])
+    assert bench.service.ignored == {"foreign_source_mac": 70_000, "queue_full": 2}
+    assert bench.service.errors == {}
+    assert [json.loads(line).get("mac") for line in bench.lines] == [None, "02:00:00:00:00:07"]
+    assert bench.poller.watched == {CONTROL, PACKETS}
+
+    bench.now += 0.1
+    bench.server.turn()
+    assert bench.poller.watched == {CONTROL, PACKETS}
+    bench.now += 0.2
+    bench.server.turn()
+    assert bench.poller.watched == {CONTROL, PACKETS, FOREIGN}
+    bench.server.turn()
+    assert bench.poller.waits == [None, 200, 200, None]
+
+
+def test_a_flood_of_foreign_frames_keeps_nobody_in_the_loop(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    headers: list[bytes | OSError] = [discover()[:14]] * 1000
+    heard_of_foreign(bench, monkeypatch, headers)
+    assert len(headers) == 1000 - 32
+
+
+@pytest.mark.parametrize("state", ["serving", "failed"])
+def test_who_asks_hears_the_newest_counts(monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    bench = Bench(monkeypatch)
+    bench.compiled(monkeypatch, dumps(REPLIES) if state == "serving" else b"")
+    bench.foreign.statistics, bench.packets.statistics = (5, 0), (300, 100)
+    counts = {"foreign_source_mac": 5, "queue_full": 100} if state == "serving" else {}
+    for _ in range(2):
+        assert json.loads(asked(bench, monkeypatch, Peer(0)))["ignored"] == counts
 
 
 def asked(bench: Bench, monkeypatch: pytest.MonkeyPatch, peer: Peer) -> bytes:
@@ -325,9 +396,13 @@ def test_a_tap_that_is_made_anew_is_listened_to_again(bench: Bench) -> None:
     bench.server.turn()
     assert bench.packets.bound == []
     assert bench.poller.waits == [None, 200]
-    bench.packets.tap_is_there = True
+    bench.packets.tap_is_there, bench.foreign.tap_is_there = True, False
     bench.server.turn()
-    assert bench.packets.bound == [("tap0", 3)]
+    assert bench.service.events == {}
+    bench.foreign.tap_is_there = True
+    bench.server.turn()
+    assert bench.packets.bound == [("tap0", 3), ("tap0", 3)]
+    assert bench.foreign.bound == [("tap0", 3)]
     assert bench.service.events == {"rebound": 1}
     bench.server.turn()
     assert bench.poller.waits[-1] is None

@@ -110,10 +110,23 @@ def test_ignored_frames_are_counted_by_reason() -> None:
 def test_each_foreign_mac_is_told_once_and_not_more_than_32_of_them() -> None:
     served, told, _ = service()
     for number in (*range(100), *range(100)):
-        served.frame(discover(source_mac=b"\2\0\0\0\1" + bytes((number,))), 0, 0)
+        served.foreign(b"\2\0\0\0\1" + bytes((number,)))
     foreign = [fields["mac"] for _, event, fields in told.lines if event == "foreign_source_mac"]
     assert foreign == [f"02:00:00:00:01:{number:02x}" for number in range(32)]
+    assert served.report()["ignored"] == {}
+    served.ignore("foreign_source_mac", 200)
+    served.ignore("foreign_source_mac", 0)
+    served.ignore("queue_full", 0)
     assert served.report()["ignored"] == {"foreign_source_mac": 200}
+
+
+def test_a_foreign_chaddr_is_told_once_and_counted() -> None:
+    served, told, _ = service()
+    for _ in range(3):
+        assert served.frame(frame(bootp(message(1), chaddr=b"\2\0\0\0\0\7")), 0, 0) is None
+    assert told.lines[-1] == ("warning", "foreign_chaddr", {"mac": "02:00:00:00:00:07"})
+    assert told.events() == ["serving", "foreign_chaddr"]
+    assert served.report()["ignored"] == {"foreign_chaddr": 3}
 
 
 def test_a_flood_is_not_logged() -> None:

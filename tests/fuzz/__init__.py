@@ -1,0 +1,1 @@
+"""The fuzz target, and the test that runs it beside all others."""

@@ -1,0 +1,68 @@
+"""parse() and answer() under a coverage-guided fuzzer: `python -m tests.fuzz SECONDS CORPUS`.
+
+The first octet of an input is the status that the kernel gives the frame, the rest is the frame. An input that
+raises, or that is answered with a malformed reply, ends the run with its traceback and is kept in the corpus
+directory as `crash-…`; the next run begins with it. What leads to new paths is kept there too.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["vmnet.dhcp.request", "vmnet.dhcp.answer"]):
+    from vmnet.dhcp import answer, request
+
+from tests.unit.dhcp.frames import REPLIES, VM_MAC, checksum_of, options_of
+from tests.unit.dhcp.test_mutations import REASONS, SEEDS
+
+LONGEST = 2048
+"""Octets. What is longer is not read by the server."""
+LEAST_DATAGRAM = 576
+"""What every client takes, whatever it says (RFC 2131 §2)."""
+
+
+def once(data: bytes) -> None:
+    """Read a frame, and answer it if it is a request."""
+    got = request.parse(data[1:], VM_MAC, data[0] if data else 0)
+    if isinstance(got, str):
+        assert got in REASONS
+        return
+    reply = answer.answer(got, REPLIES).frame
+    if reply is not None:
+        must_be_whole(reply, got)
+
+
+def must_be_whole(reply: bytes, asked: request.Request) -> None:
+    """Lengths, sums and options are right, it is the VM's, and no longer than the VM can take."""
+    total, udp = len(reply) - 14, reply[34:]
+    assert reply[16:18] == struct.pack("!H", total)
+    assert reply[38:40] == struct.pack("!H", len(udp))
+    assert checksum_of(reply[14:34]) == 0
+    assert checksum_of(reply[26:34] + struct.pack("!HH", 17, len(udp)) + udp) == 0
+    assert (reply[46:50], reply[70:76]) == (struct.pack("!I", asked.xid), VM_MAC)
+    assert total <= max(LEAST_DATAGRAM, min(asked.max_size, REPLIES.mtu))
+    assert {53, 54} <= options_of(reply).keys()
+
+
+def main() -> None:
+    """Fuzz, from the seeds and what earlier runs found on; never returns."""
+    seconds, corpus = int(sys.argv[1]), Path(sys.argv[2])
+    corpus.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(SEEDS):
+        (corpus / f"seed-{number}").write_bytes(bytes((request.TP_STATUS_CSUMNOTREADY,)) + seed)
+    flags = (
+        f"-max_total_time={seconds}",
+        f"-max_len={1 + LONGEST}",
+        f"-artifact_prefix={corpus}/",
+        "-rss_limit_mb=512",
+    )
+    atheris.Setup([sys.argv[0], *flags, str(corpus)], once)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
