@@ -122,6 +122,10 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     add("--mtu", metavar="BYTES", help="the MTU the guest is told (default: the pod's)")
     add("--hostname", metavar="NAME", help="the host name the guest is told (default: the pod's)")
     add("--resolv-conf", metavar="FILE", help=f"where DNS is read from (default: {checks.DEFAULT_RESOLV_CONF})")
+    add("--server-user", metavar="UID[:GID]", help="who the DHCP server becomes (default: nobody)")
+    add(
+        "--sandbox", metavar="on|off", help="whether the DHCP server gives its privileges up; off is for debugging"
+    )
 
 
 def _add_resume(parser: argparse.ArgumentParser) -> None:
@@ -214,6 +218,16 @@ def _settings(text: Callable[[str], str | None]) -> Settings:
         settings = replace(settings, mtu=checks.mtu_bytes(mtu))
     if hostname is not None:
         settings = replace(settings, hostname=checks.host_name(hostname))
+    return _server_settings(settings, text)
+
+
+def _server_settings(settings: Settings, text: Callable[[str], str | None]) -> Settings:
+    sandbox, server_user = map(text, ("sandbox", "server_user"))
+    if sandbox is not None:
+        settings = replace(settings, sandbox=checks.switch(sandbox, "sandbox"))
+    if server_user is not None:
+        uid, gid = checks.server_ids(server_user)
+        settings = replace(settings, server_user=uid, server_group=gid)
     return settings
 
 
@@ -236,6 +250,8 @@ def _tell_ready(outcome: Outcome) -> None:
     lease, settings = outcome.journal.lease, outcome.journal.settings
     for warning in lease.warnings:
         say("warning", "not-carried-over", warning)
+    if not settings.sandbox:
+        say("warning", "sandbox-off", checks.SANDBOX_OFF)
     state = "ready" if outcome.changed else "ready already"
     say(
         "info",

@@ -232,6 +232,12 @@ class Settings:
     hostname: str = ""
     multi_queue: bool = False
     """Whether QEMU opens the tap several times, once a queue; the kernel takes it only one way or the other."""
+    sandbox: bool = True
+    """Whether the server gives everything up before it serves; without is for debugging."""
+    server_user: int | None = None
+    """The uid the server becomes; None for nobody where vmnet is root, else for its own."""
+    server_group: int | None = None
+    """The gid with `server_user`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vmnet.journal import BindingDirectory
-    from vmnet.model import Lease
+    from vmnet.model import Lease, Settings
 
 _FAILED = "failed"
 """The state of a server that has no replies to send (vmnet.dhcp.service)."""
@@ -41,7 +41,7 @@ READY_SECONDS = 10.0
 _STOP_SECONDS = 2.0
 _LOOK_AGAIN_SECONDS = 0.005
 _ANSWER_SECONDS = 1.0
-_ANSWER_BYTES = 16 * 1024
+_ANSWER_BYTES = 4096
 _PEER = struct.Struct("iII")
 """`struct ucred`: pid, uid, gid."""
 
@@ -68,7 +68,9 @@ def start_compiler(lease: Lease, log: int) -> Compiler:
     return Compiler(pid, read_end)
 
 
-def start_server(directory: BindingDirectory, packets: socket.socket, replies: int, log: int) -> int:
+def start_server(
+    directory: BindingDirectory, packets: socket.socket, replies: int, log: int, settings: Settings
+) -> int:
     """Start the server on an open packet socket, in a session of its own; takes `replies` over.
 
     Returns a descriptor that becomes readable when it is about to serve, or has died.
@@ -77,7 +79,7 @@ def start_server(directory: BindingDirectory, packets: socket.socket, replies: i
     read_end, write_end = os.pipe()
     try:
         null = os.open(os.devnull, os.O_RDWR)
-        arguments = server_arguments(packets.fileno(), control.fileno(), replies, write_end)
+        arguments = server_arguments((packets.fileno(), control.fileno(), replies, write_end), _sandbox(settings))
         pid = _spawn(arguments, null, log, log)
         os.close(null)
         _remember(directory, pid)
@@ -88,15 +90,21 @@ def start_server(directory: BindingDirectory, packets: socket.socket, replies: i
     return read_end
 
 
-def server_arguments(packets: int, control: int, replies: int, ready: int) -> list[str]:
-    """Return the interpreter's arguments; makes the descriptors inheritable."""
-    descriptors = (packets, control, replies, ready)
+def server_arguments(descriptors: tuple[int, ...], sandbox: str) -> list[str]:
+    """Return the interpreter's arguments: as vmnet.dhcp.server names them; makes the descriptors inheritable."""
     for descriptor in descriptors:
         os.set_inheritable(descriptor, True)
-    return ["-I", "-S", "-c", _ENTER.format("server"), _PACKAGE_ROOT, *map(str, descriptors)]
+    return ["-I", "-S", "-c", _ENTER.format("server"), _PACKAGE_ROOT, *map(str, descriptors), sandbox]
 
 
-def become_server(directory: BindingDirectory, packets: socket.socket, replies: int) -> None:
+def _sandbox(settings: Settings) -> str:
+    """Return what vmnet.dhcp.sandbox is told."""
+    if not settings.sandbox or settings.server_user is None:
+        return "on" if settings.sandbox else "off"
+    return f"{settings.server_user}:{settings.server_group}"
+
+
+def become_server(directory: BindingDirectory, packets: socket.socket, replies: int, settings: Settings) -> None:
     """Turn this process into the server, in the foreground: the pid stays, stderr stays.
 
     Raises:
@@ -106,7 +114,7 @@ def become_server(directory: BindingDirectory, packets: socket.socket, replies: 
     read_end, write_end = os.pipe()
     os.set_inheritable(read_end, True)
     _remember(directory, os.getpid())
-    arguments = server_arguments(packets.fileno(), control.fileno(), replies, write_end)
+    arguments = server_arguments((packets.fileno(), control.fileno(), replies, write_end), _sandbox(settings))
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 # no shell is the point
 
 

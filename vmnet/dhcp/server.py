@@ -1,20 +1,21 @@
-"""The resident process that faces the guest: inherited descriptors, one loop, no capability.
+"""The resident process that faces the guest: inherited descriptors, one loop, a sandbox around it.
 
-It is started as `python -I -S -c … ROOT PACKETS CONTROL REPLIES READY`, descriptor numbers after the import root:
-the packet socket on the tap, the listening status socket, the pipe from `compile`, the pipe that hears of READY.
+It is started as `python -I -S -c … ROOT PACKETS CONTROL REPLIES READY SANDBOX`. After the import root come
+descriptor numbers: the packet socket on the tap, the listening status socket, the pipe from `compile`, the pipe
+that hears of READY. SANDBOX is what `sandbox.enter` is told.
 It stays beside every VM, so it and all that it imports do without whatever costs memory: dataclasses, typing,
 enum, json, logging, and `socket`, which imports three of these.
 """
 
 from __future__ import annotations
 
-import _ctypes  # `ctypes` around it would cost half a MiB more
 import _socket
 import os
 import select
 import struct
 import sys
 
+from vmnet.dhcp import sandbox
 from vmnet.dhcp.json_text import dumps
 from vmnet.dhcp.server_log import Log, write_to_stderr
 from vmnet.dhcp.service import SERVING, TOO_LONG, Service
@@ -22,6 +23,8 @@ from vmnet.dhcp.service import SERVING, TOO_LONG, Service
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from vmnet.dhcp.json_text import Json
 
 _SOL_PACKET, _PACKET_AUXDATA = 263, 8
 _AUXDATA = struct.Struct("I12xH2x")
@@ -32,12 +35,8 @@ _PEER = struct.Struct("iII")
 _LARGEST_FRAME = 2048
 """No client sends a DHCP message longer than a standard Ethernet frame; what is longer is not read."""
 _LARGEST_REPLIES = 1 << 20
-_NOBODY = 65534
+_LARGEST_REPORT = 4096
 _WAITERS = 8
-_PR_SET_NO_NEW_PRIVS = 38
-"""linux/prctl.h."""
-_CAPABILITY_HEADER, _NO_CAPABILITIES = struct.pack("Ii", 0x20080522, 0), bytes(24)
-"""linux/capability.h: version 3, this process; three sets of 64 bits."""
 _REBIND_MILLISECONDS = 200
 """How often a tap is looked for that was deleted and may be made again."""
 
@@ -54,6 +53,7 @@ class Server:
         self._buffer = bytearray(_LARGEST_FRAME)
         self._view = memoryview(self._buffer)
         self._asker = os.getuid()
+        self.sandbox: dict[str, Json] = {}
         self._tap, self._protocol, *_ = packets.getsockname()
         self._deaf = False
         self._poller = select.poll()
@@ -134,8 +134,8 @@ class Server:
             peer.setblocking(False)
             _, uid, _ = _PEER.unpack(peer.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _PEER.size))
             if uid in (0, self._asker):
-                report = {**self._service.report(), "pid": os.getpid(), "uid": os.getuid()}
-                peer.send(dumps(report).encode() + b"\n")
+                itself: dict[str, Json] = {"pid": os.getpid(), "uid": os.getuid(), "sandbox": self.sandbox}
+                peer.send(_line({**self._service.report(), **itself}))
         except OSError:
             pass  # it left, which is its affair
         finally:
@@ -153,39 +153,23 @@ def main() -> None:
     control_socket = _socket.socket(fileno=control)
     control_socket.setblocking(False)
     control_socket.listen(_WAITERS)  # here, so that who connects is told our pid, and the uid we started with
-    service = Service(Log(write_to_stderr))
-    server = Server(_socket.socket(fileno=packets), control_socket, replies, service)
-    drop_privileges()
+    log = Log(write_to_stderr)
+    server = Server(_socket.socket(fileno=packets), control_socket, replies, Service(log))
+    server.sandbox = sandbox.enter(sys.argv[5], (packets,), (control, replies, ready))
+    if not server.sandbox["on"]:
+        log("warning", "sandbox_off", "the sandbox is off, which is for debugging only")
     _say_ready(ready)
     server.run()
 
 
-def drop_privileges() -> None:
-    """Become nobody where we are root and may, and give up every capability in any case.
-
-    A container that drops ALL capabilities takes away those that becoming nobody needs; then status shows the uid.
-    """
-    if not os.getuid():
-        try:
-            os.setgroups([])
-            os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-            os.setresuid(_NOBODY, _NOBODY, _NOBODY)
-        except OSError:
-            pass  # a user namespace without these ids, or a container without the capabilities
-    _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    _call("capset", _CAPABILITY_HEADER, _NO_CAPABILITIES)
-
-
-def _call(name: str, *arguments: int | bytes) -> None:
-    """Call a function of the C library.
-
-    Raises:
-        OSError: it failed; serving a hostile guest with capabilities is not what anybody asked for.
-    """
-    program = _ctypes.dlopen(None, 0)  # type: ignore[arg-type] # dlopen(3): NULL is the program itself
-    address = _ctypes.dlsym(program, name)
-    if _ctypes.call_function(address, arguments) != 0:
-        raise OSError(f"{name} failed")
+def _line(report: dict[str, Json]) -> bytes:
+    """One line of JSON; where that would be too long, the longest members make way."""
+    text = dumps(report)
+    while len(text) >= _LARGEST_REPORT:
+        longest = max(report, key=lambda name: len(dumps(report[name])))
+        report = {**report, longest: None}
+        text = dumps(report)
+    return text.encode() + b"\n"
 
 
 def _name_process(name: bytes) -> None:
