@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import vmnet
 from vmnet.codec import encode
+from vmnet.dhcp.server_log import LARGEST_LOG
 from vmnet.errors import UnexpectedError
 
 if TYPE_CHECKING:
@@ -119,12 +120,18 @@ def become_server(directory: BindingDirectory, packets: socket.socket, replies: 
 
 
 def open_log(directory: BindingDirectory) -> int:
-    """Open the server's log for appending, or nothing where the disk is full: the guest wants its lease anyway."""
+    """Open the server's log for appending, or nothing where the disk is full: the guest wants its lease anyway.
+
+    One that a server has written half full begins anew, so that the next has room.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        return os.open(LOG, flags, mode=0o600, dir_fd=directory.descriptor)
+        log = os.open(LOG, flags, mode=0o600, dir_fd=directory.descriptor)
+        if os.fstat(log).st_size > LARGEST_LOG // 2:
+            os.ftruncate(log, 0)
     except OSError:
         return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    return log
 
 
 def control_socket(directory: BindingDirectory) -> socket.socket:

@@ -14,6 +14,7 @@ import struct
 from array import array
 
 from vmnet.dhcp import seccomp
+from vmnet.dhcp.server_log import LARGEST_LOG
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 ON, OFF = "on", "off"
 """What the server's last argument says; UID:GID is on, too, as somebody else than nobody."""
 NOBODY = 65534
-LARGEST_LOG = 4 << 20
-"""Bytes, of what is written to a file at all."""
 LIMITS = (
     (resource.RLIMIT_NOFILE, 16),  # those that it has, and one who asks
     (resource.RLIMIT_NPROC, 0),

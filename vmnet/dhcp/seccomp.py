@@ -50,8 +50,8 @@ ALLOW, REFUSE, KILL = 0x7FFF0000, 0x00050000 | 1, 0x80000000
 """SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO with EPERM, SECCOMP_RET_KILL_PROCESS (linux/seccomp.h)."""
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 """Offsets in `struct seccomp_data`; an argument has 64 bits, its low half first."""
-_FIONBIO, _SIOCGIFINDEX = 0x5421, 0x8933
-"""asm-generic/ioctls.h, linux/sockios.h: what non-blocking sockets and a bind(2) to a link's name take."""
+_FIONBIO, _SIOCGIFNAME, _SIOCGIFINDEX = 0x5421, 0x8910, 0x8933
+"""asm-generic/ioctls.h, linux/sockios.h: a socket is set non-blocking, and Python speaks of links by name."""
 _PROT_EXEC, _MAP_ANONYMOUS = 4, 0x20
 """asm-generic/mman-common.h."""
 _LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
@@ -92,7 +92,7 @@ def _conditions(packets: tuple[int, ...]) -> dict[str, list[Instruction]]:
     return {
         "mmap": [*no_code, *_with_bit(3, _MAP_ANONYMOUS)],
         "mprotect": no_code,
-        "ioctl": _one_of(1, (_FIONBIO, _SIOCGIFINDEX)),
+        "ioctl": _one_of(1, (_FIONBIO, _SIOCGIFNAME, _SIOCGIFINDEX)),
         "bind": _one_of(0, packets),
         # To an address a packet socket sends out of any link (packet(7)); without one, out of that it is bound to.
         "sendto": [*_one_of(4, (0,)), *_one_of(4, (0,), half=1)],

@@ -18,7 +18,8 @@ PACKETS = (3, 9)
 LARGEST_LIST = 45
 PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
 MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS = 2, 16, 32
-FIONBIO, SIOCGIFINDEX, TIOCSTI, SIOCSIFFLAGS, TUNSETIFF = 0x5421, 0x8933, 0x5412, 0x8914, 0x400454CA
+FIONBIO, SIOCGIFINDEX, SIOCGIFNAME = 0x5421, 0x8933, 0x8910
+TIOCSTI, SIOCSIFFLAGS, TUNSETIFF = 0x5412, 0x8914, 0x400454CA
 FORBIDDEN = {
     # name: (x86_64, aarch64)
     "openat": (257, 56),
@@ -129,6 +130,7 @@ def test_what_an_intruder_would_want_is_refused_with_eperm(name: str, machine: s
         ("mprotect", (4096, 4096, PROT_READ | PROT_EXEC), False),
         ("ioctl", (5, FIONBIO, 1 << 40), True),
         ("ioctl", (3, SIOCGIFINDEX), True),
+        ("ioctl", (3, SIOCGIFNAME), True),
         ("ioctl", (0, TIOCSTI), False),
         ("ioctl", (3, SIOCSIFFLAGS), False),
         ("ioctl", (3, TUNSETIFF), False),
