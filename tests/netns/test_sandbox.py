@@ -28,7 +28,7 @@ from scapy.layers.l2 import Ether
 import vmnet
 from testbed import agent as agents
 from testbed import clients
-from testbed.netns import TestbedError
+from testbed.netns import TestbedError, run
 from testbed.pods import must_answer
 from testbed.snapshot import difference, snapshot
 from testbed.tap_guest import raw_tap, tap_guest
@@ -216,10 +216,39 @@ def test_a_full_log_is_survived_and_the_next_server_s_is_new(pod: Pod, agent: Ag
     assert log.stat().st_size < LARGEST_LOG / 2
 
 
+REFUSES_SECCOMP = """
+import os, platform, struct, sys
+from array import array
+sys.path.insert(0, sys.argv[1])
+from vmnet.dhcp.sandbox import _prctl
+number = {"x86_64": 157, "aarch64": 167}[platform.machine()]
+lines = (
+    (0x20, 0, 0, 0), (0x15, 0, 3, number),  # is it prctl,
+    (0x20, 0, 0, 16), (0x15, 0, 1, 22),     # and PR_SET_SECCOMP?
+    (0x06, 0, 0, 0x5000D), (0x06, 0, 0, 0x7FFF0000),
+)
+program = array("B", b"".join(struct.pack("HBBI", *line) for line in lines))
+_prctl(38, 1)
+_prctl(22, 2, struct.pack("HP", len(lines), program.buffer_info()[0]))
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+"""A filter around vmnet that answers its own filter with EACCES."""
+
+
+def test_where_seccomp_is_refused_no_guest_is_served(pod: Pod, agent: Agent) -> None:
+    found = snapshot(pod)
+    up = agent.argv("up")
+    at = up.index("env")
+    done = run([*up[:at], sys.executable, "-I", "-c", REFUSES_SECCOMP, ROOT, *up[at:]], check=False)
+    assert done.returncode == 4
+    assert "the DHCP server did not start: PermissionError: [Errno 13] seccomp: " in done.stderr
+    assert difference(found, snapshot(pod)) == ""
+
+
 ENTERS = """
 import ctypes, errno, fcntl, mmap, os, platform, resource, socket, sys
 root, wish, walls, directory = sys.argv[1:]
-sys.path.append(root)
+sys.path.insert(0, root)
 from vmnet.dhcp import sandbox
 if walls == "without seccomp":
     sandbox.seccomp.program = lambda machine, packets: b""
