@@ -10,10 +10,11 @@ LOCK = $(VENV)/lock/bin/uv pip compile --quiet --generate-hashes --no-header --n
     --python-version 3.11 --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts demo test test-unit test-netns test-vm test-image soak fuzz lint format bench lock clean
+.PHONY: help setup parts demo test test-unit test-netns test-netns-container test-vm test-image soak fuzz lint \
+    format bench lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 23
 
 setup: $(VENV)/.complete ## make the Python environment; the command is then .venv/bin/vmnet
 
@@ -42,6 +43,9 @@ test-unit: setup ## the tests that need no root
 
 test-netns: setup parts ## the tests in network namespaces
 	$(RUN) -m pytest tests/netns
+
+test-netns-container: setup parts ## the same with the privileges of a container: NET_ADMIN, NET_RAW, /proc/sys read-only
+	VMNET_TEST_PRIVILEGES=container $(RUN) -m pytest tests/netns
 
 test-vm: setup parts ## the tests with a real guest
 	$(RUN) -m pytest tests/vm

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from testbed.netns import Background, Completed, Netns, background, kill, run
+from testbed.privileges import CONFINED, confined
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,13 +32,20 @@ class Agent:
     netns: Netns
     state_dir: Path
     resolv_conf: Path
+    confined: bool = CONFINED
+    """Whether it runs as in a container."""
+
+    def command(self, *argv: str | Path) -> list[str]:
+        """The argument list that runs `argv` in the pod with the privileges of vmnet, with the same process id."""
+        words = list(map(str, argv))
+        return self.netns.command(*(confined(*words) if self.confined else words))
 
     def argv(self, verb: str, *flags: str | Path) -> list[str]:
         """The argument list of a verb in the pod, with an environment that says nothing."""
         words: list[str | Path] = [verb, "--state-dir", self.state_dir]
         if verb in VERBS_THAT_READ_DNS:
             words += ["--resolv-conf", self.resolv_conf, "--hostname", HOSTNAME]
-        return self.netns.command("env", "-i", f"PATH={os.environ['PATH']}", VMNET, *words, *flags)
+        return self.command("env", "-i", f"PATH={os.environ['PATH']}", VMNET, *words, *flags)
 
     def run(self, verb: str, *flags: str | Path, check: bool = True) -> Completed:
         """Run a verb to its end, which for `up` is READY; the server must let go of our pipes for that."""

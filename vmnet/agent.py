@@ -240,7 +240,7 @@ def serve(config: Config) -> None:
             raise RefusedError(f"{journal.settings.tap} is served already, by process {pid}")
         packets = open_packets(journal)
         compiler = processes.start_compiler(journal.lease, _STDERR)
-        processes.become_server(directory, packets, compiler.replies)
+        processes.become_server(directory, packets, compiler.replies, journal.settings)
 
 
 def _begin(place: Place, config: Config, now: Status) -> Journal:

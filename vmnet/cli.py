@@ -128,6 +128,10 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     further = "that the guest may use besides its own; may be given again"
     add("--allow-address", metavar="CIDR", action="append", help=f"a further address or prefix {further}")
     add("--allow-mac", metavar="MAC", action="append", help=f"a further MAC {further}")
+    add("--server-user", metavar="UID[:GID]", help="who the DHCP server becomes (default: nobody)")
+    add(
+        "--sandbox", metavar="on|off", help="whether the DHCP server gives its privileges up; off is for debugging"
+    )
 
 
 def _add_resume(parser: argparse.ArgumentParser) -> None:
@@ -222,6 +226,16 @@ def _settings(text: Callable[[str], str | None]) -> Settings:
         settings = replace(settings, mtu=checks.mtu_bytes(mtu))
     if hostname is not None:
         settings = replace(settings, hostname=checks.host_name(hostname))
+    return _server_settings(settings, text)
+
+
+def _server_settings(settings: Settings, text: Callable[[str], str | None]) -> Settings:
+    sandbox, server_user = map(text, ("sandbox", "server_user"))
+    if sandbox is not None:
+        settings = replace(settings, sandbox=checks.switch(sandbox, "sandbox"))
+    if server_user is not None:
+        uid, gid = checks.server_ids(server_user)
+        settings = replace(settings, server_user=uid, server_group=gid)
     return settings
 
 
@@ -255,6 +269,8 @@ def _tell_ready(outcome: Outcome) -> None:
     lease, settings = outcome.journal.lease, outcome.journal.settings
     for warning in lease.warnings:
         say("warning", "not-carried-over", warning)
+    if not settings.sandbox:
+        say("warning", "sandbox-off", checks.SANDBOX_OFF)
     state = "ready" if outcome.changed else "ready already"
     say(
         "info",

@@ -28,6 +28,11 @@ LARGEST_QUEUE_COUNT = 256
 _LARGEST_ID = 0xFFFFFFFE
 """(uid_t)-1 means "nobody in particular" to the kernel."""
 _LARGEST_FILE = 64 * 1024
+NOBODY = 65534
+"""The uid and gid that belong to nobody (user_namespaces(7), /proc/sys/kernel/overflowgid)."""
+SANDBOX_OFF = (
+    "the sandbox of the DHCP server is off: a guest that takes it over has what vmnet has; for debugging only"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +153,7 @@ def seconds(text: str, what: str) -> float:
     return float(text)
 
 
-def owner_ids(text: str) -> tuple[int, int | None]:
+def owner_ids(text: str, what: str = "owner") -> tuple[int, int | None]:
     """Return the uid and, if given, the gid of `UID[:GID]`.
 
     Raises:
@@ -158,8 +163,31 @@ def owner_ids(text: str) -> tuple[int, int | None]:
     if len(parts) > 2 or not all(
         part.isascii() and part.isdecimal() and len(part) < 11 and int(part) <= _LARGEST_ID for part in parts
     ):
-        raise UsageError(f"owner {text!r} is not of the form UID or UID:GID, in numbers")
+        raise UsageError(f"{what} {text!r} is not of the form UID or UID:GID, in numbers")
     return int(parts[0]), int(parts[1]) if len(parts) == 2 else None
+
+
+def server_ids(text: str) -> tuple[int, int]:
+    """Return the uid and gid that the server shall have; nobody's group where none is given.
+
+    Raises:
+        UsageError: not numbers the kernel takes, or root's.
+    """
+    uid, gid = owner_ids(text, "server user")
+    if 0 in (uid, gid):
+        raise UsageError(f"server user {text!r} is root, whom a hostile guest must not meet; name another one")
+    return uid, NOBODY if gid is None else gid
+
+
+def switch(text: str, what: str) -> bool:
+    """Return whether it is on.
+
+    Raises:
+        UsageError: neither on nor off.
+    """
+    if text not in ("on", "off"):
+        raise UsageError(f"{what} {text!r} is neither on nor off")
+    return text == "on"
 
 
 def host_name(text: str) -> str:

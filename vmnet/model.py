@@ -274,6 +274,12 @@ class Settings:
     allow_addresses: tuple[str, ...] = ()
     """Prefixes the guest may use as its own besides the pod's addresses."""
     allow_macs: tuple[str, ...] = ()
+    sandbox: bool = True
+    """Whether the server gives everything up before it serves; without is for debugging."""
+    server_user: int | None = None
+    """The uid the server becomes; None for nobody where vmnet is root, else for its own."""
+    server_group: int | None = None
+    """The gid with `server_user`."""
 
 
 @dataclass(frozen=True, slots=True)

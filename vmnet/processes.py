@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import vmnet
 from vmnet.codec import encode
+from vmnet.dhcp.server_log import LARGEST_LOG
 from vmnet.errors import UnexpectedError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from vmnet.dhcp.packet_socket import PacketSockets
     from vmnet.journal import BindingDirectory
-    from vmnet.model import Lease
+    from vmnet.model import Lease, Settings
 
 _FAILED = "failed"
 """The state of a server that has no replies to send (vmnet.dhcp.service)."""
@@ -42,7 +43,7 @@ READY_SECONDS = 10.0
 _STOP_SECONDS = 2.0
 _LOOK_AGAIN_SECONDS = 0.005
 _ANSWER_SECONDS = 1.0
-_ANSWER_BYTES = 16 * 1024
+_ANSWER_BYTES = 4096
 _PEER = struct.Struct("iII")
 """`struct ucred`: pid, uid, gid."""
 
@@ -69,7 +70,9 @@ def start_compiler(lease: Lease, log: int) -> Compiler:
     return Compiler(pid, read_end)
 
 
-def start_server(directory: BindingDirectory, packets: PacketSockets, replies: int, log: int) -> int:
+def start_server(
+    directory: BindingDirectory, packets: PacketSockets, replies: int, log: int, settings: Settings
+) -> int:
     """Start the server on open packet sockets, in a session of its own; takes `replies` over.
 
     Returns a descriptor that becomes readable when it is about to serve, or has died.
@@ -78,7 +81,7 @@ def start_server(directory: BindingDirectory, packets: PacketSockets, replies: i
     read_end, write_end = os.pipe()
     try:
         null = os.open(os.devnull, os.O_RDWR)
-        arguments = server_arguments(packets, control, replies, write_end)
+        arguments = server_arguments((*packets.descriptors(), control.fileno(), replies, write_end), settings)
         pid = _spawn(arguments, null, log, log)
         os.close(null)
         _remember(directory, pid)
@@ -89,15 +92,21 @@ def start_server(directory: BindingDirectory, packets: PacketSockets, replies: i
     return read_end
 
 
-def server_arguments(packets: PacketSockets, control: socket.socket, replies: int, ready: int) -> list[str]:
-    """Return the interpreter's arguments; makes the descriptors inheritable."""
-    descriptors = (packets.guest.fileno(), packets.foreign.fileno(), control.fileno(), replies, ready)
+def server_arguments(descriptors: tuple[int, ...], settings: Settings) -> list[str]:
+    """Return the interpreter's arguments: as vmnet.dhcp.server names them; makes the descriptors inheritable."""
     for descriptor in descriptors:
         os.set_inheritable(descriptor, True)
-    return ["-I", "-S", "-c", _ENTER.format("server"), _PACKAGE_ROOT, *map(str, descriptors)]
+    return ["-I", "-S", "-c", _ENTER.format("server"), _PACKAGE_ROOT, *map(str, descriptors), _sandbox(settings)]
 
 
-def become_server(directory: BindingDirectory, packets: PacketSockets, replies: int) -> None:
+def _sandbox(settings: Settings) -> str:
+    """Return what vmnet.dhcp.sandbox is told."""
+    if not settings.sandbox or settings.server_user is None:
+        return "on" if settings.sandbox else "off"
+    return f"{settings.server_user}:{settings.server_group}"
+
+
+def become_server(directory: BindingDirectory, packets: PacketSockets, replies: int, settings: Settings) -> None:
     """Turn this process into the server, in the foreground: the pid stays, stderr stays.
 
     Raises:
@@ -107,17 +116,23 @@ def become_server(directory: BindingDirectory, packets: PacketSockets, replies: 
     read_end, write_end = os.pipe()
     os.set_inheritable(read_end, True)
     _remember(directory, os.getpid())
-    arguments = server_arguments(packets, control, replies, write_end)
+    arguments = server_arguments((*packets.descriptors(), control.fileno(), replies, write_end), settings)
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 # no shell is the point
 
 
 def open_log(directory: BindingDirectory) -> int:
-    """Open the server's log for appending, or nothing where the disk is full: the guest wants its lease anyway."""
+    """Open the server's log for appending, or nothing where the disk is full: the guest wants its lease anyway.
+
+    One that a server has written half full begins anew, so that the next has room.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        return os.open(LOG, flags, mode=0o600, dir_fd=directory.descriptor)
+        log = os.open(LOG, flags, mode=0o600, dir_fd=directory.descriptor)
+        if os.fstat(log).st_size > LARGEST_LOG // 2:
+            os.ftruncate(log, 0)
     except OSError:
         return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    return log
 
 
 def control_socket(directory: BindingDirectory) -> socket.socket:

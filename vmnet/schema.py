@@ -15,7 +15,10 @@ from vmnet.model import Lease, PodInterface, Settings
 SCHEMA = 2
 """Raised by the first change to what a journal holds after a release; `tests/data/journals` keeps one of each."""
 _ADDED: dict[int, tuple[tuple[str, str], ...]] = {
-    1: (("settings", "isolation"), ("settings", "allow_addresses"), ("settings", "allow_macs")),
+    1: (
+        *(("settings", name) for name in ("isolation", "allow_addresses", "allow_macs")),
+        *(("settings", name) for name in ("sandbox", "server_user", "server_group")),
+    ),
 }
 """The older schemas that are read, and what the next one added to each: part and field, which gets its default."""
 _PARTS: dict[str, type[PodInterface | Settings | Lease]] = {

@@ -48,7 +48,9 @@ class ServerStart:
         if self._compiler is None:
             self._compiler = processes.start_compiler(self._journal.lease, self._log)
         with open_packets(self._journal) as packets:
-            self._ready = processes.start_server(self._directory, packets, self._compiler.replies, self._log)
+            self._ready = processes.start_server(
+                self._directory, packets, self._compiler.replies, self._log, self._journal.settings
+            )
         self._serving = self.started = True
 
     def await_ready(self) -> None:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from vmnet.codec import plain
+from vmnet.config import SANDBOX_OFF
 from vmnet.log import escape
 from vmnet.model import describe
 
@@ -96,6 +97,7 @@ def status_text(report: Report) -> str:
         f"{_state(report)}: {journal.pod.ifname} → {journal.settings.tap}",
         f"guest: {guest}",
         *(f"  {line}" for line in lease_lines(journal.lease)),
+        *_sandbox_lines(server.get("sandbox")),
     ]
     if report.warnings:
         lines += ["warnings:", *(f"  {line}" for line in report.warnings)]
@@ -121,6 +123,16 @@ def _server(report: Report) -> dict[str, Any]:
     except ValueError:
         return {}
     return answer if isinstance(answer, dict) else {}
+
+
+def _sandbox_lines(sandbox: dict[str, Any] | None) -> list[str]:
+    """Return which stages the server reached, and the others with why not."""
+    if not sandbox:
+        return []
+    if not sandbox["on"]:
+        return [f"sandbox: OFF: {SANDBOX_OFF}"]
+    missed = [f"  not reached: {stage}: {reason}" for stage, reason in sandbox["missed"].items()]
+    return [f"sandbox: {', '.join(sandbox['reached'])}", *missed]
 
 
 def _section(title: str, lines: list[str]) -> str:

@@ -9,6 +9,7 @@ raw_tap     the ready pod's tap, held as a guest's driver holds it
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -47,8 +48,10 @@ def pod(layout: str) -> Iterator[Pod]:
 
 
 @pytest.fixture
-def agent(pod: Pod, tmp_path: Path) -> Iterator[Agent]:
+def agent(pod: Pod, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Agent]:
     made = agents.agent(pod, tmp_path)
+    if request.node.get_closest_marker("host_privileges"):
+        made = replace(made, confined=False)
     yield made
     made.clear()
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from testbed.agent import HOSTNAME, VERBS_THAT_READ_DNS
 from testbed.netns import TestbedError, set_netns
+from testbed.privileges import confine
 from vmnet import agent as agent_room
 from vmnet import cli, processes
 from vmnet.dhcp.compile import compile_replies
@@ -148,6 +149,8 @@ class Forked:
             os.environ.clear()
             os.environ.update({"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **self.environment})
             set_netns(os.open(self.agent.netns.path, os.O_RDONLY | os.O_CLOEXEC))
+            if self.agent.confined:
+                confine()
             _patch(agent_room, _APPLY, _telling(outputs[2]))
             _patch(processes, "start_compiler", _known_replies)
             _patch(cli, "_parser", lambda: _PARSER)

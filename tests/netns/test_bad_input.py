@@ -157,7 +157,7 @@ def typed(agent: Agent, case: Case) -> list[str]:
     words = [word.replace("{tmp}", str(agent.state_dir.parent)) for word in case.words]
     place = ["--state-dir", str(agent.state_dir)] if words and words[0] != "upp" else []
     environment = [f"PATH={os.environ['PATH']}", *case.environment]
-    return agent.netns.command("env", "-i", *environment, VMNET, *words[:1], *place, *words[1:])
+    return agent.command("env", "-i", *environment, VMNET, *words[:1], *place, *words[1:])
 
 
 def assert_one_clear_line(done: Completed, case: Case) -> None:

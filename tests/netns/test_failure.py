@@ -31,6 +31,7 @@ def _message(done: Completed) -> str:
     return str(json.loads(line)["message"])
 
 
+@pytest.mark.host_privileges("it takes away another one")
 @pytest.mark.parametrize(
     ("capability", "says"),
     [

@@ -59,6 +59,8 @@ class Damage:
     """How many more differences follow from it by the kernel's rules."""
     afterwards: int = 0
     """How many things the kernel adds by itself during the repair, that `up` takes away again."""
+    sysctls: int = 0
+    """How many of the differences a container with a read-only /proc/sys neither sees nor mends."""
 
 
 def ip(line: str) -> Callable[[Trial], object]:
@@ -111,14 +113,14 @@ def _stop_server(mine: Trial) -> None:
 
 
 DAMAGES = (
-    Damage("bridge gone", ip("link delete k6t-eth0"), "create bridge k6t-eth0", also=8),
+    Damage("bridge gone", ip("link delete k6t-eth0"), "create bridge k6t-eth0", also=8, sysctls=1),
     Damage("bridge down", ip("link set k6t-eth0 down"), "set k6t-eth0 up=True"),
     Damage("stp on", ip("link set k6t-eth0 type bridge stp_state 1"), "set k6t-eth0 stp=False"),
     Damage(
         "snooping on", ip("link set k6t-eth0 type bridge mcast_snooping 1"), "set k6t-eth0 mcast_snooping=False"
     ),
     Damage("bridge answers ARP", sysctl("ipv4/conf/k6t-eth0/arp_ignore", 0), "set k6t-eth0 arp_ignore=1"),
-    Damage("bridge takes RAs", sysctl("ipv6/conf/k6t-eth0/accept_ra", 1), "set k6t-eth0 accept_ra=0"),
+    Damage("bridge takes RAs", sysctl("ipv6/conf/k6t-eth0/accept_ra", 1), "set k6t-eth0 accept_ra=0", sysctls=1),
     Damage("bridge autoconfigures", ip("link set k6t-eth0 addrgenmode eui64"), "set k6t-eth0 addr_gen_mode=1"),
     Damage(
         "bridge has an address",
@@ -130,7 +132,7 @@ DAMAGES = (
     Damage("tap down", ip("link set tap0 down"), "set tap0 up=True"),
     Damage("tap out of the bridge", ip("link set tap0 nomaster"), "set tap0 controller=k6t-eth0", also=2),
     Damage("tap learns", ip("link set tap0 type bridge_slave learning on"), "set tap0 learning=False"),
-    Damage("tap's MTU", ip("link set tap0 mtu 1200"), "set tap0 mtu=1450", also=4, afterwards=2),
+    Damage("tap's MTU", ip("link set tap0 mtu 1200"), "set tap0 mtu=1450", also=4, afterwards=2, sysctls=1),
     Damage("forwarding entry gone", _forget_fdb, f"add forwarding entry {MAC} on tap0"),
     Damage("NIC out of the bridge", ip("link set eth0-nic nomaster"), "set eth0-nic controller=k6t-eth0", also=1),
     Damage("NIC with the VM's MAC", ip(f"link set eth0-nic address {MAC}"), "set eth0-nic mac=02:76:6d:", also=1),
@@ -163,13 +165,16 @@ DAMAGES = (
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.name)
 def test_damage_is_named_by_status_and_repaired_by_up_alone(damage: Damage, mine: Trial) -> None:
+    sysctls = damage.sysctls if mine.agent.confined else 0
+    if sysctls > damage.also:
+        pytest.skip("a container can neither see this nor mend it: /proc/sys is read-only")
     damage.do(mine)
 
     code, report = mine.vmnet.status()
     drift = report["drift"]
     assert code == 7
     assert any(difference.startswith(damage.named) for difference in drift), drift
-    assert len(drift) == 1 + damage.also, drift
+    assert len(drift) == 1 + damage.also - sysctls, drift
 
     with watched(mine.pod.netns) as watch:
         changes = mine.vmnet.up().changes

@@ -230,7 +230,7 @@ def test_process_1_reaps_and_hears_signals(pod: Pod, agent: Agent, log: Path) ->
     found = snapshot(pod)
     container = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
     words = argv(agent, (sys.executable, "-I", "-S", "-c", LEAVES_ORPHANS + TELLS_SIGNALS))
-    place = words.index("env")
+    place = words.index("--") + 1
     with background([*words[:place], *container, *words[place:]], log) as program:
         program.wait_for("^zombies: 0 parent: 1$", PATIENCE)
         program.wait_for("^listening$", PATIENCE)
@@ -483,6 +483,7 @@ def test_down_by_somebody_else_is_respected(pod: Pod, agent: Agent, log: Path) -
     assert difference(found, snapshot(pod)) == ""
 
 
+@pytest.mark.host_privileges("--netns needs CAP_SYS_ADMIN")
 def test_in_a_named_namespace(pod: Pod, agent: Agent) -> None:
     found = snapshot(pod)
     words = argv(agent, ("ip", "-br", "link"), "--netns", pod.netns.name)

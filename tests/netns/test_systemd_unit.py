@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from testbed.agent import Agent
     from testbed.pods import Pod
 
+pytestmark = pytest.mark.host_privileges("the unit gives its own")
 UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "vmnet@.service"
 PATIENCE = 10
 

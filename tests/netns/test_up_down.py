@@ -15,7 +15,6 @@ import json
 import os
 import signal
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,7 +24,7 @@ from scapy.layers.l2 import Ether
 
 from testbed import clients, pods
 from testbed.agent import lives
-from testbed.netns import TestbedError, kill, run
+from testbed.netns import TestbedError, kill
 from testbed.pods import must_answer
 from testbed.snapshot import difference, look, snapshot, steady
 from testbed.tap_guest import raw_tap, tap_guest
@@ -33,6 +32,7 @@ from testbed.watch import watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from testbed.agent import Agent
     from testbed.pods import Pod
@@ -168,27 +168,6 @@ def test_serve_in_the_foreground(guest: TapGuest, agent: Agent, tmp_path: Path) 
         os.kill(serving.process.pid, signal.SIGTERM)
         assert serving.wait() in (0, -signal.SIGTERM)
     assert leased.mac == guest.mac
-
-
-def test_the_server_has_no_capability_and_gets_none(ready_pod: Pod, agent: Agent) -> None:
-    del ready_pod
-    [server] = agent.servers()
-    lines = dict(line.split(":", 1) for line in Path(f"/proc/{server}/status").read_text("ascii").splitlines())
-    held = {name: int(lines[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")}
-    assert held == dict.fromkeys(held, 0)
-    assert lines["NoNewPrivs"].strip() == "1"
-    assert set(lines["Uid"].split()) == {"65534"}
-
-
-def test_a_server_that_may_not_become_nobody_has_no_capability_either(pod: Pod, agent: Agent) -> None:
-    up = agent.argv("up")
-    run([*up[:3], "setpriv", "--bounding-set", "-all,+net_admin,+net_raw", "--inh-caps", "-all", *up[3:]])
-    [server] = agent.servers()
-    lines = dict(line.split(":", 1) for line in Path(f"/proc/{server}/status").read_text("ascii").splitlines())
-    assert int(lines["CapPrm"], 16) == int(lines["CapEff"], 16) == 0
-    with raw_tap(pod.netns) as tap:
-        tap.send(discover(pod.mac, 1))
-        tap.receive(is_offer(1))
 
 
 OPENS_TAP = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,6 +41,8 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "STATE_DIR",
         "RESOLV_CONF",
         "NETNS",
+        "SANDBOX",
+        "SERVER_USER",
         "DEBUG",
     ):
         monkeypatch.delenv(f"VMNET_{name}", raising=False)
@@ -85,6 +88,30 @@ def test_flags_reach_the_agent(asked: list[Config]) -> None:
 def test_queues_reach_the_agent(asked: list[Config], queues: str, multi_queue: bool) -> None:
     assert cli.main(["up", "--queues", queues]) == 0
     assert asked[0].settings == Settings(multi_queue=multi_queue)
+
+
+@pytest.mark.parametrize(
+    ("flags", "settings"),
+    [
+        ("--sandbox on", Settings()),
+        ("--sandbox off", Settings(sandbox=False)),
+        ("--server-user 107", Settings(server_user=107, server_group=65534)),
+        ("--server-user 107:108", Settings(server_user=107, server_group=108)),
+    ],
+)
+def test_what_the_server_gives_up_reaches_the_agent(asked: list[Config], flags: str, settings: Settings) -> None:
+    assert cli.main(["up", *flags.split()]) == 0
+    assert asked[0].settings == settings
+
+
+def test_a_sandbox_that_is_off_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = replace(_JOURNAL, settings=Settings(sandbox=False))
+    monkeypatch.setattr(agent, "up", lambda _config: agent.Outcome(journal, changed=False))
+    assert cli.main(["up"]) == 0
+    [line] = [json.loads(line) for line in capsys.readouterr().err.splitlines() if "sandbox" in line]
+    assert (line["level"], line["event"]) == ("warning", "sandbox-off")
 
 
 def test_a_flag_beats_the_environment_which_beats_the_default(

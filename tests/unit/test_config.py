@@ -61,6 +61,24 @@ def test_what_is_no_owner(text: str) -> None:
         config.owner_ids(text)
 
 
+@pytest.mark.parametrize(("text", "ids"), [("107", (107, 65534)), ("107:108", (107, 108))])
+def test_whom_the_server_can_be(text: str, ids: tuple[int, int]) -> None:
+    assert config.server_ids(text) == ids
+
+
+@pytest.mark.parametrize("text", ["", "nobody", "0", "0:108", "107:0", "1:2:3", "4294967295"])
+def test_whom_it_cannot(text: str) -> None:
+    with pytest.raises(UsageError, match="server user"):
+        config.server_ids(text)
+
+
+def test_a_switch_is_on_or_off() -> None:
+    assert [config.switch(text, "sandbox") for text in ("on", "off")] == [True, False]
+    for text in ("", "On", "no", "0", "true"):
+        with pytest.raises(UsageError, match="sandbox"):
+            config.switch(text, "sandbox")
+
+
 @pytest.mark.parametrize("text", ["vm", "vm-1.example.com", "a" * 63, "1"])
 def test_host_names(text: str) -> None:
     assert config.host_name(text) == text

@@ -65,3 +65,19 @@ def test_a_report_names_the_guests_state_and_the_drift() -> None:
     assert json.loads(show.status_json(ill))["server"] is None
     assert show.status_text(Report(None)) == "down: nothing is bound here"
     assert json.loads(show.status_json(Report(None)))["state"] == "down"
+
+
+def test_the_sandbox_s_stages_are_shown_and_why_one_was_not_reached() -> None:
+    sandbox = {"on": True, "reached": ["limits", "seccomp"], "missed": {"user": "CAP_SETUID is missing"}}
+    report = Report(_plan("bridge").journal, (), json.dumps({"lease": "bound", "sandbox": sandbox}).encode())
+    assert show.status_text(report).splitlines()[-2:] == [
+        "sandbox: limits, seccomp",
+        "  not reached: user: CAP_SETUID is missing",
+    ]
+    assert json.loads(show.status_json(report))["server"]["sandbox"] == sandbox
+
+
+def test_a_sandbox_that_is_off_is_loud() -> None:
+    answer = b'{"lease":"bound","sandbox":{"on":false,"reached":[],"missed":{}}}'
+    report = Report(_plan("bridge").journal, (), answer)
+    assert "sandbox: OFF: " in show.status_text(report).splitlines()[-1]

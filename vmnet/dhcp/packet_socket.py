@@ -71,6 +71,10 @@ class PacketSockets:
     ) -> None:
         self.close()
 
+    def descriptors(self) -> tuple[int, int]:
+        """Return the two in the order in which the server is told of them."""
+        return self.guest.fileno(), self.foreign.fileno()
+
     def close(self) -> None:
         """Stop listening."""
         self.guest.close()

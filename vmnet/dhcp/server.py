@@ -1,15 +1,14 @@
-"""The resident process that faces the guest: inherited descriptors, one loop, no capability.
+"""The resident process that faces the guest: inherited descriptors, one loop, a sandbox around it.
 
-It is started as `python -I -S -c … ROOT PACKETS FOREIGN CONTROL REPLIES READY`, descriptor numbers after the
-import root: the packet sockets on the tap (vmnet.dhcp.packet_socket), the listening status socket, the pipe from
-`compile`, the pipe that hears of READY.
+It is started as `python -I -S -c … ROOT PACKETS FOREIGN CONTROL REPLIES READY SANDBOX`. After the import root come
+descriptor numbers: the packet sockets on the tap (vmnet.dhcp.packet_socket), the listening status socket, the pipe
+from `compile`, the pipe that hears of READY. SANDBOX is what `sandbox.enter` is told.
 It stays beside every VM, so it and all that it imports do without whatever costs memory: dataclasses, typing,
 enum, json, logging, and `socket`, which imports three of these.
 """
 
 from __future__ import annotations
 
-import _ctypes  # `ctypes` around it would cost half a MiB more
 import _socket
 import os
 import select
@@ -17,6 +16,7 @@ import struct
 import sys
 import time
 
+from vmnet.dhcp import sandbox
 from vmnet.dhcp.json_text import dumps
 from vmnet.dhcp.request import FOREIGN_SOURCE_MAC
 from vmnet.dhcp.server_log import Log, write_to_stderr
@@ -25,6 +25,8 @@ from vmnet.dhcp.service import QUEUE_FULL, SERVING, TOO_LONG, Service
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from vmnet.dhcp.json_text import Json
 
 _SOL_PACKET, _PACKET_STATISTICS, _PACKET_AUXDATA = 263, 6, 8
 _STATISTICS = struct.Struct("II")
@@ -37,12 +39,8 @@ _PEER = struct.Struct("iII")
 _LARGEST_FRAME = 2048
 """No client sends a DHCP message longer than a standard Ethernet frame; what is longer is not read."""
 _LARGEST_REPLIES = 1 << 20
-_NOBODY = 65534
+_LARGEST_REPORT = 4096
 _WAITERS = 8
-_PR_SET_NO_NEW_PRIVS = 38
-"""linux/prctl.h."""
-_CAPABILITY_HEADER, _NO_CAPABILITIES = struct.pack("Ii", 0x20080522, 0), bytes(24)
-"""linux/capability.h: version 3, this process; three sets of 64 bits."""
 _TICK = 0.2
 """Seconds between two looks for a tap that was deleted and may be made again, and between two at foreign MACs."""
 _FOREIGN_FRAMES = 32
@@ -70,6 +68,7 @@ class Server:
         self._buffer = bytearray(_LARGEST_FRAME)
         self._view = memoryview(self._buffer)
         self._asker = os.getuid()
+        self.sandbox: dict[str, Json] = {}
         self._tap, self._protocol, *_ = packets.getsockname()
         self._deaf = False
         self._foreign_due = 0.0
@@ -178,8 +177,8 @@ class Server:
             if uid in (0, self._asker):
                 if self._service.state == SERVING:
                     self._count()
-                report = {**self._service.report(), "pid": os.getpid(), "uid": os.getuid()}
-                peer.send(dumps(report).encode() + b"\n")
+                itself: dict[str, Json] = {"pid": os.getpid(), "uid": os.getuid(), "sandbox": self.sandbox}
+                peer.send(_line({**self._service.report(), **itself}))
         except OSError:
             pass  # it left, which is its affair
         finally:
@@ -197,40 +196,24 @@ def main() -> None:
     control_socket = _socket.socket(fileno=control)
     control_socket.setblocking(False)
     control_socket.listen(_WAITERS)  # here, so that who connects is told our pid, and the uid we started with
-    service = Service(Log(write_to_stderr))
+    log = Log(write_to_stderr)
     ears = _socket.socket(fileno=packets), _socket.socket(fileno=foreign)
-    server = Server(*ears, control_socket, replies, service)
-    drop_privileges()
+    server = Server(*ears, control_socket, replies, Service(log))
+    server.sandbox = sandbox.enter(sys.argv[6], (packets, foreign), (control, replies, ready))
+    if not server.sandbox["on"]:
+        log("warning", "sandbox_off", "the sandbox is off, which is for debugging only")
     _say_ready(ready)
     server.run()
 
 
-def drop_privileges() -> None:
-    """Become nobody where we are root and may, and give up every capability in any case.
-
-    A container that drops ALL capabilities takes away those that becoming nobody needs; then status shows the uid.
-    """
-    if not os.getuid():
-        try:
-            os.setgroups([])
-            os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-            os.setresuid(_NOBODY, _NOBODY, _NOBODY)
-        except OSError:
-            pass  # a user namespace without these ids, or a container without the capabilities
-    _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    _call("capset", _CAPABILITY_HEADER, _NO_CAPABILITIES)
-
-
-def _call(name: str, *arguments: int | bytes) -> None:
-    """Call a function of the C library.
-
-    Raises:
-        OSError: it failed; serving a hostile guest with capabilities is not what anybody asked for.
-    """
-    program = _ctypes.dlopen(None, 0)  # type: ignore[arg-type] # dlopen(3): NULL is the program itself
-    address = _ctypes.dlsym(program, name)
-    if _ctypes.call_function(address, arguments) != 0:
-        raise OSError(f"{name} failed")
+def _line(report: dict[str, Json]) -> bytes:
+    """One line of JSON; where that would be too long, the longest members make way."""
+    text = dumps(report)
+    while len(text) >= _LARGEST_REPORT:
+        longest = max(report, key=lambda name: len(dumps(report[name])))
+        report = {**report, longest: None}
+        text = dumps(report)
+    return text.encode() + b"\n"
 
 
 def _name_process(name: bytes) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from vmnet.dhcp.json_text import Json
 
+LARGEST_LOG = 4 << 20
+"""Bytes. The server cannot write beyond, where its log is a file."""
 _BURST = 32
 _LINES_PER_SECOND = 1
 _STDERR = 2

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from vmnet import agent
-from vmnet.config import DEFAULT_GRACE
+from vmnet.config import DEFAULT_GRACE, SANDBOX_OFF
 from vmnet.errors import DomainCrashedError, DomainRefusedError, LibvirtError, UsageError
 from vmnet.guest import domain as domains
 from vmnet.guest.connection import Closed, DaemonMoved, Libvirt, Lifecycle, Opened, reason
@@ -170,6 +170,8 @@ class _Launch:
         try:
             for warning in journal.lease.warnings:
                 say("warning", "not-carried-over", warning)
+            if not journal.settings.sandbox:
+                say("warning", "sandbox-off", SANDBOX_OFF)
             tap = journal.settings.tap
             say("info", "plumbed", f"{journal.pod.ifname} is handed over to {tap}", changed=outcome.changed)
             lease = journal.lease

@@ -8,6 +8,7 @@ import json
 import os
 import select
 import struct
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ from typing import Any
 import pytest
 
 from tests.unit.dhcp.frames import REPLIES, VM_MAC, bootp, discover, dissect, frame, message
+from vmnet.dhcp import sandbox
 from vmnet.dhcp import server as room
 from vmnet.dhcp.replies import dumps
 from vmnet.dhcp.server import Server
 from vmnet.dhcp.server_log import Log
 from vmnet.dhcp.service import Service
 
-PACKETS, FOREIGN, CONTROL, REPLIES_PIPE = 3, 4, 5, 6
+PACKETS, FOREIGN, CONTROL, REPLIES_PIPE, READY = 3, 4, 5, 6, 7
 TP_STATUS_CSUMNOTREADY, TP_STATUS_VLAN_VALID = 8, 16
 
 
@@ -327,45 +329,57 @@ def test_a_peer_that_left_is_nobody_s_trouble(bench: Bench, monkeypatch: pytest.
     bench.server.tell()
 
 
-class Process:
-    """This process's ids, for a test to lose."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, uid: int, refuse: str = "") -> None:
-        self.calls: list[tuple[str, object]] = []
-        monkeypatch.setattr(os, "getuid", lambda: uid)
-        for name in ("setgroups", "setresgid", "setresuid"):
-            monkeypatch.setattr(os, name, self._call(name, refuse))
-        monkeypatch.setattr(room, "_call", lambda name, *arguments: self.calls.append((name, arguments)))
-
-    def _call(self, name: str, refuse: str) -> Any:  # noqa: ANN401 - three signatures
-        def call(*arguments: object) -> None:
-            if name == refuse:
-                raise PermissionError
-            self.calls.append((name, arguments))
-
-        return call
-
-
-NOBODY = (65534, 65534, 65534)
-SHED = [("prctl", (38, 1, 0, 0, 0)), ("capset", (struct.pack("Ii", 0x20080522, 0), bytes(24)))]
-"""No new privileges, no capabilities: always last, whoever we are."""
-
-
-@pytest.mark.parametrize(
-    ("uid", "refuse", "calls"),
-    [
-        (0, "", [("setgroups", ([],)), ("setresgid", NOBODY), ("setresuid", NOBODY), *SHED]),
-        (0, "setgroups", SHED),
-        (0, "setresuid", [("setgroups", ([],)), ("setresgid", NOBODY), *SHED]),
-        (1000, "", SHED),
-    ],
-)
-def test_root_becomes_nobody_groups_first(
-    monkeypatch: pytest.MonkeyPatch, uid: int, refuse: str, calls: list[object]
+@pytest.mark.parametrize("grown", ["ignored", "dropped_options"])
+def test_status_is_4_kib_at_most_and_json_all_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, grown: str
 ) -> None:
-    process = Process(monkeypatch, uid, refuse)
-    room.drop_privileges()
-    assert process.calls == calls
+    report = {**bench.service.report(), grown: tuple(range(10_000, 20_000))}
+    monkeypatch.setattr(bench.service, "report", lambda: report)
+    heard = asked(bench, monkeypatch, Peer(0))
+    told = json.loads(heard)
+    assert len(heard) <= 4096
+    assert (told["state"], told[grown], told["pid"]) == ("serving", None, os.getpid())
+
+
+class Main:
+    """`main` with everything around it replaced: what it does in which order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, report: dict[str, Any]) -> None:
+        self.steps: list[str] = []
+        self.lines: list[bytes] = []
+        self.report = report
+        bench = Bench(monkeypatch)
+        sockets = {PACKETS: bench.packets, FOREIGN: bench.foreign, CONTROL: self}
+        numbers = map(str, (PACKETS, FOREIGN, CONTROL, REPLIES_PIPE, READY))
+        monkeypatch.setattr(sys, "argv", ["-c", *numbers, "on"])
+        monkeypatch.setattr(_socket, "socket", lambda fileno: sockets[fileno])
+        monkeypatch.setattr(sandbox, "enter", self.enter)
+        monkeypatch.setattr(room, "write_to_stderr", self.lines.append)
+        monkeypatch.setattr(room, "_name_process", lambda name: self.steps.append(name.decode()))
+        monkeypatch.setattr(room, "_say_ready", lambda ready: self.steps.append(f"ready {ready}"))
+        monkeypatch.setattr(Server, "run", lambda server: self.steps.append(f"serve {server.sandbox['on']}"))
+
+    def fileno(self) -> int:
+        return CONTROL
+
+    def setblocking(self, waits: bool) -> None:
+        assert not waits
+
+    def listen(self, _waiters: int) -> None:
+        self.steps.append("listen")
+
+    def enter(self, wish: str, packets: tuple[int, ...], others: tuple[int, ...]) -> dict[str, Any]:
+        assert (packets, others) == ((PACKETS, FOREIGN), (CONTROL, REPLIES_PIPE, READY))
+        self.steps.append(f"enter {wish}")
+        return self.report
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_it_listens_gives_everything_up_says_ready_and_serves(monkeypatch: pytest.MonkeyPatch, on: bool) -> None:
+    process = Main(monkeypatch, {"on": on, "reached": (), "missed": {}})
+    room.main()
+    assert process.steps == ["vmnet-server", "listen", "enter on", f"ready {READY}", f"serve {on}"]
+    assert [json.loads(line)["event"] for line in process.lines] == ([] if on else ["sandbox_off"])
 
 
 HEAVY = {"dataclasses", "typing", "json", "re", "enum", "logging", "argparse", "selectors", "subprocess", "socket"}
@@ -385,6 +399,7 @@ def test_the_process_imports_nothing_heavy() -> None:
         assert not HEAVY & modules, name
         todo |= {module for module in modules if module.startswith("vmnet.")} - seen
     assert {"vmnet.dhcp.request", "vmnet.dhcp.answer", "vmnet.dhcp.replies", "vmnet.dhcp.lease_state"} <= seen
+    assert {"vmnet.dhcp.sandbox", "vmnet.dhcp.seccomp"} <= seen
 
 
 def test_a_tap_that_is_made_anew_is_listened_to_again(bench: Bench) -> None:
