@@ -6,7 +6,9 @@ raw tap (the guest) ── tap0 ── k6t-eth0 ── eth0-nic ══ veth ═�
 from __future__ import annotations
 
 import itertools
+import os
 import re
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ import pytest
 from testbed import agent as agents
 from testbed import pods, tap_guest
 from testbed.netns import entered
+from testbed.snapshot import difference, snapshot
 from testbed.tap_copier import open_wire
 from tests.netns import probes
 from tests.netns.probes import Wire
@@ -26,9 +29,10 @@ from vmnet.schema import Journal
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from testbed.agent import Agent
     from testbed.pods import Pod
     from testbed.tap_guest import RawTap
     from tests.netns.probes import Probe
@@ -59,6 +63,7 @@ class Line:
     network: socket.socket
     """A packet socket on the node's end of the pod's veth."""
     facts: PodInterface
+    agent: Agent
     ruleset: str
 
     def load(self, ruleset: str) -> None:
@@ -113,7 +118,7 @@ def line(directory: Path, *flags: str) -> Iterator[Line]:
                     [path] = agent.state_dir.glob("**/journal.json")
                     journal = decode(Journal, path.read_bytes())
                     best = [ruleset.text for ruleset in rulesets(journal.pod, journal.settings)[:1]]
-                    yield Line(pod, tap, network, journal.pod, "".join(best))
+                    yield Line(pod, tap, network, journal.pod, agent, "".join(best))
         finally:
             agent.clear()
 
@@ -218,3 +223,58 @@ def test_without_isolation_everything_passes(tmp_path: Path) -> None:
     with line(tmp_path, "--isolation", "off") as made:
         for side, sent in BOTH.items():
             assert {probe.name for probe in sent} - made.passed(side, sent) <= NEVER_FORWARDED
+
+
+LESSER = """#!/bin/sh
+# nft on a kernel that was built without {word!r}: what nft says there, and how it ends
+script=$(cat)
+case "$script" in
+*"{word}"*) echo '/dev/stdin:1:1-1: Error: Could not process rule: Operation not supported' >&2; exit 1 ;;
+*) printf '%s' "$script" | exec {nft} "$@" ;;
+esac
+"""
+
+
+@pytest.fixture
+def lesser_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let nft be that of a kernel without a family or hook."""
+
+    def lack(word: str) -> None:
+        nft = tmp_path / "bin" / "nft"
+        nft.parent.mkdir()
+        nft.write_text(LESSER.format(word=word, nft=shutil.which("nft")), encoding="ascii")
+        nft.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{nft.parent}:{os.environ['PATH']}")
+
+    return lack
+
+
+@pytest.mark.parametrize(
+    ("word", "warning"), [("table bridge", "no bridge family"), ("hook ingress", "no netdev ingress hook")]
+)
+def test_a_kernel_without_a_hook_gets_the_next_best_rules_and_status_says_so(
+    lesser_kernel: Callable[[str], None], tmp_path: Path, word: str, warning: str
+) -> None:
+    lesser_kernel(word)
+    with line(tmp_path) as made:
+        assert made.wrong() == []
+        report = made.agent.status()
+        assert report["drift"] == []
+        assert len(report["warnings"]) == 1
+        assert warning in report["warnings"][0]
+        assert made.agent.run("up").returncode == 0
+        made.agent.down()
+        assert made.pod.netns.run("nft", "list", "ruleset").stdout == ""
+
+
+def test_a_kernel_without_nftables_is_one_line_and_the_pod_is_as_it_was_found(
+    lesser_kernel: Callable[[str], None], pod: Pod, agent: Agent
+) -> None:
+    lesser_kernel("table")
+    before = snapshot(pod)
+    done = agent.run("up", check=False)
+    assert done.returncode == 4
+    assert "load the isolation rules of table vmnet_eth0: Operation not supported" in done.stderr
+    assert difference(before, snapshot(pod)) == ""
+    assert agent.run("up", "--isolation", "off").returncode == 0
+    assert "the guest is not isolated" in agent.status()["warnings"][0]

@@ -114,6 +114,19 @@ def test_a_sandbox_that_is_off_is_warned_of(
     assert (line["level"], line["event"]) == ("warning", "sandbox-off")
 
 
+def test_isolation_reaches_the_agent(asked: list[Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flag may be given again, or hold a list; hosts lose their length and prefixes the bits beyond it."""
+    flags = "--isolation dhcp-only --allow-address 10.1.2.3/16 --allow-address 2001:db8::7/128,10.9.9.9"
+    assert cli.main(["up", *flags.split(), "--allow-mac", "00:00:5E:00:01:07"]) == 0
+    monkeypatch.setenv("VMNET_ALLOW_ADDRESS", "10.9.9.9, 10.9.9.8")
+    assert cli.main(["up"]) == 0
+    first, second = (config.settings for config in asked)
+    assert first.isolation == "dhcp-only"
+    assert first.allow_addresses == ("10.1.0.0/16", "2001:db8::7", "10.9.9.9")
+    assert first.allow_macs == ("00:00:5e:00:01:07",)
+    assert second.allow_addresses == ("10.9.9.9", "10.9.9.8")
+
+
 def test_a_flag_beats_the_environment_which_beats_the_default(
     asked: list[Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:

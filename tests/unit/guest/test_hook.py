@@ -98,13 +98,19 @@ def test_what_the_domain_says_reaches_the_agent(world: World) -> None:
     )
     said = (
         "netns='pod' interface='eth0' binding='bridge' hostname='vm' owner='107:108' "
-        "state-dir='/run/elsewhere' resolv-conf='/etc/r'"
+        "state-dir='/run/elsewhere' resolv-conf='/etc/r' "
+        "isolation='dhcp-only' allow-address='10.9.9.9,10.8.0.0/16' allow-mac='00:00:5e:00:01:07'"
     )
     world.failures = [RefusedError("enough seen")]
     world.call(*PREPARE, domain(interface, said))
     [(verb, config)] = world.calls
     assert verb == "up"
-    assert config.settings == Settings("vm0", 107, 108, "52:54:00:00:00:07", 1400, "vm", multi_queue=True)
+    assert config.settings == replace(
+        Settings("vm0", 107, 108, "52:54:00:00:00:07", 1400, "vm", multi_queue=True),
+        isolation="dhcp-only",
+        allow_addresses=("10.9.9.9", "10.8.0.0/16"),
+        allow_macs=("00:00:5e:00:01:07",),
+    )
     assert (config.interface, config.state_dir, config.resolv_conf) == ("eth0", "/run/elsewhere", "/etc/r")
     assert world.entered == ["pod"]
 
@@ -321,6 +327,9 @@ def test_in_the_hosts_namespace_a_taps_name_means_nothing(world: World) -> None:
         ("mac='01:00:00:00:00:00'", "multicast"),
         ("owner='qemu'", "owner"),
         ("hostname='a b'", "host name"),
+        ("isolation='some'", "isolation"),
+        ("allow-address='10.0.0.0/33'", "no address or prefix"),
+        ("allow-mac='x'", "MAC"),
     ],
 )
 def test_metadata_that_makes_no_sense_is_named(

@@ -1,0 +1,1 @@
+"""The few things of the room `kernel` that need no kernel."""
