@@ -284,6 +284,7 @@ def _bring_up(place: Place, directory: BindingDirectory, journal: Journal, now: 
         if now.link(journal.settings.tap):
             server.see_to_it()
         changed = _converge(place.netlink, _bound(journal), now, after=server.after)
+        server.see_to_it()  # where its socket was refused as the tap was made, which a new round does not repeat
         server.await_ready()
     except BaseException:
         server.abandon()

@@ -24,13 +24,15 @@ from typing import TYPE_CHECKING, Any
 from testbed.agent import HOSTNAME, VERBS_THAT_READ_DNS
 from testbed.netns import TestbedError, set_netns
 from vmnet import agent as agent_room
-from vmnet import cli, processes
+from vmnet import cli, processes, serving
 from vmnet.dhcp.compile import compile_replies
+from vmnet.dhcp.packet_socket import open_packet_socket
 from vmnet.dhcp.replies import dumps
 from vmnet.kernel.netlink import RTM_NEWLINK, NetlinkSocket
 from vmnet.kernel.read import read
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
@@ -321,6 +323,24 @@ def dumps_fail(numbers: Iterable[int], code: int) -> Tamper:
             return dumped
 
         _patch(NetlinkSocket, "_read_dump", read_dump)
+
+    return tamper
+
+
+def no_packet_socket(times: int, code: int) -> Tamper:
+    """The kernel refuses the server's packet socket, so often."""
+
+    def tamper() -> None:
+        left = times
+
+        def refusing(ifname: str) -> socket.socket:
+            nonlocal left
+            left -= 1
+            if left >= 0:
+                raise OSError(code, os.strerror(code))
+            return open_packet_socket(ifname)
+
+        _patch(serving, "open_packet_socket", refusing)
 
     return tamper
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.netns.forked import dumps_fail, no_live_rename, refused
+from tests.netns.forked import dumps_fail, no_live_rename, no_packet_socket, refused
 from tests.netns.trials import SOAK, side_by_side, trial
 
 if TYPE_CHECKING:
@@ -136,6 +136,24 @@ def test_giving_back_is_refused_too_and_a_later_down_finishes(tmp_path: Path) ->
 
     every = [(number, 0) for number in range(2, MOST_CHANGES)] + [(0, step) for step in range(1, MOST_CHANGES)]
     side_by_side("bridge", tmp_path, every, work)
+
+
+@pytest.mark.parametrize("code", GO_ON)
+def test_the_servers_socket_refused_once_is_opened_again(code: int, tmp_path: Path) -> None:
+    with trial("bridge", tmp_path) as mine:
+        mine.vmnet.run("up", tamper=no_packet_socket(1, code)).ok()
+        mine.must_be_up("the packet socket was refused once")
+        mine.vmnet.down()
+        mine.must_be_as_found("the packet socket was refused once")
+
+
+@pytest.mark.parametrize("code", [errno.ENOBUFS, errno.EPERM, errno.ENOMEM])
+def test_the_servers_socket_refused_for_good_gives_the_pod_back(code: int, tmp_path: Path) -> None:
+    with trial("bridge", tmp_path) as mine:
+        ended = mine.vmnet.run("up", tamper=no_packet_socket(1000, code))
+        assert ended.code == 4, ended.stderr
+        assert f"open a packet socket on tap0: {os.strerror(code)}" in ended.message
+        mine.must_be_as_found("no packet socket")
 
 
 def test_an_overrun_while_reading_is_read_again(tmp_path: Path) -> None:
