@@ -220,7 +220,8 @@ def serve(config: Config) -> None:
         directory, journal = held(place.state, known), known.journal
         pid = processes.server_pid(directory)
         if pid is not None:
-            raise RefusedError(f"{journal.settings.tap} is served already, by process {pid}")
+            by = f"process {pid}" if pid else "another container's process"
+            raise RefusedError(f"{journal.settings.tap} is served already, by {by}")
         packets = open_packets(journal.settings.tap)
         compiler = processes.start_compiler(journal.lease, _STDERR)
         processes.become_server(directory, packets, compiler.replies)

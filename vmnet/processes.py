@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import vmnet
 from vmnet.codec import encode
-from vmnet.errors import UnexpectedError
+from vmnet.errors import KernelError, UnexpectedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from vmnet.journal import BindingDirectory
     from vmnet.model import Lease
 
+_ENDING = b"\0vmnet/end/"
+"""A server that is called by a socket of such a name ends (vmnet.dhcp.server)."""
 _FAILED = "failed"
 """The state of a server that has no replies to send (vmnet.dhcp.service)."""
 LOG, SOCKET, PID = "server.log", "server.sock", "server.pid"
@@ -44,6 +46,8 @@ _ANSWER_SECONDS = 1.0
 _ANSWER_BYTES = 16 * 1024
 _PEER = struct.Struct("iII")
 """`struct ucred`: pid, uid, gid."""
+UNSEEN = 0
+"""The pid of a process in a process tree that is not ours, as of another container in the pod (unix(7))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +152,10 @@ def _take_name(directory: BindingDirectory) -> socket.socket:
     deadline = time.monotonic() + _STOP_SECONDS
     while True:
         pid = server_pid(directory)
-        if pid is not None:
+        if pid:
             _end(directory, pid)
+        elif pid == UNSEEN:
+            _ask_to_end(directory)
         try:
             taken.bind(_name(directory))
         except OSError as error:
@@ -171,10 +177,10 @@ def _is_foreign(directory: BindingDirectory) -> bool:
 
 @contextlib.contextmanager
 def _connected(address: str) -> Iterator[tuple[socket.socket, int, int | None]]:
-    """Connect to whoever listens there; give its pid and uid, for which the kernel vouches: 0, None for nobody."""
+    """Connect to whoever listens there; give its pid and uid, for which the kernel vouches. No uid: nobody."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
         asking.settimeout(_ANSWER_SECONDS)
-        pid, uid = 0, None
+        pid, uid = UNSEEN, None
         with contextlib.suppress(OSError):
             asking.connect(address)
             pid, uid, _gid = _PEER.unpack(asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
@@ -186,7 +192,7 @@ def _server(directory: BindingDirectory) -> Iterator[tuple[socket.socket, int] |
     """Connect to the binding's server; None where there is none."""
     for address in (_name(directory), _path(directory)):
         with _connected(address) as (asking, pid, uid):
-            if pid and uid in (0, os.geteuid()):
+            if uid in (0, os.geteuid()):
                 yield asking, pid
                 return
     yield None
@@ -222,7 +228,7 @@ def last_words(directory: BindingDirectory) -> str:
 
 
 def server_pid(directory: BindingDirectory) -> int | None:
-    """Return the pid of the binding's living server, or None."""
+    """Return the pid of the binding's living server, or None; UNSEEN where it is another container's."""
     with _server(directory) as found:
         if found:
             return found[1]
@@ -238,7 +244,7 @@ def _recorded(directory: BindingDirectory) -> list[bytes]:
 def record(directory: BindingDirectory) -> None:
     """Write down the server's pid in this state directory, where another one was lost or is not the only one."""
     pid = server_pid(directory)
-    if pid is not None and [b"%d" % pid, _start_time(pid)] != _recorded(directory):
+    if pid and [b"%d" % pid, _start_time(pid)] != _recorded(directory):
         _remember(directory, pid)
 
 
@@ -256,6 +262,11 @@ def stop_server(directory: BindingDirectory) -> None:
 
 
 def _end(directory: BindingDirectory, pid: int) -> None:
+    """End that server and wait until it has.
+
+    Raises:
+        KernelError: we may not signal it, and it does not do as it is asked.
+    """
     with contextlib.suppress(ProcessLookupError):
         handle = os.pidfd_open(pid)
         try:
@@ -266,10 +277,26 @@ def _end(directory: BindingDirectory, pid: int) -> None:
                 signal.pidfd_send_signal(handle, number)
                 if select.select([handle], [], [], _STOP_SECONDS)[0]:
                     break
+        except PermissionError as error:  # it became nobody, whom root may signal with CAP_KILL only
+            _ask_to_end(directory)
+            if not select.select([handle], [], [], _STOP_SECONDS)[0]:
+                raise KernelError(errno.EPERM, f"end the DHCP server, process {pid}", "CAP_KILL") from error
         finally:
             os.close(handle)
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
+
+
+def _ask_to_end(directory: BindingDirectory) -> None:
+    """Call the server by a name that tells it to end: root's and its starter's call it obeys."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking, contextlib.suppress(OSError):
+        asking.settimeout(_ANSWER_SECONDS)
+        asking.bind(_ENDING + os.urandom(8))
+        for address in (_name(directory), _path(directory)):
+            with contextlib.suppress(ConnectionRefusedError, FileNotFoundError):
+                asking.connect(address)
+                asking.recv(1)  # nothing is said: it returns when the server has ended
+                return
 
 
 def ask_server(directory: BindingDirectory) -> bytes | None:
