@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import vmnet
 from vmnet.codec import encode
-from vmnet.errors import KernelError, UnexpectedError
+from vmnet.errors import KernelError, RefusedError, UnexpectedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,11 +116,9 @@ def become_server(directory: BindingDirectory, packets: socket.socket, replies: 
 
 def open_log(directory: BindingDirectory) -> int:
     """Open the server's log for appending, or nothing where the disk is full: the guest wants its lease anyway."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        return os.open(LOG, flags, mode=0o600, dir_fd=directory.descriptor)
-    except OSError:
-        return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    with contextlib.suppress(OSError, RefusedError):
+        return directory.open_to_append(LOG)
+    return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
 
 def control_socket(directory: BindingDirectory) -> socket.socket:
@@ -219,7 +217,7 @@ def failed(pid: int) -> bool:
 
 def last_words(directory: BindingDirectory) -> str:
     """Return the last line of the server's log."""
-    with contextlib.suppress(OSError), directory.open(LOG, os.O_RDONLY) as log:
+    with contextlib.suppress(OSError), directory.open(LOG, os.O_RDONLY | os.O_NONBLOCK) as log:
         size = os.fstat(log).st_size
         lines = os.pread(log, 4096, max(0, size - 4096)).decode(errors="replace").splitlines()
         if lines:
@@ -300,7 +298,7 @@ def _ask_to_end(directory: BindingDirectory) -> None:
 
 
 def ask_server(directory: BindingDirectory) -> bytes | None:
-    """Return what the server says of itself (one JSON object), or None when none lives or answers in time."""
+    """Return what the server says of itself (one line of JSON), or None when none lives or answers in time."""
     deadline = time.monotonic() + _ANSWER_SECONDS
     answer = b""
     with _server(directory) as found, contextlib.suppress(OSError):
@@ -309,7 +307,7 @@ def ask_server(directory: BindingDirectory) -> bytes | None:
             if not part:
                 break
             answer += part
-    return answer or None
+    return answer if answer.endswith(b"\n") else None
 
 
 def _spawn(arguments: list[str], stdin: int, stdout: int, stderr: int) -> int:

@@ -156,6 +156,25 @@ def test_nobody_else_can_end_it(ready_pod: Pod, agent: Agent) -> None:
     assert agent.servers() == servers
 
 
+def test_half_an_answer_is_none(ready_pod: Pod, agent: Agent) -> None:
+    """As of a server that ends while it answers."""
+    [server] = agent.servers()
+    _seconds_to_end(server, signal.SIGKILL)
+    with entered(ready_pod.netns):
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with listening:
+        listening.bind("\0vmnet/server/eth0")
+        listening.listen()
+        asking = Forked(agent).start("status")
+        answering, _ = listening.accept()
+        answering.send(b'{"state":"ser')
+        answering.close()
+        listening.close()
+        ended = asking.wait()
+    assert ended.code == 7, ended.stderr
+    assert "start the DHCP server: it does not answer" in ended.stdout
+
+
 def test_another_container_of_the_pod_finds_the_server_and_ends_it(pod: Pod, agent: Agent) -> None:
     found = snapshot(pod)
     agent.up()
