@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 AT_ONCE = 50
 AGENT_LOCK = "\0vmnet/agent"
 SERVER_NAME = "\0vmnet/server/eth0"
-SOON, SHORT = 1.0, 0.2
+SOON, SHORT = 5.0, 0.2
+"""The lock has no time-out of its own that could be mistaken for its being freed; a loaded machine is slow."""
 NOBODY, WAITERS = 65534, 128
 
 
@@ -94,7 +95,9 @@ def test_the_lock_is_free_at_once_after_a_kill(mine: Trial) -> None:
     holder.kill()
     began = time.monotonic()
     ended = waiting.wait()
-    assert time.monotonic() - began < SOON
+    seconds = time.monotonic() - began
+    print(f"the lock's holder killed → the next one done: {seconds:.2f} s")  # noqa: T201 # a figure
+    assert seconds < SOON
     assert holder.wait().killed
     assert _ready(ended)["changed"] is True
     mine.must_be_up("the lock's holder was killed")
