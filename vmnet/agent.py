@@ -142,16 +142,14 @@ def up(config: Config) -> Outcome:
     Raises:
         RefusedError: nothing was touched.
         RolledBackError: something failed, the pod is as it was found.
-        RollbackIncompleteError: something failed, and so did giving the pod back.
+        RollbackIncompleteError: something failed, and so did giving the pod back; or a repair failed.
     """
     with alone_at(config) as place:
         now = read(place.netlink)
         known = _recalled(place, config, now)
         if known:
             _refuse_other_settings(known.journal, config)
-            directory = held(place.state, known)
-            directory.renew(known.journal)
-            return Outcome(known.journal, _bring_up(place, directory, known.journal, now))
+            return Outcome(known.journal, _bring_back(place, known, now))
         if config.resume:
             raise RefusedError("nothing to resume: no binding is up here; `vmnet up` begins one")
         journal = _begin(place, config, now)
@@ -163,7 +161,7 @@ def up(config: Config) -> Outcome:
             raise
         try:
             changed = _bring_up(place, directory, journal, now)
-        except (VmnetError, OSError, KeyboardInterrupt) as error:
+        except BaseException as error:  # a bug of ours, too, must not leave the pod half-way
             _roll_back(place, directory, journal, error)
             raise
         return Outcome(journal, changed)
@@ -237,7 +235,8 @@ def serve(config: Config) -> None:
         directory, journal = held(place.state, known), known.journal
         pid = processes.server_pid(directory)
         if pid is not None:
-            raise RefusedError(f"{journal.settings.tap} is served already, by process {pid}")
+            by = f"process {pid}" if pid else "another container's process"
+            raise RefusedError(f"{journal.settings.tap} is served already, by {by}")
         packets = open_packets(journal)
         compiler = processes.start_compiler(journal.lease, _STDERR)
         processes.become_server(directory, packets, compiler.replies, journal.settings)
@@ -296,6 +295,19 @@ def _refuse_other_settings(journal: Journal, config: Config) -> None:
             )
 
 
+def _bring_back(place: Place, known: Known, now: Status) -> bool:
+    """Bring up what was begun already. Where that fails, nothing is given back: a VM may be running on it."""
+    directory = held(place.state, known)
+    directory.renew(known.journal)
+    try:
+        return _bring_up(place, directory, known.journal, now)
+    except (KernelError, UnexpectedError, OSError) as error:
+        raise RollbackIncompleteError(
+            f"{error}; the pod's facts are safe in {directory.path}, `vmnet up` goes on from here, "
+            "`vmnet down` gives the pod back"
+        ) from error
+
+
 def _bring_up(place: Place, directory: BindingDirectory, journal: Journal, now: Status) -> bool:
     """Converge on the bound state and see to the server. Returns whether anything was done."""
     gone = missing_links(now, _bound(journal))
@@ -306,6 +318,7 @@ def _bring_up(place: Place, directory: BindingDirectory, journal: Journal, now: 
         if now.link(journal.settings.tap):
             server.see_to_it()
         changed = _converge(place.netlink, _bound(journal), now, after=server.after)
+        server.see_to_it()  # where its socket was refused as the tap was made, which a new round does not repeat
         server.await_ready()
     except BaseException:
         server.abandon()
@@ -351,7 +364,7 @@ def _roll_back(place: Place, directory: BindingDirectory, journal: Journal, caus
             f"{cause}; giving the pod back failed too: {error}; its facts are safe in {directory.path}, "
             "`vmnet down` goes on from here"
         ) from cause
-    if isinstance(cause, RefusedError | KeyboardInterrupt):
+    if isinstance(cause, RefusedError) or not isinstance(cause, VmnetError | OSError):
         return
     raise RolledBackError(f"{cause}; the pod is as it was found") from cause
 

@@ -95,12 +95,14 @@ class BindingDirectory:
             raise RefusedError(f"{path} cannot be used: {error}; remove that directory") from error
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a small file of our own and see it onto the disk.
+        """Write a small file of our own and see it onto the disk; what is there is not written to, but replaced.
 
         Raises:
             OSError: it could not be written.
         """
-        with self.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as descriptor:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self.descriptor)
+        with self.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
             while data:
                 data = data[os.write(descriptor, data) :]
             os.fsync(descriptor)
@@ -113,14 +115,27 @@ class BindingDirectory:
         """
         try:
             with self.open(name, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
-                found = os.fstat(descriptor)
-                if not _is_our_file(found):
-                    raise RefusedError(f"{self.path}/{name} is not a file of ours alone; remove it")
+                self._refuse_others_file(descriptor, name)
                 return os.read(descriptor, at_most)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise RefusedError(f"cannot read {self.path}/{name}: {error.strerror}") from error
+
+    def open_to_append(self, name: str) -> int:
+        """Open a file of our own to append to, made where there is none. Returns its descriptor.
+
+        Raises:
+            OSError: it cannot be opened.
+            RefusedError: it is not a plain file of ours.
+        """
+        with self.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK) as descriptor:
+            self._refuse_others_file(descriptor, name)
+            return os.dup(descriptor)
+
+    def _refuse_others_file(self, descriptor: int, name: str) -> None:
+        if not _is_our_file(os.fstat(descriptor)):
+            raise RefusedError(f"{self.path}/{name} is not a file of ours alone; remove it")
 
     @contextlib.contextmanager
     def open(self, name: str, flags: int) -> Iterator[int]:
@@ -203,7 +218,7 @@ class StateDirectory:
         try:
             yield
         finally:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, RefusedError):
                 self._tidy()
             os.close(descriptor)
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import vmnet
 from vmnet.codec import encode
 from vmnet.dhcp.server_log import LARGEST_LOG
-from vmnet.errors import UnexpectedError
+from vmnet.errors import KernelError, RefusedError, UnexpectedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from vmnet.journal import BindingDirectory
     from vmnet.model import Lease, Settings
 
+_ENDING = b"\0vmnet/end/"
+"""A server that is called by a socket of such a name ends (vmnet.dhcp.server)."""
 _FAILED = "failed"
 """The state of a server that has no replies to send (vmnet.dhcp.service)."""
 LOG, SOCKET, PID = "server.log", "server.sock", "server.pid"
@@ -46,6 +48,8 @@ _ANSWER_SECONDS = 1.0
 _ANSWER_BYTES = 4096
 _PEER = struct.Struct("iII")
 """`struct ucred`: pid, uid, gid."""
+UNSEEN = 0
+"""The pid of a process in a process tree that is not ours, as of another container in the pod (unix(7))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +129,12 @@ def open_log(directory: BindingDirectory) -> int:
 
     One that a server has written half full begins anew, so that the next has room.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        log = os.open(LOG, flags, mode=0o600, dir_fd=directory.descriptor)
+    with contextlib.suppress(OSError, RefusedError):
+        log = directory.open_to_append(LOG)
         if os.fstat(log).st_size > LARGEST_LOG // 2:
             os.ftruncate(log, 0)
-    except OSError:
-        return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-    return log
+        return log
+    return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
 
 def control_socket(directory: BindingDirectory) -> socket.socket:
@@ -164,8 +166,10 @@ def _take_name(directory: BindingDirectory) -> socket.socket:
     deadline = time.monotonic() + _STOP_SECONDS
     while True:
         pid = server_pid(directory)
-        if pid is not None:
+        if pid:
             _end(directory, pid)
+        elif pid == UNSEEN:
+            _ask_to_end(directory)
         try:
             taken.bind(_name(directory))
         except OSError as error:
@@ -187,10 +191,10 @@ def _is_foreign(directory: BindingDirectory) -> bool:
 
 @contextlib.contextmanager
 def _connected(address: str) -> Iterator[tuple[socket.socket, int, int | None]]:
-    """Connect to whoever listens there; give its pid and uid, for which the kernel vouches: 0, None for nobody."""
+    """Connect to whoever listens there; give its pid and uid, for which the kernel vouches. No uid: nobody."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
         asking.settimeout(_ANSWER_SECONDS)
-        pid, uid = 0, None
+        pid, uid = UNSEEN, None
         with contextlib.suppress(OSError):
             asking.connect(address)
             pid, uid, _gid = _PEER.unpack(asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
@@ -202,7 +206,7 @@ def _server(directory: BindingDirectory) -> Iterator[tuple[socket.socket, int] |
     """Connect to the binding's server; None where there is none."""
     for address in (_name(directory), _path(directory)):
         with _connected(address) as (asking, pid, uid):
-            if pid and uid in (0, os.geteuid()):
+            if uid in (0, os.geteuid()):
                 yield asking, pid
                 return
     yield None
@@ -229,7 +233,7 @@ def failed(pid: int) -> bool:
 
 def last_words(directory: BindingDirectory) -> str:
     """Return the last line of the server's log."""
-    with contextlib.suppress(OSError), directory.open(LOG, os.O_RDONLY) as log:
+    with contextlib.suppress(OSError), directory.open(LOG, os.O_RDONLY | os.O_NONBLOCK) as log:
         size = os.fstat(log).st_size
         lines = os.pread(log, 4096, max(0, size - 4096)).decode(errors="replace").splitlines()
         if lines:
@@ -238,7 +242,7 @@ def last_words(directory: BindingDirectory) -> str:
 
 
 def server_pid(directory: BindingDirectory) -> int | None:
-    """Return the pid of the binding's living server, or None."""
+    """Return the pid of the binding's living server, or None; UNSEEN where it is another container's."""
     with _server(directory) as found:
         if found:
             return found[1]
@@ -254,7 +258,7 @@ def _recorded(directory: BindingDirectory) -> list[bytes]:
 def record(directory: BindingDirectory) -> None:
     """Write down the server's pid in this state directory, where another one was lost or is not the only one."""
     pid = server_pid(directory)
-    if pid is not None and [b"%d" % pid, _start_time(pid)] != _recorded(directory):
+    if pid and [b"%d" % pid, _start_time(pid)] != _recorded(directory):
         _remember(directory, pid)
 
 
@@ -272,6 +276,11 @@ def stop_server(directory: BindingDirectory) -> None:
 
 
 def _end(directory: BindingDirectory, pid: int) -> None:
+    """End that server and wait until it has.
+
+    Raises:
+        KernelError: we may not signal it, and it does not do as it is asked.
+    """
     with contextlib.suppress(ProcessLookupError):
         handle = os.pidfd_open(pid)
         try:
@@ -282,14 +291,30 @@ def _end(directory: BindingDirectory, pid: int) -> None:
                 signal.pidfd_send_signal(handle, number)
                 if select.select([handle], [], [], _STOP_SECONDS)[0]:
                     break
+        except PermissionError as error:  # it became nobody, whom root may signal with CAP_KILL only
+            _ask_to_end(directory)
+            if not select.select([handle], [], [], _STOP_SECONDS)[0]:
+                raise KernelError(errno.EPERM, f"end the DHCP server, process {pid}", "CAP_KILL") from error
         finally:
             os.close(handle)
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
 
 
+def _ask_to_end(directory: BindingDirectory) -> None:
+    """Call the server by a name that tells it to end: root's and its starter's call it obeys."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking, contextlib.suppress(OSError):
+        asking.settimeout(_ANSWER_SECONDS)
+        asking.bind(_ENDING + os.urandom(8))
+        for address in (_name(directory), _path(directory)):
+            with contextlib.suppress(ConnectionRefusedError, FileNotFoundError):
+                asking.connect(address)
+                asking.recv(1)  # nothing is said: it returns when the server has ended
+                return
+
+
 def ask_server(directory: BindingDirectory) -> bytes | None:
-    """Return what the server says of itself (one JSON object), or None when none lives or answers in time."""
+    """Return what the server says of itself (one line of JSON), or None when none lives or answers in time."""
     deadline = time.monotonic() + _ANSWER_SECONDS
     answer = b""
     with _server(directory) as found, contextlib.suppress(OSError):
@@ -298,7 +323,7 @@ def ask_server(directory: BindingDirectory) -> bytes | None:
             if not part:
                 break
             answer += part
-    return answer or None
+    return answer if answer.endswith(b"\n") else None
 
 
 def _spawn(arguments: list[str], stdin: int, stdout: int, stderr: int) -> int:

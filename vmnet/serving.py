@@ -24,10 +24,14 @@ class ServerStart:
         self._journal = journal
         self._serving = not processes.trouble(directory, processes.ask_server(directory))
         self._log = processes.open_log(directory)
-        self._ready: int | None = None
+        self._started: tuple[int, int] | None = None  # the compiler's pid, and who hears of READY
         # Compiling takes longest, so it begins first and runs beside the plumbing.
         self._compiler = None if self._serving else processes.start_compiler(journal.lease, self._log)
-        self.started = False
+
+    @property
+    def started(self) -> bool:
+        """Whether this bring-up has started a server."""
+        return self._started is not None
 
     def after(self, change: Change) -> None:
         """Serve a tap as soon as it exists: from then on the kernel keeps what the guest sends."""
@@ -42,16 +46,19 @@ class ServerStart:
             KernelError: the tap cannot be listened to.
         """
         if self._serving:
-            processes.record(self._directory)
+            if not self.started:
+                processes.record(self._directory)
             return
         processes.stop_server(self._directory)
         if self._compiler is None:
             self._compiler = processes.start_compiler(self._journal.lease, self._log)
         with open_packets(self._journal) as packets:
-            self._ready = processes.start_server(
-                self._directory, packets, self._compiler.replies, self._log, self._journal.settings
+            compiler, self._compiler = self._compiler, None  # what it compiles can be read once
+            ready = processes.start_server(
+                self._directory, packets, compiler.replies, self._log, self._journal.settings
             )
-        self._serving = self.started = True
+        self._started = (compiler.pid, ready)
+        self._serving = True
 
     def await_ready(self) -> None:
         """Wait for the server's word.
@@ -60,10 +67,11 @@ class ServerStart:
             UnexpectedError: it did not start, or the replies cannot be compiled. A compiler that fails later is
                 the server's to tell: in its log, and to `status`.
         """
-        if self._ready is None or self._compiler is None:
+        if self._started is None:
             return
-        processes.await_ready(self._ready, self._directory)
-        if processes.failed(self._compiler.pid):
+        compiler, ready = self._started
+        processes.await_ready(ready, self._directory)
+        if processes.failed(compiler):
             raise UnexpectedError(f"the replies cannot be compiled: {processes.last_words(self._directory)}")
 
     def abandon(self) -> None:

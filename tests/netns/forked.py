@@ -25,9 +25,10 @@ from testbed.agent import HOSTNAME, VERBS_THAT_READ_DNS
 from testbed.netns import TestbedError, set_netns
 from testbed.privileges import confine
 from vmnet import agent as agent_room
-from vmnet import cli, processes
+from vmnet import cli, processes, serving
 from vmnet.dhcp.compile import compile_replies
 from vmnet.dhcp.replies import dumps
+from vmnet.errors import KernelError
 from vmnet.kernel.netlink import RTM_NEWLINK, NetlinkSocket
 from vmnet.kernel.read import read
 
@@ -259,6 +260,24 @@ def refused(numbers: Iterable[int], code: int, *, always: bool = False) -> Tampe
     return tamper
 
 
+def broken_at(number: int) -> Tamper:
+    """The nth change meets a bug of ours."""
+
+    def tamper() -> None:
+        real, seen = apply_room._call, 0
+
+        def call(netlink: NetlinkSocket, change: Change) -> None:
+            nonlocal seen
+            seen += 1
+            if seen == number:
+                raise LookupError("a bug")
+            real(netlink, change)
+
+        _patch(apply_room, "_call", call)
+
+    return tamper
+
+
 def _telling(trace: int) -> Callable[[NetlinkSocket, Change], None]:
     real = getattr(agent_room, _APPLY)
 
@@ -326,6 +345,36 @@ def dumps_fail(numbers: Iterable[int], code: int) -> Tamper:
         _patch(NetlinkSocket, "_read_dump", read_dump)
 
     return tamper
+
+
+def no_packet_socket(times: int, code: int) -> Tamper:
+    """The kernel refuses the server's packet socket, so often."""
+
+    def tamper() -> None:
+        real, left = serving.open_packets, times
+
+        def open_packets(*words: Any) -> Any:  # noqa: ANN401 # whatever it takes and gives
+            nonlocal left
+            left -= 1
+            if left >= 0:
+                raise KernelError(code, "open a packet socket on tap0")
+            return real(*words)
+
+        _patch(serving, "open_packets", open_packets)
+
+    return tamper
+
+
+def no_rename_at_all() -> None:
+    """The kernel says that the link is busy, up or down."""
+    real = NetlinkSocket.request
+
+    def request(self: NetlinkSocket, message: Any, operation: int, flags: int) -> None:  # noqa: ANN401
+        if operation == RTM_NEWLINK and message.get_attr("IFLA_IFNAME") and message["index"]:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        real(self, message, operation, flags)
+
+    _patch(NetlinkSocket, "request", request)
 
 
 def no_live_rename() -> None:

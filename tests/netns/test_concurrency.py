@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 AT_ONCE = 50
 AGENT_LOCK = "\0vmnet/agent"
 SERVER_NAME = "\0vmnet/server/eth0"
-SOON, SHORT = 1.0, 0.2
+SOON, SHORT = 5.0, 0.2
+"""The lock has no time-out of its own that could be mistaken for its being freed; a loaded machine is slow."""
 NOBODY, WAITERS = 65534, 128
 
 
@@ -94,33 +95,51 @@ def test_the_lock_is_free_at_once_after_a_kill(mine: Trial) -> None:
     holder.kill()
     began = time.monotonic()
     ended = waiting.wait()
-    assert time.monotonic() - began < SOON
+    seconds = time.monotonic() - began
+    print(f"the lock's holder killed → the next one done: {seconds:.2f} s")  # noqa: T201 # a figure
+    assert seconds < SOON
     assert holder.wait().killed
     assert _ready(ended)["changed"] is True
     mine.must_be_up("the lock's holder was killed")
     mine.vmnet.down()
 
 
+HOW = ("listens", "does not listen", "listens and answers nobody")
+
+
 @contextmanager
-def _squatter(mine: Trial, name: str, *, listens: bool) -> Iterator[None]:
+def _squatter(mine: Trial, name: str, how: str) -> Iterator[None]:
     """Somebody without any right in the pod takes a name of ours."""
     with entered(mine.pod.netns):
-        squatter = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with squatter:
+        squatter, *callers = (socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(WAITERS))
+    with ExitStack() as stack:
+        for each in (squatter, *callers):
+            stack.enter_context(each)
         os.seteuid(NOBODY)
         try:
             squatter.bind(name)
-            if listens:
-                squatter.listen(WAITERS)
+            if how != "does not listen":
+                squatter.listen(0 if how == "listens and answers nobody" else WAITERS)
         finally:
             os.seteuid(0)
+        if how == "listens and answers nobody":
+            _fill_queue(callers, name)
         yield
 
 
-@pytest.mark.parametrize("listens", [True, False])
+def _fill_queue(callers: list[socket.socket], name: str) -> None:
+    """Call until whoever calls next would have to wait."""
+    with suppress(BlockingIOError):
+        for caller in callers:
+            caller.setblocking(False)
+            caller.connect(name)
+        raise AssertionError("the queue does not fill")
+
+
+@pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("name", [AGENT_LOCK, SERVER_NAME])
-def test_somebody_who_takes_our_names_is_not_waited_for(mine: Trial, name: str, listens: bool) -> None:
-    with _squatter(mine, name, listens=listens):
+def test_somebody_who_takes_our_names_is_not_waited_for(mine: Trial, name: str, how: str) -> None:
+    with _squatter(mine, name, how):
         mine.vmnet.up()
         mine.must_be_up("names taken")
         assert mine.vmnet.status()[0] == 0

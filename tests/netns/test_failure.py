@@ -17,6 +17,7 @@ import pytest
 
 from testbed.netns import run
 from testbed.snapshot import difference, snapshot
+from tests.netns.test_run import wait_for_serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,6 +91,7 @@ def test_replies_that_cannot_be_compiled_are_told_by_status_and_the_log_and_mend
     assert "the guest gets no DHCP: no compiled replies came" in log.read_text()
 
     agent.up()
+    wait_for_serving(agent)  # READY is before that
     assert agent.run("status").returncode == 0
     assert pod.address in agent.status()["server"]["yiaddr"]
 

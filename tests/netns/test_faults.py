@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.netns.forked import dumps_fail, no_live_rename, refused
+from tests.netns.forked import broken_at, dumps_fail, no_live_rename, no_packet_socket, no_rename_at_all, refused
 from tests.netns.trials import SOAK, side_by_side, trial
 
 if TYPE_CHECKING:
@@ -119,6 +119,53 @@ def _must_say_how_to_finish(ended: Ended, left: str) -> None:
     assert "`vmnet down` goes on from here" in ended.message
 
 
+def test_a_repair_that_is_refused_says_how_to_finish(tmp_path: Path) -> None:
+    """The guest goes on with what there is: nothing is given back under it."""
+    repair = ("link delete eth0", "link set k6t-eth0 type bridge stp_state 1", "link set tap0 mtu 1300")
+
+    def work(trial: Trial, case: tuple[int, int]) -> None:
+        number, code = case
+        trial.vmnet.up()
+        trial.pod.netns.ip_batch(*repair)
+        ended = trial.vmnet.run("up", tamper=refused([number], code))
+        trial.must_have_its_facts(f"repair, change {number}, {errno.errorcode[code]}")
+        if ended.code:
+            assert ended.code == INCOMPLETE, ended.stderr
+            assert os.strerror(code) in ended.message
+            assert "`vmnet up` goes on from here" in ended.message
+            refusals.append(number)
+        trial.vmnet.up()
+        trial.must_be_up("a repair was refused and repeated")
+        trial.vmnet.down()
+        trial.must_be_as_found("a repair was refused and repeated")
+
+    refusals: list[int] = []
+    side_by_side("bridge", tmp_path, [(number, code) for number in range(1, 9) for code in GIVE_BACK], work)
+    assert len(refusals) >= 5 * len(GIVE_BACK)
+
+
+def test_a_link_that_cannot_be_altered_even_when_down_is_not_left_down(tmp_path: Path) -> None:
+    with trial("bridge", tmp_path) as mine:
+        mine.vmnet.up()
+        mine.pod.netns.ip_batch("link set eth0-nic name uplink7")
+        ended = mine.vmnet.run("up", tamper=no_rename_at_all)
+        assert ended.code == INCOMPLETE, ended.stderr
+        [link] = mine.pod.netns.ip("link", "show", "dev", "uplink7")
+        assert "UP" in link["flags"]
+        mine.vmnet.up()
+        mine.must_be_up("renamed after all")
+        mine.vmnet.down()
+        mine.must_be_as_found("renamed after all")
+
+
+@pytest.mark.parametrize("number", [1, 2, 10, 20])
+def test_a_bug_half_way_gives_the_pod_back_and_is_called_one(number: int, tmp_path: Path) -> None:
+    with trial("bridge", tmp_path) as mine:
+        ended = mine.vmnet.run("up", tamper=broken_at(number))
+        assert (ended.code, "LookupError: a bug; a bug in vmnet" in ended.message) == (1, True), ended.stderr
+        mine.must_be_as_found("a bug")
+
+
 def test_giving_back_is_refused_too_and_a_later_down_finishes(tmp_path: Path) -> None:
     """From some change on nothing is allowed any more; or `up` fails at its end, and giving back at some step."""
 
@@ -136,6 +183,24 @@ def test_giving_back_is_refused_too_and_a_later_down_finishes(tmp_path: Path) ->
 
     every = [(number, 0) for number in range(2, MOST_CHANGES)] + [(0, step) for step in range(1, MOST_CHANGES)]
     side_by_side("bridge", tmp_path, every, work)
+
+
+@pytest.mark.parametrize("code", GO_ON)
+def test_the_servers_socket_refused_once_is_opened_again(code: int, tmp_path: Path) -> None:
+    with trial("bridge", tmp_path) as mine:
+        mine.vmnet.run("up", tamper=no_packet_socket(1, code)).ok()
+        mine.must_be_up("the packet socket was refused once")
+        mine.vmnet.down()
+        mine.must_be_as_found("the packet socket was refused once")
+
+
+@pytest.mark.parametrize("code", [errno.ENOBUFS, errno.EPERM, errno.ENOMEM])
+def test_the_servers_socket_refused_for_good_gives_the_pod_back(code: int, tmp_path: Path) -> None:
+    with trial("bridge", tmp_path) as mine:
+        ended = mine.vmnet.run("up", tamper=no_packet_socket(1000, code))
+        assert ended.code == 4, ended.stderr
+        assert f"open a packet socket on tap0: {os.strerror(code)}" in ended.message
+        mine.must_be_as_found("no packet socket")
 
 
 def test_an_overrun_while_reading_is_read_again(tmp_path: Path) -> None:

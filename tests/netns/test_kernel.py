@@ -38,7 +38,17 @@ def namespace() -> Iterator[Netns]:
             "link set eth0 up",
             "address add 10.0.0.5/24 broadcast + dev eth0",
         )
+        while not _is_settled(made):
+            pass  # the kernel tells of carriers up to a second late (net/core/link_watch.c)
         yield made
+
+
+def _is_settled(namespace: Netns) -> bool:
+    """Whether both ends of the veth are up and have the addresses that come with that."""
+    ends = [link for link in namespace.ip("address", "show") if link["ifname"] != "lo"]
+    return all(link["operstate"] == "UP" for link in ends) and all(
+        any(entry["family"] == "inet6" for entry in link["addr_info"]) for link in ends
+    )
 
 
 @contextmanager

@@ -190,6 +190,16 @@ def test_damage_is_named_by_status_and_repaired_by_up_alone(damage: Damage, mine
     assert mine.vmnet.status()[0] == 0
 
 
+def test_a_tap_to_be_made_anew_that_nobody_serves(mine: Trial) -> None:
+    """Its server is started for the old tap first, then again for the new one."""
+    _kill_server(mine)
+    mine.pod.netns.ip_batch("link delete tap0", "tuntap add tap0 mode tap user 1234")
+    assert mine.vmnet.status()[0] == 7
+    mine.vmnet.up()
+    mine.must_be_up("somebody else's tap")
+    assert mine.vmnet.status()[0] == 0
+
+
 def test_a_binding_of_which_only_the_nics_name_is_left(tmp_path: Path) -> None:
     with trial("ptp", tmp_path) as mine:
         mine.vmnet.up()

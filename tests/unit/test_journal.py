@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +17,9 @@ from vmnet.journal import StateDirectory
 from vmnet.model import Lease, Settings
 from vmnet.plumbing.discover import discover
 from vmnet.schema import SCHEMA, Here, Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _HERE = Here(42, "b00t")
 _JOURNAL = Journal(
@@ -107,6 +111,42 @@ def test_a_link_in_the_journals_place_is_not_followed(tmp_path: Path) -> None:
     directory.save(_JOURNAL)
     assert target.read_text() == "{}"
     assert directory.load(_HERE) == _JOURNAL
+
+
+def test_what_lies_in_the_new_journals_place_is_not_written_to(tmp_path: Path) -> None:
+    """A second name of somebody's file, a pipe that nobody reads, what a killed agent has left."""
+    directory = _state(tmp_path).make("eth0")
+    somebodys = tmp_path / "somebodys"
+    somebodys.write_text("theirs")
+    places: tuple[Callable[[str, int], None], ...] = (
+        lambda name, place: os.link(somebodys, name, dst_dir_fd=place),
+        lambda name, place: os.symlink(somebodys, name, dir_fd=place),
+        lambda name, place: os.mkfifo(name, dir_fd=place),
+        lambda name, place: os.close(os.open(name, os.O_CREAT | os.O_WRONLY, 0o666, dir_fd=place)),
+    )
+    for put in places:
+        put("journal.json.new", directory.descriptor)
+        directory.save(_JOURNAL)
+        assert directory.load(_HERE) == _JOURNAL
+    assert somebodys.read_text() == "theirs"
+
+
+def test_a_log_that_is_not_ours_alone_is_not_written_to(tmp_path: Path) -> None:
+    directory = _state(tmp_path).make("eth0")
+    somebodys = tmp_path / "somebodys"
+    somebodys.write_text("theirs")
+    os.link(somebodys, "server.log", dst_dir_fd=directory.descriptor)
+    with pytest.raises(RefusedError, match=r"server\.log is not a file of ours alone"):
+        directory.open_to_append("server.log")
+    os.unlink("server.log", dir_fd=directory.descriptor)
+    os.mkfifo("server.log", dir_fd=directory.descriptor)
+    with pytest.raises(OSError, match="No such device"):
+        directory.open_to_append("server.log")
+
+
+def test_a_directory_that_was_opened_to_others_meanwhile_is_no_reason_to_fail_in_the_end(tmp_path: Path) -> None:
+    with _state(tmp_path).lock():
+        (tmp_path / "run" / "vmnet" / "netns-42").chmod(0o755)
 
 
 def test_a_pipe_in_the_journals_place_does_not_hang_us(tmp_path: Path) -> None:

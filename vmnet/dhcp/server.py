@@ -9,6 +9,7 @@ enum, json, logging, and `socket`, which imports three of these.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found] # `signal` wraps it; typeshed does not
 import _socket
 import os
 import select
@@ -40,6 +41,8 @@ _LARGEST_FRAME = 2048
 """No client sends a DHCP message longer than a standard Ethernet frame; what is longer is not read."""
 _LARGEST_REPLIES = 1 << 20
 _LARGEST_REPORT = 4096
+_ENDING = b"\0vmnet/end/"
+"""What the name of a socket begins with whose call means: end (vmnet.processes)."""
 _WAITERS = 8
 _TICK = 0.2
 """Seconds between two looks for a tap that was deleted and may be made again, and between two at foreign MACs."""
@@ -165,9 +168,12 @@ class Server:
         self._service.rebound()
 
     def tell(self) -> None:
-        """Give root or the server's own starter one line of JSON. Nobody is waited for."""
+        """Give root or the server's own starter one line of JSON, or end if the caller's name says so.
+
+        Nobody is waited for, and nothing that a caller says is read.
+        """
         try:
-            descriptor, _ = self._control._accept()  # type: ignore[attr-defined] # `socket.accept` wraps it; typeshed does not
+            descriptor, caller = self._control._accept()  # type: ignore[attr-defined] # `socket.accept` wraps it; typeshed does not
             peer = _socket.socket(fileno=descriptor)
         except OSError:
             return  # gone before we came to it
@@ -175,6 +181,8 @@ class Server:
             peer.setblocking(False)
             _, uid, _ = _PEER.unpack(peer.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _PEER.size))
             if uid in (0, self._asker):
+                if caller[: len(_ENDING)] == _ENDING:
+                    os._exit(0)
                 if self._service.state == SERVING:
                     self._count()
                 itself: dict[str, Json] = {"pid": os.getpid(), "uid": os.getuid(), "sandbox": self.sandbox}
@@ -191,6 +199,7 @@ class Server:
 
 def main() -> None:
     """Serve on the descriptors that the arguments number. Ended by SIGTERM."""
+    end_by_signals()
     packets, foreign, control, replies, ready = map(int, sys.argv[1:6])
     _name_process(b"vmnet-server")
     control_socket = _socket.socket(fileno=control)
@@ -204,6 +213,18 @@ def main() -> None:
         log("warning", "sandbox_off", "the sandbox is off, which is for debugging only")
     _say_ready(ready)
     server.run()
+
+
+def end_by_signals() -> None:
+    """Die of SIGTERM and SIGINT, whatever our starter ignores or blocks; process 1 of a container, by handlers."""
+    action = _exit if os.getpid() == 1 else _signal.SIG_DFL
+    for number in (_signal.SIGTERM, _signal.SIGINT):
+        _signal.signal(number, action)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+
+
+def _exit(_number: int, _frame: object) -> None:
+    os._exit(0)
 
 
 def _line(report: dict[str, Json]) -> bytes:

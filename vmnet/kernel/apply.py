@@ -143,8 +143,10 @@ def _alter_link(netlink: NetlinkSocket, change: AlterLink) -> None:
         if error.errno != _REFUSED_WHILE_UP:
             raise
         netlink.request(_up_message(ifindex, up=False), RTM_NEWLINK, 0)
-        netlink.request(message, RTM_NEWLINK, 0)
-        netlink.request(_up_message(ifindex, up=True), RTM_NEWLINK, 0)
+        try:
+            netlink.request(message, RTM_NEWLINK, 0)
+        finally:  # where that was not the reason, the guest must not lose its link to the attempt
+            netlink.request(_up_message(ifindex, up=True), RTM_NEWLINK, 0)
 
 
 def _alteration(ifindex: int, values: dict[str, int | str]) -> Message:

@@ -92,11 +92,13 @@ def lock() -> Iterator[None]:
 def _wait_for_holder(patience: int) -> int:
     """Wait until the lock's holder has ended. Returns the patience left: none with one we do not wait for."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as waiting:
+        waiting.setblocking(False)  # else whoever fills his own queue of callers makes us wait for ever
         try:
             waiting.connect(_LOCK)
         except OSError:  # it is gone, or it is one of us who will listen in a moment, or it never will
             select.select([], [], [], _MOMENT_SECONDS)
             return patience - 1
+        waiting.setblocking(True)
         _pid, uid, _gid = struct.unpack("iII", waiting.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         if uid not in (0, os.geteuid()):
             return 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from vmnet.errors import KernelError
 from vmnet.kernel import firewall
 
 if TYPE_CHECKING:
@@ -59,5 +60,5 @@ def test_nft_is_found_in_path_first_and_never_in_the_current_directory(
 
 def test_without_nft_the_error_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(firewall, "program", lambda: None)
-    with pytest.raises(firewall.KernelError, match=r"the program nft .package nftables. is missing"):
+    with pytest.raises(KernelError, match=r"the program nft .package nftables. is missing"):
         firewall.delete("vmnet_eth0", ("netdev",))

@@ -1,0 +1,211 @@
+"""The server's life: it ends when it is told to, by whoever may; and a tap that comes back is served again.
+
+┌ pod ─────────────────────────────┐
+│ vmnet-server ◀─ SIGTERM, `down`  │   from a container that may not signal it, or does not even see it
+│      └─ tap0    down and up      │
+└──────────────────────────────────┘
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import statistics
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from testbed.netns import TestbedError, background, entered, kill, run
+from testbed.snapshot import difference, snapshot
+from testbed.tap_guest import raw_tap
+from tests.netns.forked import Forked
+from tests.netns.test_up_down import discover, is_offer
+
+if TYPE_CHECKING:
+    from testbed.agent import Agent
+    from testbed.netns import Completed
+    from testbed.pods import Pod
+    from testbed.tap_guest import RawTap
+
+ROUNDS = 9
+SOON = 0.2
+PATIENCE = 10
+NOBODY = 65534
+OTHER_CONTAINER = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+"""It shares the pod's network and not its processes, as the containers of a pod do."""
+
+
+def _seconds_to_end(pid: int, number: int) -> float:
+    handle = os.pidfd_open(pid)
+    try:
+        began = time.monotonic()
+        signal.pidfd_send_signal(handle, number)
+        assert select.select([handle], [], [], PATIENCE)[0], "it goes on"
+        return time.monotonic() - began
+    finally:
+        os.close(handle)
+
+
+def _run_in(agent: Agent, container: tuple[str, ...], verb: str) -> Completed:
+    argv = agent.argv(verb)
+    place = argv.index("env")
+    return run([*argv[:place], *container, *argv[place:]], check=False)
+
+
+def test_sigterm_ends_it_at_once(pod: Pod, agent: Agent) -> None:
+    vmnet, seconds = Forked(agent), []
+    for _ in range(ROUNDS):
+        vmnet.up()
+        [server] = agent.servers()
+        seconds.append(_seconds_to_end(server, signal.SIGTERM))
+    print(f"SIGTERM → gone: {statistics.median(seconds) * 1000:.1f} ms, at most {max(seconds) * 1000:.1f} ms")  # noqa: T201 # a figure
+    assert statistics.median(seconds) <= SOON
+    assert _servers(pod) == []
+
+
+def test_whatever_its_starter_ignores_and_blocks(pod: Pod, agent: Agent) -> None:
+    """`trap '' TERM` in a script, a launcher that waits for its signals: both are inherited."""
+
+    def tamper() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        Forked(agent).run("up", tamper=tamper).ok()
+        [server] = agent.servers()
+        _seconds_to_end(server, number)
+    assert _servers(pod) == []
+
+
+@pytest.mark.parametrize("container", [(), OTHER_CONTAINER], ids=["a process", "process 1"])
+@pytest.mark.parametrize("way", ["ignored", "blocked", "default"])
+def test_served_in_the_foreground(
+    container: tuple[str, ...], way: str, ready_pod: Pod, agent: Agent, tmp_path: Path
+) -> None:
+    """The kernel keeps from process 1 every signal that it has no handler for."""
+    [server] = agent.servers()
+    kill(server)
+    argv = agent.argv("serve")
+    place = argv.index("env") + 1
+    signals = {"ignored": ["--ignore-signal=TERM"], "blocked": ["--block-signal=TERM"], "default": []}[way]
+    words = [*argv[: place - 1], *container, "env", *signals, *argv[place:]]
+    with background(words, tmp_path / "serve.log") as serving:
+        serving.wait_for('"event":"serving"')
+        [server] = _servers(ready_pod)
+        _seconds_to_end(server, signal.SIGTERM)
+        assert serving.wait() in (0, -signal.SIGTERM)
+
+
+def _servers(pod: Pod) -> list[int]:
+    """The servers that live in the pod, recorded or not; the compiler of their replies may outlive them."""
+    return [pid for pid in pod.netns.processes() if _name(pid) == "vmnet-server"]
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def test_down_where_nobody_may_be_signalled(pod: Pod, agent: Agent) -> None:
+    """A container with SETUID and without KILL: the server could become nobody, and root may not signal nobody."""
+    found = snapshot(pod)
+    without_kill = ("setpriv", "--bounding-set", "-kill", "--inh-caps", "-kill")
+    assert _run_in(agent, without_kill, "up").returncode == 0
+    [server] = agent.servers()
+    assert "\nUid:\t65534\t" in Path(f"/proc/{server}/status").read_text(encoding="ascii")
+    done = _run_in(agent, without_kill, "down")
+    assert done.returncode == 0, done.stderr
+    assert difference(found, snapshot(pod)) == ""
+    assert _servers(pod) == []
+
+
+def test_down_where_a_server_that_hangs_may_not_be_signalled(pod: Pod, agent: Agent) -> None:
+    found = snapshot(pod)
+    agent.up()
+    [server] = agent.servers()
+    os.kill(server, signal.SIGSTOP)
+    done = _run_in(agent, ("setpriv", "--bounding-set", "-kill", "--inh-caps", "-kill"), "down")
+    assert done.returncode == 5
+    assert f"end the DHCP server, process {server}: Operation not permitted; CAP_KILL is missing" in done.stderr
+    assert "`vmnet down` goes on from here" in done.stderr
+    agent.down()
+    assert difference(found, snapshot(pod)) == ""
+
+
+def test_nobody_else_can_end_it(ready_pod: Pod, agent: Agent) -> None:
+    servers = agent.servers()
+    with entered(ready_pod.netns):
+        stranger = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with stranger:
+        os.seteuid(NOBODY)
+        try:
+            stranger.bind("\0vmnet/end/now")
+            stranger.connect("\0vmnet/server/eth0")
+        finally:
+            os.seteuid(0)
+        assert stranger.recv(1) == b""  # it has been looked at, and let go
+    assert agent.run("status").returncode == 0
+    assert agent.servers() == servers
+
+
+def test_half_an_answer_is_none(ready_pod: Pod, agent: Agent) -> None:
+    """As of a server that ends while it answers."""
+    [server] = agent.servers()
+    _seconds_to_end(server, signal.SIGKILL)
+    with entered(ready_pod.netns):
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with listening:
+        listening.bind("\0vmnet/server/eth0")
+        listening.listen()
+        asking = Forked(agent).start("status")
+        answering, _ = listening.accept()
+        answering.send(b'{"state":"ser')
+        answering.close()
+        listening.close()
+        ended = asking.wait()
+    assert ended.code == 7, ended.stderr
+    assert "start the DHCP server: it does not answer" in ended.stdout
+
+
+def test_another_container_of_the_pod_finds_the_server_and_ends_it(pod: Pod, agent: Agent) -> None:
+    found = snapshot(pod)
+    agent.up()
+    servers = _servers(pod)
+    assert _run_in(agent, OTHER_CONTAINER, "status").returncode == 0
+    again = _run_in(agent, OTHER_CONTAINER, "up")
+    assert (again.returncode, '"changed": false' in again.stderr) == (0, True), again.stderr
+    assert _servers(pod) == servers == agent.servers()
+    refused = _run_in(agent, OTHER_CONTAINER, "serve")
+    assert (refused.returncode, "tap0 is served already" in refused.stderr) == (3, True), refused.stderr
+    done = _run_in(agent, OTHER_CONTAINER, "down")
+    assert done.returncode == 0, done.stderr
+    assert difference(found, snapshot(pod)) == ""
+    assert _servers(pod) == []
+
+
+def test_a_link_that_was_down_is_served_again(ready_pod: Pod, agent: Agent) -> None:
+    servers = agent.servers()
+    with raw_tap(ready_pod.netns) as tap:
+        ready_pod.netns.ip_batch("link set tap0 down", "link set tap0 up")
+        seconds = _seconds_to_an_offer(tap, ready_pod)
+    print(f"link up → served: {seconds:.2f} s")  # noqa: T201 # a figure that is not asserted
+    assert agent.servers() == servers
+    assert agent.run("status").returncode == 0
+
+
+def _seconds_to_an_offer(tap: RawTap, pod: Pod) -> float:
+    began = time.monotonic()
+    for xid in range(100):
+        tap.send(discover(pod.mac, xid))
+        with suppress(TestbedError):
+            tap.receive(is_offer(xid), timeout=0.1)
+            return time.monotonic() - began
+    raise AssertionError("it is not served")
