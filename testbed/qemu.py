@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from testbed.clients import assignments, read_resolv_lines
 from testbed.facts import DEFAULT, GuestFacts, RouteFact
+from testbed.jailed import assignments, read_resolv_lines
 from testbed.kernel import CACHE, Kernel, initramfs, kernel
 from testbed.netns import Background, TestbedError, background
 
