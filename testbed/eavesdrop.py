@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import struct
@@ -56,21 +57,28 @@ class Eavesdropper:
         """Give the first message from now on that is wanted; none in time is an error."""
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0 and select.select([self._wire], [], [], left)[0]:
-            message = understand(self._wire.recv(FRAME))
-            if message:
-                self.heard.append(message)
-                if wanted(message):
-                    return message
+            message = self._hear()
+            if message and wanted(message):
+                return message
         heard = "\n".join(map(str, self.heard))
         raise TestbedError(f"no such DHCP message within {timeout} s; heard was:\n{heard}")
 
     def catch_up(self) -> list[Message]:
         """All that was heard so far."""
         while select.select([self._wire], [], [], 0)[0]:
-            message = understand(self._wire.recv(FRAME))
-            if message:
-                self.heard.append(message)
+            self._hear()
         return self.heard
+
+    def _hear(self) -> Message | None:
+        try:
+            message = understand(self._wire.recv(FRAME))
+        except OSError as error:
+            if error.errno != errno.ENETDOWN:  # the guest took its NIC down; what it sent before is still there
+                raise
+            return None
+        if message:
+            self.heard.append(message)
+        return message
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,11 +94,15 @@ class Client:
 
 
 def inside(jail: Jail, program: str) -> int:
-    """The id of a program that runs in the jail, by the kernel's name for it; of several the eldest."""
+    """The id of a program that runs in the jail, by the kernel's name for it, and not of its children."""
+    named = {}
     for pid in jail.guest.netns.processes():
-        if Path(f"/proc/{pid}/comm").read_text(encoding="ascii").strip() == program[:15]:
-            return pid
-    raise TestbedError(f"no {program} runs in {jail.guest.netns.name}")
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+            if re.search(rf"^Name:\t{re.escape(program[:15])}$", status, re.MULTILINE):
+                named[pid] = int(re.findall(r"^PPid:\t(\d+)$", status, re.MULTILINE)[0])
+    [main] = [pid for pid, parent in named.items() if parent not in named]
+    return main
 
 
 def hostname(running: Background) -> str:
