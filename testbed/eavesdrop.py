@@ -1,4 +1,4 @@
-"""Every DHCP message on a guest's NIC, as it passes: to await one, and to see what a client asks for."""
+"""Every DHCP message on a NIC, as it passes: to await one, and to see what a client asks for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from testbed.netns import TestbedError, entered
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from testbed.tap_guest import TapGuest
+    from testbed.netns import Netns
 
 ETH_P_ALL = 3
 FRAME = 2048
@@ -82,12 +82,12 @@ class Eavesdropper:
 
 
 @contextmanager
-def eavesdropping(guest: TapGuest) -> Iterator[Eavesdropper]:
-    """Listen at a guest's NIC until the block ends."""
-    with entered(guest.netns):
+def eavesdropping(namespace: Netns, ifname: str) -> Iterator[Eavesdropper]:
+    """Listen at a NIC, a guest's or a tap, until the block ends."""
+    with entered(namespace):
         wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     with wire:
-        wire.bind((guest.ifname, ETH_P_ALL))
+        wire.bind((ifname, ETH_P_ALL))
         yield Eavesdropper(wire)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.clients import CLIENTS
+from testbed.kernel import IPCONFIG
 from testbed.pods import CNI_BIN
 from testbed.qemu import QEMU
 
@@ -45,6 +46,7 @@ NETNS_TOOLS = (
 )
 VM_TOOLS = (
     *COMMON_TOOLS,
+    Tool(str(IPCONFIG), "klibc-utils"),
     Tool(QEMU, "qemu-system-x86"),
     Tool("libvirtd", "libvirt-daemon-system"),
     Tool("virsh", "libvirt-clients"),

@@ -22,8 +22,8 @@ from testbed.facts import GuestFacts, differences, read_pod
 from testbed.netns import background, kill
 from testbed.pods import must_answer
 from testbed.tap_guest import tap_guest
-from tests.netns.at_once import at_once
-from tests.netns.test_clients import tellable
+from tests.at_once import at_once
+from tests.dhcp_clients import tellable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,7 +108,7 @@ def renewed(client: str, directory: Path) -> None:
     """At T1 the client asks the server it knows; that one was started anew meanwhile."""
     with stage(client, directory) as mine, tap_guest(mine.pod.netns, mine.pod.mac, directory) as guest:
         mine.shorten_the_lease()
-        with eavesdropping(guest) as ears, clients.living(client, guest) as leased:
+        with eavesdropping(guest.netns, guest.ifname) as ears, clients.living(client, guest) as leased:
             server = IPv4Address(ears.wait_for(acknowledged).options[54])
             mine.restart()
             asked = ears.wait_for(renewing, 2 * LEASE_TIME)
@@ -125,7 +125,7 @@ def rebound_and_released(client: str, directory: Path) -> None:
     """The way to the server is lost, so that the client asks everybody at T2; then it gives its lease back."""
     with stage(client, directory) as mine, tap_guest(mine.pod.netns, mine.pod.mac, directory) as guest:
         mine.shorten_the_lease()
-        with eavesdropping(guest) as ears, clients.living(client, guest) as leased:
+        with eavesdropping(guest.netns, guest.ifname) as ears, clients.living(client, guest) as leased:
             lost = f"unreachable {IPv4Address(ears.wait_for(acknowledged).options[54])}"
             guest.netns.ip_batch(f"route add {lost}")
             asked = ears.wait_for(rebinding, 2 * LEASE_TIME)
@@ -156,7 +156,7 @@ def booted(mine: Stage, client: str, number: int) -> Iterator[tuple[Eavesdropper
     disk.mkdir(exist_ok=True)
     logs = mine.directory / f"boot-{number}"
     logs.mkdir()
-    with tap_guest(mine.pod.netns, mine.pod.mac, logs) as guest, eavesdropping(guest) as ears:
+    with tap_guest(mine.pod.netns, mine.pod.mac, logs) as guest, eavesdropping(guest.netns, guest.ifname) as ears:
         with clients.living(client, guest, disk) as leased:
             yield ears, leased
 
