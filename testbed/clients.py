@@ -1,143 +1,81 @@
 """Real DHCP clients, each in a jail of its own, each giving the same facts.
 
-A client runs in the guest's network namespace and behind the walls of `jail.py`. What it told the kernel is read
-from the kernel; the resolver, the host name and the lease time are read from the client's own files.
+A client runs in the guest's network namespace and behind the walls of `jail.py`, as the daemon that it is in a
+real guest. What it told the kernel is read from the kernel; the resolver, the host name and the lease time are
+read from the jail and from the client's own files.
 """
 
 from __future__ import annotations
 
+import os
 import re
-import shutil
-import sys
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from signal import SIGALRM
 from typing import TYPE_CHECKING
 
+from testbed.dbus_clients import CONNMAN, NETWORKMANAGER
+from testbed.eavesdrop import dhcp_options
 from testbed.facts import GuestFacts, read_facts
-from testbed.netns import Background, TestbedError, background, wait_for_file
+from testbed.jailed import PATIENCE, Client, Jail, Told, assignments, hostname, inside, with_lease
+from testbed.netns import Background, background, wait_for_file
+from testbed.tap_guest import IFNAME
+from testbed.watch import wait_for_default_route
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterator
 
     from testbed.tap_guest import TapGuest
 
-JAIL = Path(__file__).with_name("jail.py")
 UDHCPC_SCRIPT = Path(__file__).with_name("udhcpc.script")
 NETWORKD = Path("/lib/systemd/systemd-networkd")
-PATIENCE = 20
-"""Seconds a client may take; each takes 0.1 to 3."""
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What a client wrote down beside the kernel's facts."""
-
-    nameservers: tuple[str, ...] = ()
-    search: tuple[str, ...] = ()
-    hostname: str = ""
-    lease_time: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run of a client: the guest it serves, and the directory behind its walls."""
-
-    guest: TapGuest
-    directory: Path
-
-    def command(self, *argv: str | Path) -> list[str | Path]:
-        """The argument list that runs a program in the jail."""
-        return [sys.executable, "-I", "-S", JAIL, self.guest.netns.path, self.directory, *argv]
-
-    @property
-    def log(self) -> Path:
-        """Where all its output goes."""
-        return self.directory / "log"
-
-    def to_the_end(self, *argv: str | Path) -> str:
-        """Run a one-shot client; any exit code but 0 is an error. Gives what it printed."""
-        with background(self.command(*argv), self.log) as client:
-            return _ended_well(client)
-
-    def resolver(self) -> Told:
-        """Read the resolv.conf it left behind."""
-        return read_resolv_conf(self.directory / "etc" / "resolv.conf")
-
-
-def _ended_well(client: Background) -> str:
-    code = client.wait(PATIENCE)
-    if code != 0:
-        raise TestbedError(f"{client}: exit code {code}; it said:\n{client.text}")
-    return client.text
-
-
-def read_resolv_conf(path: Path) -> Told:
-    """Read the resolver's configuration; a client that wrote none told nothing."""
-    return read_resolv_lines(path.read_text(encoding="utf-8").splitlines() if path.exists() else [])
-
-
-def read_resolv_lines(lines: Sequence[str]) -> Told:
-    """Find name servers and search list as glibc does: the last `search` or `domain` counts."""
-    words = [line.split() for line in lines if line.strip()]
-    search = [line[1:] for line in words if line[0] in ("search", "domain")]
-    return Told(
-        nameservers=tuple(line[1] for line in words if line[0] == "nameserver"),
-        search=tuple(name.rstrip(".") for name in search[-1]) if search else (),
-    )
-
-
-def assignments(text: str) -> dict[str, str]:
-    """Read NAME=VALUE lines."""
-    found = re.findall(r"^(\w+)=['\"]?(.*?)['\"]?$", text, re.MULTILINE)
-    return {name: value for name, value in found if value}
-
-
-def udhcpc(run: Run) -> Told:
-    """Busybox: one binary, one script, exits once it has a lease."""
-    (run.directory / "run").mkdir()
-    shutil.copy(UDHCPC_SCRIPT, run.directory / "run" / "script")
+def udhcpc(jail: Jail) -> list[str | Path]:
+    """Busybox: one binary, one script; `-R` gives the lease back at the end."""
+    jail.write("run/script", UDHCPC_SCRIPT.read_text(encoding="ascii"), 0o755)
     wanted = [word for name in ("staticroutes", "search", "mtu", "hostname") for word in ("-O", name)]
-    run.to_the_end("udhcpc", "-i", run.guest.ifname, "-f", "-q", "-n", "-s", "/run/script", *wanted)
-    told = assignments((run.directory / "run" / "udhcpc.lease").read_text(encoding="utf-8"))
-    return _with(run.resolver(), told, "hostname", "lease_time")
+    return ["udhcpc", "-i", jail.guest.ifname, "-f", "-R", "-n", "-s", "/run/script", *wanted]
 
 
-def dhclient(run: Run) -> Told:
-    """ISC's client with Debian's stock configuration and script; its daemon ends with the jail."""
-    run.to_the_end("dhclient", "-1", "-v", run.guest.ifname)
-    lease = (run.directory / "var" / "lib" / "dhcp" / "dhclient.leases").read_text(encoding="utf-8")
-    told = {
-        name.replace("-", "_"): value.strip('"')
-        for name, value in re.findall(r"^\s*option (\S+) (.*);$", lease, re.MULTILINE)
-    }
-    return _with(run.resolver(), told, "host_name", "dhcp_lease_time")
+def told_udhcpc(jail: Jail, _running: Background) -> Told:
+    """Our script writes down what it was told, and names no host."""
+    return with_lease(jail.resolver(), assignments(jail.read("run/udhcpc.lease")), "hostname", "lease_time")
 
 
-def dhcpcd(run: Run) -> Told:
-    """Roy Marples' client with Debian's stock configuration; `-A` skips the ARP probe that takes seconds."""
-    run.to_the_end("dhcpcd", "-4", "-1", "-A", run.guest.ifname)
-    [lease] = (run.directory / "var" / "lib" / "dhcpcd").glob("*.lease")
-    options = dhcp_options(lease.read_bytes())
-    told = {
-        "host_name": options.get(12, b"").decode("ascii"),
-        "lease_time": str(int.from_bytes(options[51], "big")),
-    }
-    return _with(run.resolver(), told, "host_name", "lease_time")
+def dhclient(jail: Jail) -> list[str | Path]:
+    """ISC's client with Debian's stock configuration and script, but for a shorter wait before it asks again.
+
+    Its own of ten seconds and more is longer than the leases of our tests.
+    """
+    stock = Path("/etc/dhcp/dhclient.conf").read_text(encoding="utf-8")
+    jail.write("etc/dhcp/dhclient.conf", f"{stock}\ninitial-interval 1;\nbackoff-cutoff 2;\n")
+    return ["dhclient", "-d", "-v", jail.guest.ifname]
 
 
-def dhcp_options(message: bytes) -> dict[int, bytes]:
-    """Read the options of a DHCP message (RFC 2132 §2); dhcpcd keeps the ACK as it came."""
-    options: dict[int, bytes] = {}
-    rest = message[240:]
-    while rest and rest[0] != 255:
-        if rest[0] == 0:
-            rest = rest[1:]
-            continue
-        code, length = rest[0], rest[1]
-        options[code] = options.get(code, b"") + rest[2 : 2 + length]
-        rest = rest[2 + length :]
-    return options
+def told_dhclient(jail: Jail, running: Background) -> Told:
+    """The last lease in its file is the one it has."""
+    leases = jail.read("var/lib/dhcp/dhclient.leases")
+    [*_, seconds] = re.findall(r"^\s*option dhcp-lease-time (\d+);$", leases, re.MULTILINE)
+    return replace(jail.resolver(), hostname=hostname(running), lease_time=int(seconds))
+
+
+def dhcpcd(jail: Jail) -> list[str | Path]:
+    """Roy Marples' client with Debian's stock configuration; `-A` skips the ARP probe that takes seconds.
+
+    Its hooks write resolv.conf and name the host; the last of them is ours.
+    """
+    jail.write("etc/dhcpcd.exit-hook", 'echo "hooks done: $reason"\n')
+    return ["dhcpcd", "-4", "-B", "-A", jail.guest.ifname]
+
+
+def told_dhcpcd(jail: Jail, running: Background) -> Told:
+    """It keeps the ACK as it came."""
+    [lease] = (jail.directory / "var" / "lib" / "dhcpcd").glob("*.lease")
+    seconds = int.from_bytes(dhcp_options(lease.read_bytes())[51])
+    return replace(jail.resolver(), hostname=hostname(running), lease_time=seconds)
 
 
 NETWORK = """\
@@ -153,62 +91,88 @@ UseDomains=yes
 """
 
 
-def networkd(run: Run) -> Told:
-    """systemd-networkd without systemd: it resolves nothing itself, the lease file holds what it was told."""
-    network = run.directory / "run" / "systemd" / "network" / "10-guest.network"
-    network.parent.mkdir(parents=True)
-    network.write_text(NETWORK.format(ifname=run.guest.ifname), encoding="ascii")
-    environment = ("env", "SYSTEMD_LOG_LEVEL=debug", "SYSTEMD_LOG_TARGET=console")
-    with background(run.command(*environment, NETWORKD), run.log) as client:
-        client.wait_for(rf"{run.guest.ifname}: State changed: configuring -> configured", PATIENCE)
-        [link] = run.guest.netns.ip("link", "show", "dev", run.guest.ifname)
-        lease = run.directory / "run" / "systemd" / "netif" / "leases" / str(link["ifindex"])
-        wait_for_file(lease, PATIENCE)
-        told = assignments(lease.read_text(encoding="utf-8"))
+def networkd(jail: Jail) -> list[str | Path]:
+    """systemd-networkd without systemd."""
+    jail.write("run/systemd/network/10-guest.network", NETWORK.format(ifname=jail.guest.ifname))
+    return ["env", "SYSTEMD_LOG_LEVEL=debug", "SYSTEMD_LOG_TARGET=console", NETWORKD]
+
+
+def told_networkd(jail: Jail, _running: Background) -> Told:
+    """It resolves nothing and names no host itself, the lease file holds what others do it from."""
+    [link] = jail.guest.netns.ip("link", "show", "dev", jail.guest.ifname)
+    lease = jail.directory / "run" / "systemd" / "netif" / "leases" / str(link["ifindex"])
+    wait_for_file(lease, PATIENCE)
+    told = assignments(lease.read_text(encoding="utf-8"))
     resolver = Told(
         nameservers=tuple(told.get("DNS", "").split()),
         search=tuple((told.get("DOMAIN_SEARCH_LIST") or told.get("DOMAINNAME", "")).split()),
     )
-    return _with(resolver, told, "HOSTNAME", "LIFETIME")
-
-
-def _with(resolver: Told, told: Mapping[str, str], hostname: str, lease_time: str) -> Told:
-    """Add host name and lease time, which each client calls differently."""
-    seconds = told.get(lease_time, "")
-    return replace(
-        resolver, hostname=told.get(hostname, ""), lease_time=int(seconds) if seconds.isdecimal() else None
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """A DHCP client, and the Debian package that brings it."""
-
-    name: str
-    program: str
-    package: str
-    run: Callable[[Run], Told]
+    return with_lease(resolver, told, "HOSTNAME", "LIFETIME")
 
 
 CLIENTS = {
     client.name: client
     for client in (
-        Client("udhcpc", "udhcpc", "udhcpc", udhcpc),
-        Client("dhclient", "dhclient", "isc-dhcp-client", dhclient),
-        Client("dhcpcd", "dhcpcd", "dhcpcd-base", dhcpcd),
-        Client("networkd", str(NETWORKD), "systemd", networkd),
+        Client("udhcpc", "udhcpc", "udhcpc", udhcpc, "^configured ", told_udhcpc),
+        Client(
+            *("dhclient", "dhclient", "isc-dhcp-client", dhclient, "^bound to ", told_dhclient),
+            release=("dhclient", "-r", "--no-pid", IFNAME),
+        ),
+        Client(
+            "dhcpcd", "dhcpcd", "dhcpcd-base", dhcpcd, "^hooks done: (BOUND|REBOOT)$", told_dhcpcd, ending=SIGALRM
+        ),
+        Client("networkd", str(NETWORKD), "systemd", networkd, "configuring -> configured$", told_networkd),
+        NETWORKMANAGER,
+        CONNMAN,
     )
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Living:
+    """A client that has a lease and sees to it."""
+
+    client: Client
+    jail: Jail
+    running: Background
+
+    def facts(self) -> GuestFacts:
+        """What the guest has now."""
+        told = self.client.told(self.jail, self.running)
+        return replace(
+            read_facts(self.jail.guest.netns, self.jail.guest.ifname),
+            nameservers=told.nameservers,
+            search=told.search,
+            hostname=told.hostname,
+            lease_time=told.lease_time,
+        )
+
+    def release(self) -> None:
+        """Let it give its lease back and end.
+
+        It sends a single frame and takes its address away, so whoever is asked for the way must be known already.
+        """
+        os.kill(inside(self.jail, self.client.main or Path(self.client.program).name), self.client.ending)
+        self.running.wait()
+        if self.client.release:
+            self.jail.to_the_end(*self.client.release)
+
+
+@contextmanager
+def living(client: str, guest: TapGuest, directory: Path | None = None) -> Iterator[Living]:
+    """Jail a client until the block ends; it has configured the guest when the block begins.
+
+    A directory that it was run in before is a disk on which it finds what it wrote.
+    """
+    kind = CLIENTS[client]
+    jail = Jail(guest, directory or Path(tempfile.mkdtemp(prefix=f"{client}-", dir=guest.directory)))
+    with background(jail.command(*kind.command(jail)), jail.log) as running:
+        running.wait_for(kind.bound, PATIENCE)
+        wait_for_default_route(guest.netns, PATIENCE)
+        yield Living(kind, jail, running)
+
+
 def lease(client: str, guest: TapGuest) -> GuestFacts:
     """Let a client lease and configure the guest; give what the guest has then."""
-    directory = Path(tempfile.mkdtemp(prefix=f"{client}-", dir=guest.directory))
-    told = CLIENTS[client].run(Run(guest, directory))
-    return replace(
-        read_facts(guest.netns, guest.ifname),
-        nameservers=told.nameservers,
-        search=told.search,
-        hostname=told.hostname,
-        lease_time=told.lease_time,
-    )
+    with living(client, guest) as leased:
+        return leased.facts()

@@ -2,7 +2,7 @@
 
 The kernel is the one that Debian's `linux-image-cloud-amd64` depends on, downloaded and unpacked but never
 installed, and kept in a cache; it drives virtio NICs only, which is all there is. The initramfs holds busybox, the
-virtio modules, our `/init` and the udhcpc script.
+virtio modules, our `/init` and two DHCP clients.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("VMNET_GUEST_CACHE", HERE.parent / ".cache" / "guest"))
 META_PACKAGE = "linux-image-cloud-amd64"
 BUSYBOX = Path("/bin/busybox")
+IPCONFIG = Path("/usr/lib/klibc/bin/ipconfig")
+KLIBC = "klibc-*.so"
 MODULES = (
     "virtio_ring",
     "virtio",
@@ -46,7 +48,7 @@ UNPACKERS = {
 }
 SIZE_FIELD = 4
 """The build appends the unpacked size to the compressed kernel."""
-DIRECTORIES = ("bin", "dev", "etc", "modules", "proc", "run", "sys", "tmp")
+DIRECTORIES = ("bin", "dev", "etc", "lib", "modules", "proc", "run", "sys", "tmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,8 @@ def initramfs(made_for: Kernel, target: Path) -> Path:
         ("init", (HERE / "guest.init").read_bytes(), 0o755),
         ("bin/busybox", BUSYBOX.read_bytes(), 0o755),
         ("bin/udhcpc.script", (HERE / "udhcpc.script").read_bytes(), 0o755),
+        ("bin/ipconfig", IPCONFIG.read_bytes(), 0o755),
+        *((f"lib/{library.name}", library.read_bytes(), 0o755) for library in Path("/lib").glob(KLIBC)),
         *(
             (f"modules/{number:02}-{module.name}", module.read_bytes(), 0o644)
             for number, module in enumerate(made_for.modules)

@@ -211,9 +211,13 @@ class Background:
 
     def say(self, line: str) -> None:
         """Write a line to its standard input."""
+        self.press(f"{line}\n".encode())
+
+    def press(self, keys: bytes) -> None:
+        """Write to its standard input."""
         pipe = self.process.stdin
         assert pipe is not None  # noqa: S101 -- asked for in __init__
-        pipe.write(f"{line}\n".encode())
+        pipe.write(keys)
 
     def stop(self, grace: float = 2) -> None:
         """End it: SIGTERM, and SIGKILL where that is not enough."""

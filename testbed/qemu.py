@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from testbed.clients import assignments, read_resolv_lines
 from testbed.facts import DEFAULT, GuestFacts, RouteFact
+from testbed.jailed import assignments, read_resolv_lines
 from testbed.kernel import CACHE, Kernel, initramfs, kernel
 from testbed.netns import Background, TestbedError, background
 
@@ -120,12 +120,12 @@ def nic(mac: str, tap: str) -> list[str]:
 
 
 @contextmanager
-def booting(pod: Pod, directory: Path, tap: str = "tap0") -> Iterator[Background]:
-    """Start the guest in the pod; gives its console at once."""
+def booting(pod: Pod, directory: Path, tap: str = "tap0", cmdline: str = "") -> Iterator[Background]:
+    """Start the guest in the pod; gives its console at once. `ip=dhcp` makes it lease as an initramfs does."""
     found = kernel()
     accel = accelerator(found)
     initrd = initramfs(found, directory / "initramfs")
-    argv = [*machine(accel, found, initrd, f"vmnet.ping={pod.peer}"), *nic(pod.mac, tap)]
+    argv = [*machine(accel, found, initrd, f"vmnet.ping={pod.peer} {cmdline}"), *nic(pod.mac, tap)]
     with background(pod.netns.command(*argv), directory / "console.log") as console:
         yield console
 
@@ -145,9 +145,9 @@ def settled(console: Background) -> Guest:
 
 
 @contextmanager
-def guest(pod: Pod, directory: Path, tap: str = "tap0") -> Iterator[Guest]:
+def guest(pod: Pod, directory: Path, tap: str = "tap0", cmdline: str = "") -> Iterator[Guest]:
     """Boot a guest in the pod and wait for its facts; it answers until the block ends."""
-    with booting(pod, directory, tap) as console:
+    with booting(pod, directory, tap, cmdline) as console:
         yield settled(console)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.clients import CLIENTS
+from testbed.kernel import IPCONFIG
 from testbed.pods import CNI_BIN
 from testbed.qemu import QEMU
 
@@ -39,11 +40,13 @@ NETNS_TOOLS = (
     *COMMON_TOOLS,
     Tool("tcpdump", "tcpdump"),
     Tool("iptables", "iptables"),
+    Tool("nmap", "nmap"),
     Tool(str(CNI_BIN / "bridge"), "containernetworking-plugins"),
     *(Tool(client.program, client.package) for client in CLIENTS.values()),
 )
 VM_TOOLS = (
     *COMMON_TOOLS,
+    Tool(str(IPCONFIG), "klibc-utils"),
     Tool(QEMU, "qemu-system-x86"),
     Tool("libvirtd", "libvirt-daemon-system"),
     Tool("virsh", "libvirt-clients"),

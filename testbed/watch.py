@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from testbed.netns import Netns, entered
+from testbed.netns import Netns, TestbedError, entered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +36,7 @@ NAMES = {
 }
 """linux/rtnetlink.h."""
 RTM_NEWLINK = 16
+RTMGRP_IPV4_ROUTE = 0x40
 HEADER = struct.Struct("=IHHII")
 NFNL_SUBSYS_NFTABLES = 10
 
@@ -67,6 +69,19 @@ def watched(namespace: Netns) -> Iterator[Watch]:
     finally:
         for listening in sockets:
             listening.close()
+
+
+def wait_for_default_route(namespace: Netns, timeout: float) -> None:
+    """Wait until packets know a way out of a namespace."""
+    deadline = time.monotonic() + timeout
+    with entered(namespace), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as news:
+        news.bind((0, RTMGRP_IPV4_ROUTE))
+        while not namespace.ip("-4", "route", "show", "default"):
+            news.settimeout(max(deadline - time.monotonic(), 0.001))
+            try:
+                news.recv(1 << 17)
+            except TimeoutError:
+                raise TestbedError(f"no default route in {namespace.name} within {timeout} s") from None
 
 
 def _drain(source: socket.socket) -> Iterator[str]:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from testbed.clients import NETWORKD, Run, assignments
+from testbed.clients import NETWORKD
 from testbed.facts import GuestFacts, differences, read_facts
+from testbed.jailed import Jail, assignments
 from testbed.netns import background, run
 from testbed.pods import must_answer
 from testbed.watch import watched
@@ -37,11 +38,11 @@ def rendered(agent: Agent, form: str) -> str:
     return agent.run("render", "--format", form).stdout
 
 
-def jailed(guest: TapGuest, form: str) -> Run:
+def jailed(guest: TapGuest, form: str) -> Jail:
     """A directory behind whose walls a program of the guest runs."""
     directory = guest.directory / form
     (directory / "run").mkdir(parents=True)
-    return Run(guest, directory)
+    return Jail(guest, directory)
 
 
 def networkd(guest: TapGuest, form: str, network: str) -> GuestFacts:

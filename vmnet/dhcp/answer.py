@@ -127,8 +127,9 @@ def _decline(request: Request, yiaddr: int, server_id: int) -> tuple[str, int]:
 
 
 def _release(request: Request, yiaddr: int, server_id: int) -> tuple[str, int]:
-    """§4.3.4: never answered."""
-    ours = request.server_id == server_id and request.ciaddr == yiaddr
+    """§4.3.4: never answered. systemd-networkd leaves the server identifier out, and sends it to us alone."""
+    server = request.destination if request.server_id is None else request.server_id
+    ours = server == server_id and request.ciaddr == yiaddr
     return "release" if ours else "foreign_release", _SILENCE
 
 

@@ -100,6 +100,10 @@ def request(kind: int, *options: bytes, to: str = "255.255.255.255", **fields: A
         pytest.param(request(8, ciaddr=YIADDR, flags=BROADCAST), "ack_inform", "to ciaddr", id="I5"),
         pytest.param(request(7, US, ciaddr=YIADDR), "release", "silence", id="L1"),
         pytest.param(request(7, option(54, OTHER), ciaddr=YIADDR), "foreign_release", "silence", id="L3"),
+        pytest.param(request(7, ciaddr=YIADDR), "foreign_release", "silence", id="a release to nobody"),
+        pytest.param(
+            request(7, to=SERVER_ID, ciaddr=YIADDR), "release", "silence", id="systemd-networkd's release"
+        ),
         pytest.param(
             request(7, US, ciaddr=OTHER), "foreign_release", "silence", id="a release of another address"
         ),
