@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.unit.dhcp.frames import (
+    END,
     LEASE,
     NO_ADDRESS,
     OTHER,
@@ -192,13 +193,12 @@ def test_a_long_client_id_comes_back_in_pieces() -> None:
     assert options_of(replied(data))[61] == b"a" * 255 + b"b" * 45
 
 
-LONG = compile_replies(
-    replace(
-        LEASE,
-        classless_routes=tuple(ClasslessRoute(f"192.0.2.{number}/32", "10.0.0.1") for number in range(60)),
-        domain_search=tuple(f"{'x' * 50}{number}.example" for number in range(4)),
-    )
+LONG_LEASE = replace(
+    LEASE,
+    classless_routes=tuple(ClasslessRoute(f"192.0.2.{number}/32", "10.0.0.1") for number in range(60)),
+    domain_search=tuple(f"{'x' * 50}{number}.example" for number in range(4)),
 )
+LONG = compile_replies(LONG_LEASE)
 
 
 @pytest.mark.parametrize(
@@ -232,6 +232,56 @@ def test_what_does_not_fit_is_dropped_whole_and_named() -> None:
     assert isinstance(asked, Request)
     assert answer(asked, LONG).dropped == (119, 121)
     assert answer(asked, REPLIES).dropped == ()
+
+
+def test_what_has_no_room_goes_into_file_and_sname() -> None:
+    several = replace(
+        LEASE,
+        classless_routes=tuple(ClasslessRoute(f"192.0.2.{number}/32", "10.0.0.1") for number in range(22)),
+        nameservers=tuple(f"10.96.0.{number}" for number in range(20)),
+        domain_search=tuple(f"{'x' * 12}{number}.example" for number in range(3)),
+    )
+    replies = compile_replies(several)
+    reply = replied(request(1, CLIENT_ID, RELAY_AGENT, option(57, b"\2\x40")), replies)
+    options = options_of(reply)
+    assert len(reply) - 14 <= 576
+    assert options[52] == b"\3"
+    assert list(options)[:4] == [53, 54, 51, 52]
+    assert {1, 3, 6, 15, 26, 119, 121} <= options.keys()
+    assert b"\x3d\x13" + CLIENT_ID[2:] + RELAY_AGENT + END in reply[282:]
+    roomy = replied(request(1, CLIENT_ID, RELAY_AGENT, option(57, b"\5\xdc")), replies)
+    assert 52 not in options_of(roomy)
+    assert not roomy[86:278].strip(b"\0")
+
+
+def test_where_the_names_carry_nothing_more_there_is_no_overload() -> None:
+    reply = replied(request(1), compile_replies(replace(LONG_LEASE, domain_search=())))
+    assert 52 not in options_of(reply)
+    assert 121 not in options_of(reply)
+
+
+@pytest.mark.parametrize(
+    ("sent", "answered"),
+    [
+        pytest.param(b"\1\0\0vm", b"\x0a\xff\xffvm", id="S=1: overridden, ASCII as it came"),
+        pytest.param(b"\5\0\0\2vm\7example\0", b"\x0e\xff\xff\2vm\7example\0", id="S=1 E=1"),
+        pytest.param(b"\4\0\0\2vm\0", b"\x0c\xff\xff\2vm\0", id="S=0: nothing to override"),
+        pytest.param(b"\x0c\0\0\2vm\0", b"\x0c\xff\xff\2vm\0", id="N=1: as wished"),
+        pytest.param(b"\xf0\7\7\2vm\0", b"\x08\xff\xff\2vm\0", id="MBZ and RCODEs are not copied"),
+        pytest.param(b"\4\0\0", b"\x0c\xff\xff", id="no name"),
+        pytest.param(b"\4\0", None, id="too short"),
+        pytest.param(b"", None, id="empty"),
+    ],
+)
+def test_d20_a_client_s_name_is_given_back_and_no_dns_is_done(sent: bytes, answered: bytes | None) -> None:
+    for data in (request(1, option(81, sent)), request(3, OURS, US, option(81, sent))):
+        assert options_of(replied(data)).get(81) == answered
+    assert 81 not in options_of(replied(request(3, option(50, OTHER), option(81, sent))))
+
+
+def test_option_81_comes_where_it_was_asked_for() -> None:
+    data = frame(bootp(message(1, option(81, b"\4\0\0\2vm\0"), CLIENT_ID, prl=b"\x0f\x51\1")))
+    assert list(options_of(replied(data))) == [53, 54, 51, 15, 81, 1, 3, 6, 26, 121, 61]
 
 
 def test_the_absurdly_long_echo_gives_way_to_the_lease() -> None:
