@@ -7,7 +7,7 @@ import json
 from tests.unit import layouts
 from vmnet import show
 from vmnet.agent import Plan, Report
-from vmnet.dhcp.lease import Wishes, lease
+from vmnet.dhcp.lease import lease
 from vmnet.journal import SCHEMA, Journal
 from vmnet.model import PodInterface, Resolver, Settings
 from vmnet.plumbing.bridge import bound
@@ -20,7 +20,7 @@ _RESOLVER = Resolver(("10.96.0.10",), ("svc.cluster.local",), ("nameserver ::1: 
 def _plan(layout: str) -> Plan:
     status = layouts.status(layout)
     pod: PodInterface = discover(status)
-    told = lease(pod, _RESOLVER, Wishes(hostname="vm"))
+    told = lease(pod, _RESOLVER, Settings(hostname="vm"))
     journal = Journal(SCHEMA, "b00t", 42, pod, Settings(), told)
     return Plan(journal, diff(status, bound(pod, Settings(), ipv6_settable=True)), already_up=False)
 

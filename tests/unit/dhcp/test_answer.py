@@ -32,7 +32,7 @@ from tests.unit.dhcp.frames import (
 from vmnet.dhcp.answer import answer
 from vmnet.dhcp.compile import compile_replies
 from vmnet.dhcp.request import Request, parse
-from vmnet.model import ClasslessRoute
+from vmnet.model import Boot, ClasslessRoute
 
 if TYPE_CHECKING:
     from vmnet.dhcp.replies import Replies
@@ -277,6 +277,19 @@ def test_d20_a_client_s_name_is_given_back_and_no_dns_is_done(sent: bytes, answe
     for data in (request(1, option(81, sent)), request(3, OURS, US, option(81, sent))):
         assert options_of(replied(data)).get(81) == answered
     assert 81 not in options_of(replied(request(3, option(50, OTHER), option(81, sent))))
+
+
+def test_where_a_name_says_what_to_boot_nothing_overflows_into_it() -> None:
+    replies = compile_replies(replace(LONG_LEASE, boot=Boot("10.0.0.9", "ipxe.efi")))
+    reply = replied(request(1), replies)
+    assert reply[150:278].rstrip(b"\0") == b"ipxe.efi"
+    assert 52 not in options_of(reply)
+
+
+def test_d19_ipv6_only_is_for_who_asks() -> None:
+    replies = compile_replies(replace(LEASE, ipv6_only_wait=1800))
+    for prl, told in ((b"\1\x6c", True), (b"\1", False), (b"", False)):
+        assert (108 in options_of(replied(frame(bootp(message(1, prl=prl))), replies))) is told
 
 
 def test_option_81_comes_where_it_was_asked_for() -> None:
