@@ -219,7 +219,7 @@ def serve(config: Config) -> None:
         pid = processes.server_pid(directory)
         if pid is not None:
             raise RefusedError(f"{journal.settings.tap} is served already, by process {pid}")
-        packets = open_packets(journal.settings.tap)
+        packets = open_packets(journal)
         compiler = processes.start_compiler(journal.lease, _STDERR)
         processes.become_server(directory, packets, compiler.replies)
 

@@ -47,7 +47,7 @@ class ServerStart:
         processes.stop_server(self._directory)
         if self._compiler is None:
             self._compiler = processes.start_compiler(self._journal.lease, self._log)
-        with open_packets(self._journal.settings.tap) as packets:
+        with open_packets(self._journal) as packets:
             self._ready = processes.start_server(self._directory, packets, self._compiler.replies, self._log)
         self._serving = self.started = True
 
@@ -70,14 +70,15 @@ class ServerStart:
             processes.stop_server(self._directory)
 
 
-def open_packets(tap: str) -> socket.socket:
+def open_packets(journal: Journal) -> socket.socket:
     """Open the server's packet socket on the tap: from then on the kernel keeps what the guest sends.
 
     Raises:
         KernelError: the tap is gone, or CAP_NET_RAW is missing.
     """
+    tap, lease = journal.settings.tap, journal.lease
     try:
-        return open_packet_socket(tap)
+        return open_packet_socket(tap, (lease.server_id, *(entry.address for entry in lease.neighbours)))
     except OSError as error:
         missing = "CAP_NET_RAW" if isinstance(error, PermissionError) else ""
         raise KernelError(error.errno or 0, f"open a packet socket on {tap}", missing) from error

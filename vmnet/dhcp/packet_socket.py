@@ -1,4 +1,4 @@
-"""The server's ear: a packet socket on the tap that hears DHCP and nothing else.
+"""The server's ear: a packet socket on the tap that hears DHCP, some ARP requests and nothing else.
 
 It is opened by the plumber as soon as the tap exists: from then on the kernel keeps what the guest sends.
 """
@@ -44,15 +44,37 @@ FILTER = (
 """IPv4 UDP to port 67, whole and in no VLAN. Everything else stays in the kernel."""
 
 
-def open_packet_socket(ifname: str) -> socket.socket:
+_ETH_P_ARP, _ARP_REQUEST = 0x0806, 1
+_MOST_TARGETS = 250
+"""A jump goes over at most 255 instructions."""
+
+
+def arp_filter(targets: tuple[str, ...]) -> tuple[tuple[int, int, int, int], ...]:
+    """What comes before FILTER: takes ARP requests for these addresses, decides no other frame but ARP."""
+    numbers = [int.from_bytes(socket.inet_aton(target)) for target in targets[:_MOST_TARGETS]]
+    return (
+        (_LD_H, 0, 0, 12),
+        (_JEQ, 0, len(numbers) + 5, _ETH_P_ARP),
+        (_LD_H, 0, 0, 20),
+        (_JEQ, 0, len(numbers) + 1, _ARP_REQUEST),
+        (_LD_W, 0, 0, 38),
+        *((_JEQ, len(numbers) - at, 0, number) for at, number in enumerate(numbers)),
+        (_RET, 0, 0, 0),
+        (_RET, 0, 0, _WHOLE_FRAME),
+    )
+
+
+def open_packet_socket(ifname: str, arp_targets: tuple[str, ...]) -> socket.socket:
     """A non-blocking AF_PACKET socket on `ifname`, filtered before the first frame can come in.
+
+    It hears DHCP, and ARP requests for `arp_targets`.
 
     Raises OSError: PermissionError without CAP_NET_RAW, ENODEV where there is no such link.
     """
     # Protocol 0 hears nothing: the filter stands before bind() lets frames in.
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
     try:
-        _attach_filter(sock)
+        _attach_filter(sock, (*arp_filter(arp_targets), *FILTER))
         sock.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
         sock.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
         sock.bind((ifname, _ETH_P_ALL))
@@ -64,9 +86,9 @@ def open_packet_socket(ifname: str) -> socket.socket:
     return sock
 
 
-def _attach_filter(sock: socket.socket) -> None:
-    """Attach FILTER for good: the process that faces the guest cannot take it off again."""
-    program = array("B", b"".join(struct.pack("HBBI", *instruction) for instruction in FILTER))
+def _attach_filter(sock: socket.socket, instructions: tuple[tuple[int, int, int, int], ...]) -> None:
+    """Attach a filter for good: the process that faces the guest cannot take it off again."""
+    program = array("B", b"".join(struct.pack("HBBI", *instruction) for instruction in instructions))
     address, _ = program.buffer_info()
-    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(FILTER), address))
+    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(instructions), address))
     sock.setsockopt(socket.SOL_SOCKET, _SO_LOCK_FILTER, 1)

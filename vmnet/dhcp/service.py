@@ -7,8 +7,9 @@ import time
 from vmnet import __version__
 from vmnet.dhcp import lease_state
 from vmnet.dhcp.answer import answer
+from vmnet.dhcp.arp import answer as answer_arp
 from vmnet.dhcp.replies import loads
-from vmnet.dhcp.request import FOREIGN_CHADDR, FOREIGN_SOURCE_MAC, foreign_mac, parse
+from vmnet.dhcp.request import FOREIGN_CHADDR, FOREIGN_SOURCE_MAC, SHORT, foreign_mac, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 COMPILING, SERVING, FAILED = "compiling", "serving", "failed"
 TOO_LONG = "too_long"
+NOT_SERVED = "not_served"
 _FOREIGN_MACS = 32
 """How many MACs are told of: a hostile guest may make up any number."""
 _SENTENCES = {
@@ -75,9 +77,17 @@ class Service:
             raise RuntimeError("a frame before the replies")
         request = parse(frame, replies.vm_mac, tp_status, vlan_tci)
         if isinstance(request, str):
+            # An ARP request is shorter than any DHCP message: DHCP's way need not look for one.
+            reply = answer_arp(frame, replies, tp_status, vlan_tci) if request == SHORT else None
+            if reply:
+                self._happened("arp_reply")
+                return reply
             self.ignore(request)
             if request in (FOREIGN_SOURCE_MAC, FOREIGN_CHADDR):
                 self._tell_foreign(foreign_mac(frame, request), request)
+            return None
+        if not replies.templates:
+            self.ignore(NOT_SERVED)
             return None
         answered = answer(request, replies)
         self._last_xid = request.xid
