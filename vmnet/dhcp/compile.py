@@ -73,8 +73,8 @@ _OFFER, _ACK, _NAK = 2, 5, 6
 _ETHERNET_MTU = 1500
 _LONGEST_FILE = 128
 """The size of BOOTP's field `file`."""
-_ITEMS = 25
-"""How many routes or addresses scapy is given at a time: it writes no option of more than 255 octets."""
+_MOST_ITEMS = {6: 63, 42: 63, 121: 28}
+"""How many addresses of 4 octets, or routes of up to 9, an option's 255 octets hold."""
 
 
 def compile_replies(lease: Lease) -> Replies:
@@ -239,7 +239,7 @@ def _parameters(lease: Lease) -> dict[int, bytes]:
     parameters[6] = _write_list(6, lease.nameservers)
     parameters[121] = _write_list(121, tuple(_route(route.dst, route.gateway) for route in lease.classless_routes))
     # Microsoft's number for 121, from before RFC 3442; scapy knows no 249.
-    parameters[249] = tlvs(249, _values(121, parameters[121]))
+    parameters[249] = _renumbered(249, parameters[121])
     search = domain_search.encode(lease.domain_search)
     parameters[119] = _write(119, search) if len(search) <= 255 else tlvs(119, search)
     return {code: tlv for code, tlv in parameters.items() if len(tlv) > 2}
@@ -263,21 +263,22 @@ def _route(dst: str, gateway: str) -> str:
 
 
 def _write_list(code: int, items: tuple[str, ...]) -> bytes:
-    """An option of many values, split as RFC 3396 has it where it is longer than 255 octets."""
-    pieces = [_write(code, *items[at : at + _ITEMS]) for at in range(0, len(items), _ITEMS)]
-    if len(pieces) == 1:
-        return pieces[0]
-    return tlvs(code, b"".join(piece[2:] for piece in pieces))
+    """An option of many values, split as RFC 3396 has it where it is longer than 255 octets.
+
+    It is split between two values: there are clients that read each piece by itself.
+    """
+    size = _MOST_ITEMS[code]
+    return b"".join(_write(code, *items[at : at + size]) for at in range(0, len(items), size))
 
 
-def _values(code: int, data: bytes) -> bytes:
-    """The joined value of the TLVs of one code."""
-    values = b""
-    while data:
-        if data[0] != code:
-            raise ValueError(f"option {data[0]} among those of {code}")
-        values, data = values + data[2 : 2 + data[1]], data[2 + data[1] :]
-    return values
+def _renumbered(code: int, tlv: bytes) -> bytes:
+    """The same pieces under another code."""
+    pieces, at = b"", 0
+    while at < len(tlv):
+        end = at + 2 + tlv[at + 1]
+        pieces += bytes((code,)) + tlv[at + 1 : end]
+        at = end
+    return pieces
 
 
 def _write(code: int, *values: str | int | bytes) -> bytes:

@@ -142,22 +142,27 @@ def test_rfc_3442_vectors(dst: str, gateway: str, value: bytes) -> None:
     assert written[249] == bytes((249, len(value))) + value
 
 
-def test_sixty_routes_are_split_and_lose_nothing() -> None:
+def test_sixty_routes_are_split_between_two_and_lose_nothing() -> None:
     routes = tuple(ClasslessRoute(f"192.0.2.{number}/32", "10.0.0.1") for number in range(60))
-    written = options(classless_routes=routes)[121]
-    assert [written[0], written[1], written[257], written[258], written[514], written[515]] == [
-        121, 255, 121, 255, 121, 30,
-    ]  # fmt: skip
-    value = written[2:257] + written[259:514] + written[516:]
-    assert value == b"".join(b"\x20\xc0\0\2" + bytes((number,)) + GW for number in range(60))
+    written = options(classless_routes=routes)
+    assert [piece[:2] for piece in pieces(written[121])] == [b"\x79\xfc", b"\x79\xfc", b"\x79\x24"]
+    value = b"".join(b"\x20\xc0\0\2" + bytes((number,)) + GW for number in range(60))
+    assert b"".join(piece[2:] for piece in pieces(written[121])) == value
+    assert [b"\xf9" + piece[1:] for piece in pieces(written[121])] == pieces(written[249])
+
+
+def pieces(tlv: bytes) -> list[bytes]:
+    """The options that the value of one was split into."""
+    return [tlv[: 2 + tlv[1]], *pieces(tlv[2 + tlv[1] :])] if tlv else []
 
 
 def test_long_lists_of_addresses_and_domains_are_split() -> None:
-    nameservers = tuple(f"10.0.0.{number}" for number in range(1, 65))
+    addresses = tuple(f"10.0.0.{number}" for number in range(1, 65))
     domains = tuple(f"{'x' * 50}{number}.example" for number in range(8))
-    written = options(nameservers=nameservers, domain_search=domains)
-    assert (written[6][1], written[6][257], written[6][258]) == (255, 6, 1)
-    assert (written[119][1], written[119][257]) == (255, 119)
+    written = options(nameservers=addresses, ntp_servers=addresses, domain_search=domains)
+    assert [len(piece) - 2 for piece in pieces(written[6])] == [252, 4]
+    assert [len(piece) - 2 for piece in pieces(written[42])] == [252, 4]
+    assert [len(piece) - 2 for piece in pieces(written[119])] == [255, 184]
 
 
 def test_what_the_pod_does_not_have_is_absent_never_empty() -> None:
