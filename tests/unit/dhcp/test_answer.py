@@ -1,4 +1,4 @@
-"""RFC 2131 §4.3 for one client: which reply, to whom, with which options in which order."""
+"""RFC 2131 §4.3 for one client, beyond tests/data/dhcp: orders of options, limits of size, what is remembered."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from tests.unit.dhcp.frames import (
     VM_MAC,
     YIADDR,
     bootp,
-    discover,
     dissect,
     frame,
     message,
@@ -48,97 +47,6 @@ def request(kind: int, *options: bytes, to: str = "255.255.255.255", **fields: A
     """A message of the client; what is unicast comes from its own address."""
     ciaddr = fields.get("ciaddr", NO_ADDRESS)
     return frame(bootp(message(kind, *options), **fields), destination=to, source=ciaddr)
-
-
-@pytest.mark.parametrize(
-    ("data", "event", "reply"),
-    [
-        pytest.param(discover(), "offer", "to the VM", id="D1"),
-        pytest.param(request(1, flags=BROADCAST), "offer", "to all", id="D2"),
-        pytest.param(request(1, ciaddr=YIADDR), "offer", "to the VM", id="D3"),
-        pytest.param(request(1, ciaddr=YIADDR, flags=BROADCAST), "offer", "to all", id="D3 with the flag"),
-        pytest.param(request(1, giaddr="10.0.0.99"), "relayed", "silence", id="D4 D14"),
-        pytest.param(request(1, option(50, OTHER)), "offer", "to the VM", id="D5"),
-        pytest.param(request(1, option(51, b"\0\0\0\x3c")), "offer", "to the VM", id="D6"),
-        pytest.param(request(1, option(80)), "ack_rapid_commit", "to the VM", id="D9"),
-        pytest.param(request(1, option(80), ciaddr=OTHER), "ack_rapid_commit", "to the VM", id="D9 with ciaddr"),
-        pytest.param(request(1, option(116, b"\1")), "offer", "to the VM", id="D18"),
-        pytest.param(request(1, option(81, b"\5\0\0\3vm1\0")), "offer", "to the VM", id="D20"),
-        pytest.param(request(3, OURS, US), "ack_selecting", "to the VM", id="R1"),
-        pytest.param(request(3, OURS, US, flags=BROADCAST), "ack_selecting", "to all", id="R2"),
-        pytest.param(request(3, OURS, option(54, OTHER)), "other_server", "silence", id="R3"),
-        pytest.param(request(3, option(50, OTHER), US), "nak_selecting", "NAK", id="R4"),
-        pytest.param(request(3, US), "invalid_selecting", "silence", id="R5"),
-        pytest.param(
-            request(3, OURS, US, ciaddr=YIADDR), "invalid_selecting", "silence", id="selecting with ciaddr"
-        ),
-        pytest.param(request(3, OURS), "ack_init_reboot", "to the VM", id="R6"),
-        pytest.param(request(3, OURS, flags=BROADCAST), "ack_init_reboot", "to all", id="R6 broadcast"),
-        pytest.param(request(3, option(50, OTHER)), "nak_init_reboot", "NAK", id="R7"),
-        pytest.param(request(3, option(50, "192.168.1.9")), "nak_init_reboot", "NAK", id="R8"),
-        pytest.param(request(3, ciaddr=YIADDR, to=SERVER_ID), "ack_renewing", "to ciaddr", id="R9"),
-        pytest.param(request(3, ciaddr=YIADDR), "ack_rebinding", "to ciaddr", id="R10"),
-        pytest.param(request(3, ciaddr=OTHER), "nak_rebinding", "NAK", id="R11"),
-        pytest.param(request(3, ciaddr=OTHER, to=SERVER_ID), "nak_renewing", "NAK", id="R12"),
-        pytest.param(request(3), "invalid_request", "silence", id="R13"),
-        pytest.param(request(3, option(50, OTHER), giaddr="10.0.0.99"), "relayed", "silence", id="R14"),
-        pytest.param(
-            request(3, ciaddr=YIADDR, to=SERVER_ID, flags=BROADCAST), "ack_renewing", "to ciaddr", id="R16"
-        ),
-        pytest.param(request(8, ciaddr=YIADDR, to=SERVER_ID), "ack_inform", "to ciaddr", id="I1"),
-        pytest.param(request(8, ciaddr=YIADDR), "ack_inform", "to ciaddr", id="I2"),
-        pytest.param(request(8), "foreign_inform", "silence", id="I3"),
-        pytest.param(
-            frame(bootp(message(8)), source=YIADDR), "ack_inform", "to the VM", id="I3 by its source address"
-        ),
-        pytest.param(
-            frame(bootp(message(8), flags=BROADCAST), source=YIADDR),
-            "ack_inform",
-            "to the VM",
-            id="I3 with the flag",
-        ),
-        pytest.param(request(8, ciaddr="10.0.0.50"), "foreign_inform", "silence", id="I4"),
-        pytest.param(request(8, ciaddr=YIADDR, flags=BROADCAST), "ack_inform", "to ciaddr", id="I5"),
-        pytest.param(request(7, US, ciaddr=YIADDR), "release", "silence", id="L1"),
-        pytest.param(request(7, option(54, OTHER), ciaddr=YIADDR), "foreign_release", "silence", id="L3"),
-        pytest.param(
-            request(7, US, ciaddr=OTHER), "foreign_release", "silence", id="a release of another address"
-        ),
-        pytest.param(request(4, OURS, US), "decline", "silence", id="L4"),
-        pytest.param(request(4, OURS, option(54, OTHER)), "foreign_decline", "silence", id="L6"),
-        pytest.param(
-            request(4, option(50, OTHER), US), "foreign_decline", "silence", id="a decline of another address"
-        ),
-        *(pytest.param(request(1, xid=xid), "offer", "to the VM", id=f"O16 {xid:x}") for xid in (0, 0xFFFFFFFF)),
-    ],
-)
-def test_case(data: bytes, event: str, reply: str) -> None:
-    got, answered = outcome(data)
-    assert got == event
-    assert (answered is None) is (reply == "silence")
-    if answered is None:
-        return
-    packet, options = dissect(answered)
-    asked = SCAPY.Ether(data)[SCAPY.BOOTP]
-    told = packet[SCAPY.BOOTP]
-    assert (told.op, told.htype, told.hlen, told.hops, told.secs) == (2, 1, 6, 0, 0)
-    assert (told.xid, int(told.flags), told.chaddr[:6]) == (asked.xid, int(asked.flags), VM_MAC)
-    assert (told.siaddr, told.giaddr) == (NO_ADDRESS, NO_ADDRESS)
-    assert len(bytes(told)) >= 300
-    assert (packet[SCAPY.UDP].sport, packet[SCAPY.UDP].dport, packet[SCAPY.IP].src) == (67, 68, SERVER_ID)
-    everyone = reply in ("to all", "NAK")
-    assert packet.dst == ("ff:ff:ff:ff:ff:ff" if everyone else LEASE.chaddr)
-    assert packet[SCAPY.IP].dst == ("255.255.255.255" if everyone else YIADDR)
-    assert told.ciaddr == (YIADDR if reply == "to ciaddr" else NO_ADDRESS)
-    informed = event == "ack_inform"
-    assert told.yiaddr == (NO_ADDRESS if reply == "NAK" or informed else YIADDR)
-    assert options[54] == packed(SERVER_ID)
-    assert options[53] == {"off": b"\2", "ack": b"\5", "nak": b"\6"}[event[:3]]
-    assert (51 in options, 58 in options) == ((not informed and reply != "NAK"),) * 2
-    assert (80 in options) is (event == "ack_rapid_commit")
-    if reply == "NAK":
-        assert list(options) == [53, 54, 56]
-    assert not {50, 55, 57, 60} & options.keys()
 
 
 def replied(data: bytes, replies: Replies = REPLIES) -> bytes:
