@@ -33,6 +33,12 @@ def test_run(pod: Pod, agent: Agent, tmp_path: Path) -> None:
     assert '"schema": 1' in (tmp_path / "lease.json").read_text(encoding="utf-8")
 
 
+def test_configuration(pod: Pod, agent: Agent, tmp_path: Path) -> None:
+    found = snapshot(pod)
+    docs.play(docs.page("configuration.md"), pod.netns.command, tmp_path, environment(agent))
+    assert difference(found, snapshot(pod)) == ""
+
+
 GOOD = Block(3, "true\n", marked=True, run=True)
 
 
