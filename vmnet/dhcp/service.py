@@ -24,6 +24,7 @@ TOO_LONG = "too_long"
 NOT_SERVED = "not_served"
 _FOREIGN_MACS = 32
 """How many MACs are told of: a hostile guest may make up any number."""
+_LEVELS = {lease_state.ASKED: "warning", lease_state.DECLINED: "error"}
 _SENTENCES = {
     "offer": "the guest was offered its address",
     "ack_rapid_commit": "the guest has its lease, by rapid commit",
@@ -36,7 +37,9 @@ _SENTENCES = {
     "nak_renewing": "the guest wanted to renew an address that is not its: refused",
     "nak_rebinding": "the guest wanted to rebind to an address that is not its: refused",
     "other_server": "the guest chose another DHCP server: find out who else answers it",
-    "decline": "the guest found its address in use by somebody else: find the duplicate in the pod network",
+    "decline": "ADDRESS CONFLICT: the guest found its address in use. This pod itself may answer ARP for it, the "
+    "CNI may have given it to another pod too, or its last owner may not be gone; arping from the node shows the "
+    "MAC. It is offered again: there is no other",
     "release": "the guest gave its lease back",
 }
 
@@ -126,7 +129,7 @@ class Service:
             "lease_seconds": now - self._since,
             "uptime_seconds": now - self._began,
             "vm_mac": replies.vm_mac.hex(":") if replies else "",
-            "yiaddr": ".".join(map(str, replies.yiaddr)) if replies else "",
+            "yiaddr": self._yiaddr(),
             "server_id": ".".join(map(str, replies.server_id)) if replies else "",
             "last_xid": self._last_xid,
             "events": self.events,
@@ -141,8 +144,17 @@ class Service:
         if state != self.lease:
             self.lease = state
             self._since = self._clock()
-            level = "info" if state not in (lease_state.ASKED, lease_state.DECLINED) else "warning"
-            self._log(level, event, _SENTENCES[event], lease=state, xid=self._last_xid)
+            self._log(
+                _LEVELS.get(state, "info"),
+                event,
+                _SENTENCES[event],
+                lease=state,
+                xid=self._last_xid,
+                address=self._yiaddr(),
+            )
+
+    def _yiaddr(self) -> str:
+        return ".".join(map(str, self._replies.yiaddr)) if self._replies else ""
 
     def _tell_foreign(self, mac: bytes, reason: str) -> None:
         if mac not in self._foreign and len(self._foreign) < _FOREIGN_MACS:

@@ -79,7 +79,8 @@ def test_a_declined_address_is_told_loudly() -> None:
     served, told, _ = service()
     assert served.frame(DECLINE, 0, 0) is None
     assert served.report()["lease"] == "declined"
-    assert told.lines[-1][:2] == ("warning", "decline")
+    level, event, fields = told.lines[-1]
+    assert (level, event, fields["address"]) == ("error", "decline", YIADDR)
     assert served.frame(discover(), 0, 0) is not None  # L5: offered again, there is no other
 
 
