@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import yaml
@@ -18,6 +18,9 @@ from vmnet import config as checks
 from vmnet.config import FromFile
 from vmnet.errors import UsageError
 from vmnet.model import FOREVER, Boot, RawOption, Told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -100,7 +103,14 @@ class File(_Table):
 
 
 _FLAGS = ("tap", "owner", "queues", "mac", "mtu", "hostname", "dhcp", "lease_time")
-"""What can be said by a flag too: as text, which is checked where the flag's is."""
+"""What can be said by a flag too, as text."""
+_CHECKS: dict[str, Callable[[str], object]] = {
+    "tap": lambda text: checks.link_name(text, "tap"),
+    "owner": checks.owner_ids,
+    "mac": checks.mac_address,
+    "hostname": checks.host_name,
+}
+"""What the types do not say."""
 _OF_THE_POD = "it is the pod's"
 _OF_THE_SERVER = "the server writes it itself"
 _NOT_FREE = {
@@ -132,9 +142,21 @@ def read(path: str, interface: str) -> FromFile:
     name = interface or next(iter(file.interfaces))
     if name not in file.interfaces:
         raise UsageError(f"{path}: interfaces.{name} is not there; it speaks of {', '.join(file.interfaces)}")
-    said = file.interfaces[name]
+    said, place = file.interfaces[name], f"{path}: interfaces.{name}"
     texts = {flag: str(value) for flag in _FLAGS if (value := getattr(said, flag)) is not UNSET}
-    return FromFile({"interface": name, **texts}, _told(said, f"{path}: interfaces.{name}"))
+    for flag, check in _CHECKS.items():
+        _refuse_text(texts.get(flag), check, f"{place}.{flag}")
+    _refuse_text(name, lambda text: checks.link_name(text, "interface"), place)
+    return FromFile({"interface": name, **texts}, _told(said, place))
+
+
+def _refuse_text(text: str | None, check: Callable[[str], object], place: str) -> None:
+    """Refuse here what the flag of that name would refuse, for its error knows no place in a file."""
+    try:
+        if text is not None:
+            check(text)
+    except UsageError as error:
+        raise UsageError(f"{place}: {error}") from error
 
 
 def schema() -> str:
