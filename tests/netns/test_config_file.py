@@ -9,8 +9,9 @@ from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.l2 import Ether
 
 from testbed import clients
-from testbed.netns import TestbedError, run
+from testbed.netns import TestbedError, background, run
 from testbed.tap_guest import raw_tap, tap_guest
+from tests.need import need
 from tests.netns.test_arp import SERVER_ID, SERVER_MAC, answered
 from tests.netns.test_up_down import discover, is_offer
 
@@ -68,6 +69,22 @@ def test_a_guest_that_vmnet_does_not_serve_has_silence_and_its_arp(pod: Pod, age
         with pytest.raises(TestbedError, match="no such frame"):
             tap.receive(is_offer(7), timeout=0.5)
     assert agent.status()["server"]["ignored"] == {"not_served": 1}
+
+
+def test_an_external_server_in_the_pod_network_serves_the_guest(pod: Pod, agent: Agent, tmp_path: Path) -> None:
+    need("dnsmasq", "dnsmasq-base")
+    agent.up("--dhcp", "external")
+    words = ("--no-daemon", "--conf-file=/dev/null", "--port=0", "--interface=cni0", "--bind-interfaces")
+    lease = (f"--dhcp-host={pod.mac},{pod.address}", "--dhcp-range=10.244.1.0,static,255.255.255.0,321")
+    files = (f"--dhcp-leasefile={tmp_path / 'leases'}", f"--pid-file={tmp_path / 'pid'}", "--user=root")
+    dnsmasq = pod.node.command("dnsmasq", *words, *lease, *files)
+    with (
+        background(dnsmasq, tmp_path / "dnsmasq.log") as server,
+        tap_guest(pod.netns, pod.mac, tmp_path) as guest,
+    ):
+        server.wait_for("started")
+        leased = clients.lease("udhcpc", guest)
+    assert (leased.address, leased.lease_time) == (pod.address, 321)
 
 
 @pytest.mark.parametrize("named", [False, True])
