@@ -11,7 +11,7 @@ LOCK = $(VENV)/lock/bin/uv pip compile --quiet --generate-hashes --no-header --n
 
 .DEFAULT_GOAL := help
 .PHONY: help setup parts demo test test-unit test-netns test-netns-container test-vm test-image soak fuzz lint \
-    format bench lock clean
+    format bench schema lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 23
@@ -74,6 +74,9 @@ format: setup ## put the code into its canonical form
 
 bench: setup parts ## measure against dnsmasq and a shell script, side by side
 	$(RUN) -m tests.bench
+
+schema: setup ## write the configuration file's schema anew
+	$(RUN) -c 'from vmnet.config_file import schema; print(schema(), end="")' >deploy/config.schema.json
 
 lock: setup ## renew the locks from pyproject.toml
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --target $(VENV)/lock uv

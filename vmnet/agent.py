@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from vmnet import processes
 from vmnet.config import resolver_text
-from vmnet.dhcp.lease import Wishes, lease
+from vmnet.dhcp.lease import lease
 from vmnet.dhcp.resolv import parse
 from vmnet.errors import (
     KernelError,
@@ -271,7 +271,7 @@ def _begin(place: Place, config: Config, now: Status) -> Journal:
 def _lease(pod: PodInterface, resolver: Resolver, settings: Settings) -> Lease:
     if settings.mtu is not None and settings.mtu > pod.mtu:
         raise RefusedError(f"MTU {settings.mtu} is larger than {pod.ifname}'s {pod.mtu}; frames would be lost")
-    return lease(pod, resolver, Wishes(mac=settings.mac, mtu=settings.mtu, hostname=settings.hostname))
+    return lease(pod, resolver, settings)
 
 
 def _recalled(place: Place, config: Config, now: Status) -> Known | None:

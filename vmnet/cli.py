@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from vmnet import __version__
 from vmnet import config as checks
-from vmnet.config import Config
+from vmnet.config import Config, FromFile
 from vmnet.errors import UsageError, VmnetError
 from vmnet.last_word import leave
 from vmnet.log import escape, say
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from vmnet.agent import Outcome
+    from vmnet.model import Told
 
 _VARIABLE_PREFIX = "VMNET_"
 _CODES = "exit codes: 0 ok, 1 unexpected, 2 usage, 3 refused before any change, 4 failed and rolled back, \
@@ -132,6 +133,9 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     add(
         "--sandbox", metavar="on|off", help="whether the DHCP server gives its privileges up; off is for debugging"
     )
+    add("--dhcp", metavar="|".join(checks.DHCP_MODES), help="who answers the guest's DHCP (default: on, vmnet)")
+    add("--lease-time", metavar="SECONDS", help="of DHCP, or infinite (default: 86400)")
+    add("--config", metavar="FILE", help="all of this and more, YAML or JSON; flags and variables win")
 
 
 def _add_resume(parser: argparse.ArgumentParser) -> None:
@@ -177,12 +181,14 @@ def _add_define_domain(parser: argparse.ArgumentParser) -> None:
 
 
 def _config(asked: argparse.Namespace) -> Config:
-    """Join flags and environment into a checked Config."""
+    """Join flags, environment and configuration file into a checked Config."""
+    from_file = _from_file(asked)
 
     def text(option: str) -> str | None:
-        return _text(asked, option)
+        said = _text(asked, option)
+        return from_file.texts.get(option) if said is None else said
 
-    config = Config(settings=_isolated(_settings(text), text))
+    config = Config(settings=_isolated(_settings(text, from_file.told), text))
     interface, netns, state_dir, resolv_conf = map(text, ("interface", "netns", "state_dir", "resolv_conf"))
     if interface is not None:
         config = replace(config, interface=checks.link_name(interface, "interface"))
@@ -201,6 +207,16 @@ def _config(asked: argparse.Namespace) -> Config:
     return config
 
 
+def _from_file(asked: argparse.Namespace) -> FromFile:
+    """Read the configuration file, for the verbs that take one: `down` must not fail for want of it."""
+    path = _text(asked, "config") if hasattr(asked, "config") else None
+    if path is None:
+        return FromFile()
+    from vmnet import config_file
+
+    return config_file.read(path, _text(asked, "interface") or "")
+
+
 def _text(asked: argparse.Namespace, option: str) -> str | None:
     """Return what a flag, else its environment variable, says."""
     flag: str | list[str] | None = getattr(asked, option, None)
@@ -209,8 +225,13 @@ def _text(asked: argparse.Namespace, option: str) -> str | None:
     return os.environ.get(f"{_VARIABLE_PREFIX}{option.upper()}") if flag is None else flag
 
 
-def _settings(text: Callable[[str], str | None]) -> Settings:
-    settings = Settings()
+def _settings(text: Callable[[str], str | None], told: Told) -> Settings:
+    lease_time, dhcp = text("lease_time"), text("dhcp")
+    if lease_time is not None:
+        told = replace(told, lease_time=checks.lease_seconds(lease_time))
+    settings = Settings(told=told)
+    if dhcp is not None:
+        settings = replace(settings, dhcp=checks.dhcp_mode(dhcp))
     options = ("tap", "owner", "queues", "mac", "mtu", "hostname")
     tap, owner, queues, mac, mtu, hostname = map(text, options)
     if tap is not None:

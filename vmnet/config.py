@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vmnet.errors import UsageError
-from vmnet.model import ISOLATIONS, Settings
+from vmnet.model import DHCP_EXTERNAL, DHCP_OFF, DHCP_ON, FOREVER, ISOLATIONS, Settings, Told
 from vmnet.plumbing.names import IFNAME_BYTES, is_link_name
 
 if TYPE_CHECKING:
@@ -18,6 +18,10 @@ DEFAULT_HOOKS_DIR = "/etc/libvirt/hooks"
 DEFAULT_RESOLV_CONF = "/etc/resolv.conf"
 SMALLEST_MTU, LARGEST_MTU = 68, 65535
 """RFC 791 and RFC 2132 §5.1; the field has 16 bits."""
+SHORTEST_LEASE = 4
+"""Seconds: T1, T2 and the end are still three moments."""
+INFINITE = "infinite"
+DHCP_MODES = (DHCP_ON, DHCP_OFF, DHCP_EXTERNAL)
 DEFAULT_GRACE = 30.0
 """Seconds from SIGTERM until `vmnet launch` destroys the domain."""
 _LONGEST_SECONDS = 86400
@@ -51,6 +55,15 @@ class Config:
     """Empty for the default file, which may be missing; a named one may not."""
     resume: bool = False
     """Only bring back what is up already: somebody's `down` is not undone."""
+
+
+@dataclass(frozen=True, slots=True)
+class FromFile:
+    """What a configuration file says of an interface."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    """By option what a flag could say too."""
+    told: Told = field(default_factory=Told)
 
 
 def link_name(text: str, what: str) -> str:
@@ -153,6 +166,32 @@ def seconds(text: str, what: str) -> float:
     return float(text)
 
 
+def lease_seconds(text: str) -> int:
+    """Return a lease time in seconds, `FOREVER` for one without end.
+
+    Raises:
+        UsageError: neither "infinite" nor a number that option 51 can carry.
+    """
+    if text == INFINITE:
+        return FOREVER
+    if not (text.isascii() and text.isdecimal()) or not SHORTEST_LEASE <= int(text[:11]) < FOREVER:
+        raise UsageError(
+            f"lease time {text!r} is neither {INFINITE!r} nor a number of seconds from {SHORTEST_LEASE}"
+        )
+    return int(text)
+
+
+def dhcp_mode(text: str) -> str:
+    """Return who answers the guest's DHCP.
+
+    Raises:
+        UsageError: nobody whom we know.
+    """
+    if text not in DHCP_MODES:
+        raise UsageError(f"dhcp {text!r} is none of {', '.join(DHCP_MODES)}")
+    return text
+
+
 def owner_ids(text: str, what: str = "owner") -> tuple[int, int | None]:
     """Return the uid and, if given, the gid of `UID[:GID]`.
 
@@ -224,20 +263,29 @@ def resolver_text(path: str) -> str | None:
     Raises:
         UsageError: a named file is not there, or it is no text file of a sensible size.
     """
+    if not path and not os.path.exists(DEFAULT_RESOLV_CONF):
+        return None
+    return small_file(path or DEFAULT_RESOLV_CONF, "resolver file")
+
+
+def small_file(path: str, what: str) -> str:
+    """Return the text of a file.
+
+    Raises:
+        UsageError: it is not there, or no file of a sensible size.
+    """
     try:
-        descriptor = os.open(path or DEFAULT_RESOLV_CONF, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        if not path:
-            return None
-        raise UsageError(f"resolver file {path}: no such file") from None
+        raise UsageError(f"{what} {path}: no such file") from None
     except (OSError, ValueError) as error:
-        raise UsageError(f"resolver file {path!r}: {getattr(error, 'strerror', error)}") from error
+        raise UsageError(f"{what} {path!r}: {getattr(error, 'strerror', error)}") from error
     try:
         data = os.read(descriptor, _LARGEST_FILE + 1)
     except OSError as error:
-        raise UsageError(f"resolver file {path}: {error.strerror}") from error
+        raise UsageError(f"{what} {path}: {error.strerror}") from error
     finally:
         os.close(descriptor)
     if len(data) > _LARGEST_FILE:
-        raise UsageError(f"resolver file {path} is larger than {_LARGEST_FILE} bytes")
+        raise UsageError(f"{what} {path} is larger than {_LARGEST_FILE} bytes")
     return data.decode(errors="replace")

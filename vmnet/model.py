@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+DHCP_ON, DHCP_OFF, DHCP_EXTERNAL = "on", "off", "external"
+"""Who answers the guest's DHCP: vmnet, nobody, or a server in the pod network."""
 FOREVER = 0xFFFFFFFF
 """An address lifetime or lease time without end (RFC 2131 §3.3, RFC 4861 §4.6.2)."""
 
@@ -256,6 +258,42 @@ ISOLATION_STRICT, ISOLATION_DHCP_ONLY, ISOLATION_OFF = ISOLATIONS = ("strict", "
 
 
 @dataclass(frozen=True, slots=True)
+class Boot:
+    """Where firmware that boots from the network finds its program; all empty for nothing."""
+
+    server: str = ""
+    """Option 66; an IPv4 address is `siaddr` as well."""
+    file: str = ""
+    """Option 67, and the field `file`."""
+    vendor_class: str = ""
+    """Option 60, by which firmware knows the answer as one for it: PXEClient, HTTPClient."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawOption:
+    """A DHCP option that vmnet knows nothing of, its value in hexadecimal."""
+
+    code: int
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the guest is told by DHCP beyond what the pod has, or instead of it."""
+
+    lease_time: int = 86400
+    """Seconds; `FOREVER` for a lease without end."""
+    nameservers: tuple[str, ...] | None = None
+    """None for those of the pod's resolv.conf."""
+    domain_search: tuple[str, ...] | None = None
+    ntp_servers: tuple[str, ...] = ()
+    boot: Boot = Boot()
+    ipv6_only_wait: int | None = None
+    """Option 108 (RFC 8925), seconds: a guest that can do without IPv4 then does."""
+    options: tuple[RawOption, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What the user wants of a binding beyond what the pod says; saved with the facts."""
 
@@ -280,6 +318,8 @@ class Settings:
     """The uid the server becomes; None for nobody where vmnet is root, else for its own."""
     server_group: int | None = None
     """The gid with `server_user`."""
+    dhcp: str = DHCP_ON
+    told: Told = Told()
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +329,8 @@ class Resolver:
     nameservers: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    """Of nameservers."""
+    search_warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +339,14 @@ class ClasslessRoute:
 
     dst: str
     gateway: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArpEntry:
+    """An IPv4 address and the MAC it is reached at."""
+
+    address: str
+    mac: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +373,17 @@ class Lease:
     """Seconds; `FOREVER` for a lease without end."""
     warnings: tuple[str, ...] = ()
     """In words, what of the pod's network could not be carried over to the guest."""
+    ntp_servers: tuple[str, ...] = ()
+    """Option 42."""
+    boot: Boot = Boot()
+    ipv6_only_wait: int | None = None
+    """Option 108, for a guest that asks for it."""
+    options: tuple[RawOption, ...] = ()
+    """Whatever else was configured."""
+    neighbours: tuple[ArpEntry, ...] = ()
+    """Gateways that answer no ARP: the pod had an entry for each, the guest is answered for them."""
+    served: bool = True
+    """Whether its DHCP is answered; its ARP for the server identifier and `neighbours` always is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,9 @@ SCHEMA = 2
 _ADDED: dict[int, tuple[tuple[str, str], ...]] = {
     1: (
         *(("settings", name) for name in ("isolation", "allow_addresses", "allow_macs")),
-        *(("settings", name) for name in ("sandbox", "server_user", "server_group")),
+        *(("settings", name) for name in ("sandbox", "server_user", "server_group", "dhcp", "told")),
+        *(("lease", name) for name in ("ntp_servers", "boot", "ipv6_only_wait", "options")),
+        *(("lease", name) for name in ("neighbours", "served")),
     ),
 }
 """The older schemas that are read, and what the next one added to each: part and field, which gets its default."""

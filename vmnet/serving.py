@@ -86,9 +86,10 @@ def open_packets(journal: Journal) -> PacketSockets:
     Raises:
         KernelError: the tap is gone, or CAP_NET_RAW is missing.
     """
-    tap = journal.settings.tap
+    tap, lease = journal.settings.tap, journal.lease
+    vm_mac = bytes.fromhex(lease.chaddr.replace(":", ""))
     try:
-        return open_packet_sockets(tap, bytes.fromhex(journal.lease.chaddr.replace(":", "")))
+        return open_packet_sockets(tap, vm_mac, (lease.server_id, *(entry.address for entry in lease.neighbours)))
     except OSError as error:
         missing = "CAP_NET_RAW" if isinstance(error, PermissionError) else ""
         raise KernelError(error.errno or 0, f"open a packet socket on {tap}", missing) from error

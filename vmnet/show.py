@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vmnet.codec import plain
 from vmnet.config import SANDBOX_OFF
 from vmnet.log import escape
-from vmnet.model import describe
+from vmnet.model import FOREVER, describe
 
 if TYPE_CHECKING:
     from vmnet.agent import Plan, Report
@@ -64,9 +64,18 @@ def lease_lines(lease: Lease) -> list[str]:
         ("DNS", ", ".join(lease.nameservers)),
         ("search", ", ".join(lease.domain_search)),
         ("host name", lease.hostname),
-        ("lease", f"{lease.lease_time} s from {lease.server_id}"),
+        ("NTP", ", ".join(lease.ntp_servers)),
+        ("boot", " ".join(filter(None, (lease.boot.server, lease.boot.file, lease.boot.vendor_class)))),
+        ("options", ", ".join(f"{option.code}={option.value}" for option in lease.options)),
+        ("ARP", ", ".join(f"{entry.address} is at {entry.mac}" for entry in lease.neighbours)),
+        ("lease", _duration(lease) if lease.served else "none: vmnet does not serve DHCP here"),
     )
     return [f"{name:<10}{value}" for name, value in facts if value]
+
+
+def _duration(lease: Lease) -> str:
+    time = "infinite" if lease.lease_time == FOREVER else f"{lease.lease_time} s"
+    return f"{time} from {lease.server_id}"
 
 
 def status_json(report: Report) -> str:

@@ -88,7 +88,7 @@ def test_windows_finds_its_address_in_use(ready_pod: Pod, windows: Windows, agen
     assert again[BOOTP].yiaddr == ready_pod.address
     assert agent.status()["server"]["events"]["decline"] == 1
     [log] = agent.logs()
-    assert any('"event":"decline"' in line and "warning" in line for line in log.read_text().splitlines())
+    assert any('"event":"decline"' in line and '"level":"error"' in line for line in log.read_text().splitlines())
 
 
 def message_type(answer: Ether) -> str:

@@ -10,11 +10,12 @@ import pytest
 
 from vmnet import agent, cli
 from vmnet.errors import DriftError, KernelError, NotYetError, RolledBackError, UsageError
-from vmnet.model import AlterLink, Lease, PodInterface, Settings
+from vmnet.model import AlterLink, Lease, PodInterface, Settings, Told
 from vmnet.schema import SCHEMA, Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from vmnet.config import Config
 
@@ -43,6 +44,9 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "NETNS",
         "SANDBOX",
         "SERVER_USER",
+        "DHCP",
+        "LEASE_TIME",
+        "CONFIG",
         "DEBUG",
     ):
         monkeypatch.delenv(f"VMNET_{name}", raising=False)
@@ -135,6 +139,41 @@ def test_a_flag_beats_the_environment_which_beats_the_default(
     assert cli.main(["up", "--mtu", "1300"]) == 0
     (config,) = asked
     assert (config.settings.tap, config.settings.mtu, config.interface) == ("vm0", 1300, "")
+
+
+def test_a_variable_beats_the_file_which_beats_the_default(
+    asked: list[Config], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "vmnet.yaml"
+    file.write_text(
+        "interfaces: {net1: {tap: vm0, mtu: 1400, hostname: vm, lease_time: 600, ntp: [10.0.0.1], dhcp: off}}"
+    )
+    monkeypatch.setenv("VMNET_MTU", "1300")
+    monkeypatch.setenv("VMNET_CONFIG", str(file))
+    assert cli.main(["up", "--hostname", "guest", "--lease-time", "infinite"]) == 0
+    (config,) = asked
+    assert config.interface == "net1"
+    assert config.settings == Settings(
+        tap="vm0",
+        mtu=1300,
+        hostname="guest",
+        dhcp="off",
+        told=Told(lease_time=0xFFFFFFFF, ntp_servers=("10.0.0.1",)),
+    )
+
+
+def test_a_wrong_file_is_a_usage_error_of_one_line_and_of_no_concern_to_down(
+    asked: list[Config], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "vmnet.yaml"
+    file.write_text("interfaces: {eth0: {mcc: 1}}")
+    assert cli.main(["up", "--config", str(file)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["message"] == f"{file}: interfaces.eth0.mcc: there is no such key"
+    assert asked == []
+    monkeypatch.setattr(agent, "down", lambda _config: None)
+    monkeypatch.setenv("VMNET_CONFIG", str(file))
+    assert cli.main(["down"]) == 0
 
 
 def test_the_environment_is_checked_like_a_flag(

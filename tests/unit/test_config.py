@@ -50,6 +50,25 @@ def test_queues_that_it_cannot(text: str) -> None:
         config.queue_count(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("4", 4), ("86400", 86400), ("4294967294", 0xFFFFFFFE), ("infinite", 0xFFFFFFFF)]
+)
+def test_lease_times(text: str, seconds: int) -> None:
+    assert config.lease_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "3", "-1", "4294967295", "1h", "1.5", "²", "9" * 5000])
+def test_what_is_no_lease_time(text: str) -> None:
+    with pytest.raises(UsageError, match="lease time"):
+        config.lease_seconds(text)
+
+
+def test_who_may_answer_dhcp() -> None:
+    assert [config.dhcp_mode(mode) for mode in ("on", "off", "external")] == ["on", "off", "external"]
+    with pytest.raises(UsageError, match="dhcp 'yes' is none of on, off, external"):
+        config.dhcp_mode("yes")
+
+
 @pytest.mark.parametrize(("text", "ids"), [("107", (107, None)), ("107:108", (107, 108)), ("0:0", (0, 0))])
 def test_owners(text: str, ids: tuple[int, int | None]) -> None:
     assert config.owner_ids(text) == ids

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from tests.unit import layouts
 from vmnet import show
 from vmnet.agent import Plan, Report
-from vmnet.dhcp.lease import Wishes, lease
-from vmnet.model import PodInterface, Resolver, Settings
+from vmnet.dhcp.lease import lease
+from vmnet.model import ArpEntry, Boot, PodInterface, RawOption, Resolver, Settings
 from vmnet.plumbing.bridge import bound
 from vmnet.plumbing.diff import diff
 from vmnet.plumbing.discover import discover
@@ -20,7 +21,7 @@ _RESOLVER = Resolver(("10.96.0.10",), ("svc.cluster.local",), ("nameserver ::1: 
 def _plan(layout: str) -> Plan:
     status = layouts.status(layout)
     pod: PodInterface = discover(status)
-    told = lease(pod, _RESOLVER, Wishes(hostname="vm"))
+    told = lease(pod, _RESOLVER, Settings(hostname="vm"))
     journal = Journal(SCHEMA, "b00t", 42, pod, Settings(), told)
     return Plan(journal, diff(status, bound(pod, Settings(), ipv6_settable=True)), already_up=False)
 
@@ -37,6 +38,27 @@ def test_a_plan_says_what_is_there_what_would_change_and_what_the_guest_is_told(
         "  nameserver ::1: left out",
     ):
         assert line in text.splitlines(), text
+
+
+def test_a_lease_says_what_was_configured_beyond_the_pod() -> None:
+    told = replace(
+        _plan("calico").journal.lease,
+        lease_time=0xFFFFFFFF,
+        ntp_servers=("10.0.0.1", "10.0.0.2"),
+        boot=Boot("10.0.0.9", "ipxe.efi"),
+        options=(RawOption(252, "78"),),
+        neighbours=(ArpEntry("169.254.1.1", "02:00:00:00:00:fe"),),
+    )
+    lines = show.lease_lines(told)
+    for line in (
+        "NTP       10.0.0.1, 10.0.0.2",
+        "boot      10.0.0.9 ipxe.efi",
+        "options   252=78",
+        "ARP       169.254.1.1 is at 02:00:00:00:00:fe",
+        "lease     infinite from 169.254.75.10",
+    ):
+        assert line in lines
+    assert "lease     none: vmnet does not serve DHCP here" in show.lease_lines(replace(told, served=False))
 
 
 def test_a_plan_with_nothing_to_do_says_so() -> None:

@@ -9,26 +9,13 @@ from __future__ import annotations
 import struct
 
 from vmnet.dhcp import request as dhcp
-from vmnet.dhcp.replies import ACK, HEAD, INFORM_ACK, NAK, OFFER, Replies, tlvs
+from vmnet.dhcp.fields import fields
+from vmnet.dhcp.replies import ACK, HEAD, INFORM_ACK, NAK, OFFER, Replies
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from vmnet.dhcp.request import Request
 
-_SUBNET_MASK, _ROUTER, _DNS, _MTU, _ROUTES = 1, 3, 6, 26, 121
-_LEASE_TIME, _TYPE, _SERVER_ID, _CLIENT_ID = 51, 53, 54, 61
-_RAPID_COMMIT, _RELAY_AGENT, _MS_ROUTES = 80, 82, 249
-_HEADING = (_TYPE, _SERVER_ID, _LEASE_TIME)
-"""First in every reply, asked for or not."""
-_IMPORTANT = (_SUBNET_MASK, _ROUTER, _DNS, _MTU, _ROUTES)
-"""Sent also to a client that asks for other things only: without them the guest has no working network."""
-_UNASKED_NEVER = (_MS_ROUTES, _RAPID_COMMIT)
-_KEPT = (*_HEADING, _RAPID_COMMIT, _SUBNET_MASK, _CLIENT_ID, _RELAY_AGENT, _ROUTES, _ROUTER, _DNS, _MTU)
-"""What gets its room first when not everything fits, in this order; all else follows in wire order."""
-_END = b"\xff"
-_LEAST_MAX_SIZE = 576
-"""What every host takes (RFC 2131 §2); a smaller option 57 is illegal (RFC 2132 §9.10)."""
-_IP_UDP_BOOTP_END = 20 + 8 + 240 + 1
 _LEAST_BOOTP = 300
 _MEMO = 64
 """How many different replies are kept: more than any honest client needs, little for a hostile one to fill."""
@@ -69,6 +56,7 @@ def answer(request: Request, replies: Replies) -> Answer:
         request.max_size,
         request.client_id,
         request.relay_agent,
+        request.fqdn,
     )
     prepared = replies.memo.get(key)
     if prepared is None:
@@ -154,8 +142,8 @@ def _prepare(
     """A reply up to the UDP checksum, the sum of its words, its rest from yiaddr on, and the dropped options."""
     kind, broadcast, rapid = key
     head = replies.templates[kind].head
-    options, dropped = _options(request, replies, kind, rapid=rapid)
-    bootp = (head[42:HEAD] + options).ljust(_LEAST_BOOTP, b"\0")
+    chosen = fields(request, replies, kind, rapid=rapid)
+    bootp = (head[42:86] + chosen.names + head[HEAD - 4 :] + chosen.options).ljust(_LEAST_BOOTP, b"\0")
     length = 8 + len(bootp)
     link = (_BROADCAST_MAC if broadcast else replies.vm_mac) + head[6:14]
     destination = _BROADCAST_MAC[:4] if broadcast else replies.yiaddr
@@ -165,39 +153,4 @@ def _prepare(
     # RFC 768's pseudo header: addresses, protocol, length. The patched fields are still zero in the head.
     total = int.from_bytes(ip[12:20]) + 17 + length + int.from_bytes(udp)
     total += int.from_bytes(bootp + b"\0" * (len(bootp) & 1))
-    return link + ip + udp, total % 0xFFFF, bootp[16:], dropped
-
-
-def _options(request: Request, replies: Replies, kind: int, *, rapid: bool) -> tuple[bytes, tuple[int, ...]]:
-    """The options in wire order with End, as many as fit, and the codes of those that did not."""
-    options = dict(replies.templates[kind].options)
-    asked = b"" if kind == NAK else request.parameter_request_list  # a NAK has nothing to choose from (table 3)
-    order = _wire_order(options, asked, rapid=rapid)
-    for code, value in ((_CLIENT_ID, request.client_id), (_RELAY_AGENT, request.relay_agent)):
-        if value:  # RFC 6842 §3 and RFC 3046 §2.2: given back as they came, the relay's last
-            options[code] = tlvs(code, value)
-            order.append(code)
-    room = min(max(request.max_size, _LEAST_MAX_SIZE), replies.mtu) - _IP_UDP_BOOTP_END
-    fitting = set()
-    for code in dict.fromkeys((*(code for code in _KEPT if code in order), *order)):
-        if len(options[code]) <= room:
-            room -= len(options[code])
-            fitting.add(code)
-    block = b"".join(options[code] for code in order if code in fitting)
-    return block + _END, tuple(code for code in order if code not in fitting)
-
-
-def _wire_order(options: dict[int, bytes], asked: bytes, *, rapid: bool) -> list[int]:
-    """The heading, what was asked for in the client's order (RFC 2132 §9.8), then what it needs all the same."""
-    codes = [code for code in _HEADING if code in options] + [_RAPID_COMMIT] * rapid
-    if asked:
-        codes += [code for code in asked if code in options and code != _RAPID_COMMIT]
-        codes += [code for code in _IMPORTANT if code in options]
-    else:
-        codes += [code for code in options if code not in _UNASKED_NEVER]
-    order = list(dict.fromkeys(codes))
-    if _SUBNET_MASK in order and _ROUTER in order:  # RFC 2132 §3.3: the mask MUST be first
-        mask, router = order.index(_SUBNET_MASK), order.index(_ROUTER)
-        if mask > router:
-            order.insert(router, order.pop(mask))
-    return order
+    return link + ip + udp, total % 0xFFFF, bootp[16:], chosen.dropped

@@ -14,7 +14,7 @@ from types import ModuleType, SimpleNamespace
 
 from vmnet.dhcp import domain_search
 from vmnet.dhcp.replies import COOKIE, HEAD, SMALLEST_IP, Replies, Template, dumps, dumps_failure, tlvs
-from vmnet.model import FOREVER, Lease
+from vmnet.model import FOREVER, Boot, Lease
 
 
 @functools.cache
@@ -37,9 +37,9 @@ def _scapy() -> SimpleNamespace:
     conf.route_autoload = conf.route6_autoload = False
     from scapy.layers.dhcp import BOOTP, DHCP
     from scapy.layers.inet import IP, UDP
-    from scapy.layers.l2 import Ether
+    from scapy.layers.l2 import ARP, Ether
 
-    return SimpleNamespace(Ether=Ether, IP=IP, UDP=UDP, BOOTP=BOOTP, DHCP=DHCP)
+    return SimpleNamespace(Ether=Ether, ARP=ARP, IP=IP, UDP=UDP, BOOTP=BOOTP, DHCP=DHCP)
 
 
 SERVER_MAC = "02:76:6d:6e:65:74"
@@ -54,20 +54,27 @@ _NAMES = {
     15: "domain",
     26: "interface-mtu",
     28: "broadcast_address",
+    42: "NTP_server",
     51: "lease_time",
     53: "message-type",
     54: "server_id",
     56: "error_message",
     58: "renewal_time",
     59: "rebinding_time",
+    60: "vendor_class_id",
+    66: "tftp_server_name",
+    67: "boot-file-name",
     80: "rapid_commit",
+    108: "ipv6-only-preferred",
     121: "classless_static_routes",
 }
 """scapy's words. It drops a name that it does not know, so `_write` looks at what it wrote."""
 _OFFER, _ACK, _NAK = 2, 5, 6
 _ETHERNET_MTU = 1500
-_ITEMS = 25
-"""How many routes or addresses scapy is given at a time: it writes no option of more than 255 octets."""
+_LONGEST_FILE = 128
+"""The size of BOOTP's field `file`."""
+_MOST_ITEMS = {6: 63, 42: 63, 121: 28}
+"""How many addresses of 4 octets, or routes of up to 9, an option's 255 octets hold."""
 
 
 def compile_replies(lease: Lease) -> Replies:
@@ -91,7 +98,8 @@ def compile_replies(lease: Lease) -> Replies:
         _mac(lease.chaddr),
         (_write(54, lease.yiaddr)[2:], _write(54, lease.server_id)[2:]),
         max(lease.interface_mtu or _ETHERNET_MTU, SMALLEST_IP),
-        templates,
+        templates if lease.served else (),
+        _arp_replies(lease),
     )
 
 
@@ -129,7 +137,9 @@ def _head(lease: Lease, *, yiaddr: str = "", nak: bool = False) -> bytes:
         / scapy.BOOTP(
             op=2,
             yiaddr=none if nak else yiaddr or lease.yiaddr,
+            siaddr=none if nak else _siaddr(lease.boot),
             chaddr=_mac(lease.chaddr),
+            file=b"" if nak else _file(lease.boot),
             options=COOKIE,
         )
     )
@@ -139,17 +149,51 @@ def _head(lease: Lease, *, yiaddr: str = "", nak: bool = False) -> bytes:
     return data
 
 
+def _siaddr(boot: Boot) -> str:
+    """The next server of RFC 2131 §2, where it is an address."""
+    return boot.server if _is_address(boot.server) else "0.0.0.0"  # noqa: S104 - the wire's "no address"
+
+
+def _file(boot: Boot) -> bytes:
+    """The field `file`, which ends with a NUL; a longer name is told by option 67 alone."""
+    name = boot.file.encode("ascii")
+    return name if len(name) < _LONGEST_FILE else b""
+
+
+def _arp_replies(lease: Lease) -> dict[bytes, bytes]:
+    """By address asked for, the ARP reply (RFC 826) to the VM; who asked is patched in by the server.
+
+    The guest reaches the server identifier at the server's MAC. A gateway is at the MAC that the pod knew.
+    """
+    scapy = _scapy()
+    entries = [(lease.server_id, _server_mac(lease)), *((entry.address, entry.mac) for entry in lease.neighbours)]
+    return {
+        inet_pton(AF_INET, address): bytes(
+            scapy.Ether(dst=lease.chaddr, src=mac)
+            / scapy.ARP(op=2, hwsrc=mac, psrc=address, hwdst=lease.chaddr, pdst="0.0.0.0")  # noqa: S104
+        )
+        for address, mac in entries
+    }
+
+
 def _refuse_names(lease: Lease) -> None:
     """Refuse what is no number: scapy would ask DNS for it."""
     addresses = [lease.yiaddr, lease.server_id, lease.router, lease.broadcast, *lease.nameservers]
+    addresses += [*lease.ntp_servers, *(entry.address for entry in lease.neighbours)]
     addresses += [
         part for route in lease.classless_routes for part in (route.dst.partition("/")[0], route.gateway)
     ]
     for address in filter(None, addresses):
-        try:
-            inet_pton(AF_INET, address)
-        except OSError:
-            raise ValueError(f"{address!r} is not an IPv4 address") from None
+        if not _is_address(address):
+            raise ValueError(f"{address!r} is not an IPv4 address")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        inet_pton(AF_INET, text)
+    except OSError:
+        return False
+    return True
 
 
 def _server_mac(lease: Lease) -> str:
@@ -184,12 +228,18 @@ def _parameters(lease: Lease) -> dict[int, bytes]:
         15: lease.domain_search[0] if lease.domain_search else "",
         26: lease.interface_mtu,
         28: lease.broadcast,
+        60: lease.boot.vendor_class,
+        66: lease.boot.server,
+        67: lease.boot.file,
+        108: lease.ipv6_only_wait,
     }
-    parameters = {code: _write(code, value) for code, value in single.items() if value}
+    parameters = {option.code: tlvs(option.code, bytes.fromhex(option.value)) for option in lease.options}
+    parameters |= {code: _write(code, value) for code, value in single.items() if value}
+    parameters[42] = _write_list(42, lease.ntp_servers)
     parameters[6] = _write_list(6, lease.nameservers)
     parameters[121] = _write_list(121, tuple(_route(route.dst, route.gateway) for route in lease.classless_routes))
     # Microsoft's number for 121, from before RFC 3442; scapy knows no 249.
-    parameters[249] = tlvs(249, _values(121, parameters[121]))
+    parameters[249] = _renumbered(249, parameters[121])
     search = domain_search.encode(lease.domain_search)
     parameters[119] = _write(119, search) if len(search) <= 255 else tlvs(119, search)
     return {code: tlv for code, tlv in parameters.items() if len(tlv) > 2}
@@ -213,21 +263,22 @@ def _route(dst: str, gateway: str) -> str:
 
 
 def _write_list(code: int, items: tuple[str, ...]) -> bytes:
-    """An option of many values, split as RFC 3396 has it where it is longer than 255 octets."""
-    pieces = [_write(code, *items[at : at + _ITEMS]) for at in range(0, len(items), _ITEMS)]
-    if len(pieces) == 1:
-        return pieces[0]
-    return tlvs(code, b"".join(piece[2:] for piece in pieces))
+    """An option of many values, split as RFC 3396 has it where it is longer than 255 octets.
+
+    It is split between two values: there are clients that read each piece by itself.
+    """
+    size = _MOST_ITEMS[code]
+    return b"".join(_write(code, *items[at : at + size]) for at in range(0, len(items), size))
 
 
-def _values(code: int, data: bytes) -> bytes:
-    """The joined value of the TLVs of one code."""
-    values = b""
-    while data:
-        if data[0] != code:
-            raise ValueError(f"option {data[0]} among those of {code}")
-        values, data = values + data[2 : 2 + data[1]], data[2 + data[1] :]
-    return values
+def _renumbered(code: int, tlv: bytes) -> bytes:
+    """The same pieces under another code."""
+    pieces, at = b"", 0
+    while at < len(tlv):
+        end = at + 2 + tlv[at + 1]
+        pieces += bytes((code,)) + tlv[at + 1 : end]
+        at = end
+    return pieces
 
 
 def _write(code: int, *values: str | int | bytes) -> bytes:

@@ -1,15 +1,23 @@
-"""What the guest is told: PodInterface, resolv.conf and the user's wishes → Lease. Pure.
+"""What the guest is told: PodInterface, resolv.conf and the user's settings → Lease. Pure.
 
 Whatever of the pod's network DHCP cannot carry becomes a sentence in `Lease.warnings`, never silence.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from vmnet.dhcp import classless
 from vmnet.errors import RefusedError
-from vmnet.model import Address, Lease, PodInterface, Resolver, Route
+from vmnet.model import (
+    DHCP_ON,
+    Address,
+    ArpEntry,
+    Lease,
+    PodInterface,
+    Resolver,
+    Route,
+    Settings,
+    Told,
+)
 
 _IFA_F_DEPRECATED = 0x20
 _RT_SCOPE_UNIVERSE = 0
@@ -21,44 +29,46 @@ _SERVER_IDS = tuple(f"169.254.75.{host}" for host in range(10, 255))
 """Where the server identifier is taken from: link-local, so that no router ever forwards to it (RFC 3927)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What the user sets above what the pod has. Empty or None: as the pod."""
-
-    mac: str = ""
-    """The VM's MAC."""
-    mtu: int | None = None
-    """The guest's MTU in bytes."""
-    hostname: str = ""
-
-
-def lease(pod: PodInterface, resolver: Resolver, wishes: Wishes) -> Lease:
+def lease(pod: PodInterface, resolver: Resolver, settings: Settings) -> Lease:
     """Compose the one lease there is.
 
     Raises RefusedError when the pod has no IPv4 address that a guest could take over.
     """
+    told = settings.told
     address, address_warnings = _address(pod)
     routes, default, route_warnings = classless.routes(pod, address)
-    nameservers, resolver_warnings = _nameservers(resolver)
-    mtu, mtu_warnings = _mtu(pod, default, wishes)
-    hostname, hostname_warnings = _hostname(wishes.hostname)
+    nameservers, nameserver_warnings = _nameservers(resolver, told)
+    search, search_warnings = (resolver.search, resolver.search_warnings)
+    if told.domain_search is not None:
+        search, search_warnings = told.domain_search, ()
+    mtu, mtu_warnings = _mtu(pod, default, settings)
+    hostname, hostname_warnings = _hostname(settings.hostname)
+    neighbours, neighbour_warnings = _neighbours(pod)
     return Lease(
-        chaddr=(wishes.mac or pod.mac).lower(),
+        chaddr=(settings.mac or pod.mac).lower(),
         yiaddr=address.local,
         prefixlen=classless.own_prefixlen(address),
         server_id=_server_id(pod),
         router=default.gateway if default else "",
         classless_routes=routes,
         nameservers=nameservers,
-        domain_search=resolver.search,
+        domain_search=search,
         hostname=hostname,
         broadcast="" if address.broadcast == "0.0.0.0" else address.broadcast,  # noqa: S104 - "none", not a bind
         interface_mtu=mtu,
+        lease_time=told.lease_time,
+        ntp_servers=told.ntp_servers,
+        boot=told.boot,
+        ipv6_only_wait=told.ipv6_only_wait,
+        options=told.options,
+        neighbours=neighbours,
+        served=settings.dhcp == DHCP_ON,
         warnings=(
             *address_warnings,
             *route_warnings,
-            *_neighbour_warnings(pod),
-            *resolver_warnings,
+            *neighbour_warnings,
+            *nameserver_warnings,
+            *search_warnings,
             *mtu_warnings,
             *hostname_warnings,
         ),
@@ -90,30 +100,36 @@ def _address(pod: PodInterface) -> tuple[Address, list[str]]:
     return candidates[0], warnings
 
 
-def _neighbour_warnings(pod: PodInterface) -> list[str]:
-    return [
+def _neighbours(pod: PodInterface) -> tuple[tuple[ArpEntry, ...], list[str]]:
+    """The gateways that the pod knew by a permanent entry: nobody else may answer the guest's ARP for them."""
+    permanent = [neighbour for neighbour in pod.neighbours if neighbour.permanent and ":" not in neighbour.dst]
+    gateways = {route.gateway for route in pod.routes}
+    warnings = [
         f"neighbour {neighbour.dst}: DHCP carries no permanent ARP entries, the guest must be answered its ARP"
-        for neighbour in pod.neighbours
-        if neighbour.permanent and ":" not in neighbour.dst
+        for neighbour in permanent
+        if neighbour.dst not in gateways
     ]
+    return tuple(ArpEntry(entry.dst, entry.mac) for entry in permanent if entry.dst in gateways), warnings
 
 
-def _nameservers(resolver: Resolver) -> tuple[tuple[str, ...], list[str]]:
-    warnings = list(resolver.warnings)
+def _nameservers(resolver: Resolver, told: Told) -> tuple[tuple[str, ...], list[str]]:
+    servers, warnings = resolver.nameservers, list(resolver.warnings)
+    if told.nameservers is not None:
+        servers, warnings = told.nameservers, []
     warnings += [
         f"nameserver {address}: option 6 carries IPv4 only, the guest does not get it"
-        for address in resolver.nameservers
+        for address in servers
         if ":" in address
     ]
-    nameservers = tuple(address for address in resolver.nameservers if ":" not in address)
+    nameservers = tuple(address for address in servers if ":" not in address)
     if not nameservers:
         warnings.append("there is no IPv4 nameserver to hand over: the guest resolves no names")
     return nameservers, warnings
 
 
-def _mtu(pod: PodInterface, default: Route | None, wishes: Wishes) -> tuple[int | None, list[str]]:
+def _mtu(pod: PodInterface, default: Route | None, settings: Settings) -> tuple[int | None, list[str]]:
     """What the guest can send without loss: the device's MTU, or the default route's where that is smaller."""
-    mtu = wishes.mtu
+    mtu = settings.mtu
     warnings = []
     if mtu is None:
         mtu = min(pod.mtu, (default and default.mtu) or pod.mtu)

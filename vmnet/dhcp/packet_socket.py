@@ -1,4 +1,4 @@
-"""The server's ears: packet sockets on the tap that hear DHCP and nothing else, one the VM's, one all others'.
+"""The server's ears: packet sockets on the tap. One hears the VM's DHCP and some of its ARP, one all others' DHCP.
 
 They are opened by the plumber as soon as the tap exists: from then on the kernel keeps what the guest sends.
 There are two, so that DHCP from a MAC that is not the VM's can neither fill the queue in which the VM's waits nor
@@ -81,12 +81,40 @@ class PacketSockets:
         self.foreign.close()
 
 
-def open_packet_sockets(ifname: str, vm_mac: bytes) -> PacketSockets:
+_ETH_P_ARP, _ARP_REQUEST = 0x0806, 1
+_MOST_TARGETS = 240
+"""A jump goes over at most 255 instructions."""
+
+
+def arp_filter(targets: tuple[str, ...], vm_mac: bytes) -> Program:
+    """What comes before the DHCP filter: takes the VM's ARP requests for these addresses, decides of ARP alone."""
+    numbers = [int.from_bytes(socket.inet_aton(target)) for target in targets[:_MOST_TARGETS]]
+    count = len(numbers)
+    return (
+        (_LD_H, 0, 0, 12),
+        (_JEQ, 0, count + 9, _ETH_P_ARP),
+        (_LD_W, 0, 0, 6),
+        (_JEQ, 0, count + 5, int.from_bytes(vm_mac[:4])),
+        (_LD_H, 0, 0, 10),
+        (_JEQ, 0, count + 3, int.from_bytes(vm_mac[4:])),
+        (_LD_H, 0, 0, 20),
+        (_JEQ, 0, count + 1, _ARP_REQUEST),
+        (_LD_W, 0, 0, 38),
+        *((_JEQ, count - at, 0, number) for at, number in enumerate(numbers)),
+        (_RET, 0, 0, 0),
+        (_RET, 0, 0, _WHOLE_FRAME),
+    )
+
+
+def open_packet_sockets(ifname: str, vm_mac: bytes, arp_targets: tuple[str, ...]) -> PacketSockets:
     """Non-blocking AF_PACKET sockets on `ifname`, filtered before the first frame can come in.
+
+    It hears DHCP, and ARP requests for `arp_targets`.
 
     Raises OSError: PermissionError without CAP_NET_RAW, ENODEV where there is no such link.
     """
-    guest = _open(ifname, program(vm_mac, of_vm=_WHOLE_FRAME), (_SOL_PACKET, _PACKET_AUXDATA, 1))
+    of_vm = (*arp_filter(arp_targets, vm_mac), *program(vm_mac, of_vm=_WHOLE_FRAME))
+    guest = _open(ifname, of_vm, (_SOL_PACKET, _PACKET_AUXDATA, 1))
     try:
         of_others = program(vm_mac, of_others=_HEADER)
         foreign = _open(ifname, of_others, (socket.SOL_SOCKET, socket.SO_RCVBUF, _FOREIGN_QUEUE))

@@ -20,11 +20,12 @@ SMALLEST_IP = 28 + 300
 
 _RAPID_COMMIT = 80
 _LONGEST_OPTION = 255
-_MAGIC = b"vmnet-replies-1\n"
+_MAGIC = b"vmnet-replies-2\n"
 _FAILURE = b"vmnet-failure-1\n"
-_FACTS = struct.Struct("!6s4s4sH")
+_FACTS = struct.Struct("!6s4s4sHBH")
 _TEMPLATE = struct.Struct(f"!{HEAD}sB")
 _OPTION = struct.Struct("!BH")
+_ARP = struct.Struct("!4s42s")
 
 
 class Template:
@@ -38,17 +39,26 @@ class Template:
 
 
 class Replies:
-    """All the single client can ever get. `mtu` is the largest IP datagram in octets that the tap takes."""
+    """All the single client can ever get. `mtu` is the largest IP datagram in octets that the tap takes.
 
-    __slots__ = ("memo", "mtu", "server_id", "templates", "vm_mac", "yiaddr")
+    `arp` has by address the reply to who asks for it. Without `templates` no DHCP is answered.
+    """
+
+    __slots__ = ("arp", "memo", "mtu", "server_id", "templates", "vm_mac", "yiaddr")
 
     def __init__(
-        self, vm_mac: bytes, addresses: tuple[bytes, bytes], mtu: int, templates: tuple[Template, ...]
+        self,
+        vm_mac: bytes,
+        addresses: tuple[bytes, bytes],
+        mtu: int,
+        templates: tuple[Template, ...],
+        arp: dict[bytes, bytes],
     ) -> None:
         self.vm_mac = vm_mac
         self.yiaddr, self.server_id = addresses
         self.mtu = mtu
         self.templates = templates
+        self.arp = arp
         self.memo: dict[object, tuple[bytes, int, bytes, tuple[int, ...]]] = {}
         """What `answer` has put together before; bounded there."""
 
@@ -61,7 +71,9 @@ def tlvs(code: int, value: bytes) -> bytes:
 
 def dumps(replies: Replies) -> bytes:
     """The bytes that `loads` reads."""
-    parts = [_MAGIC, _FACTS.pack(replies.vm_mac, replies.yiaddr, replies.server_id, replies.mtu)]
+    counts = (len(replies.templates), len(replies.arp))
+    facts = (replies.vm_mac, replies.yiaddr, replies.server_id, replies.mtu, *counts)
+    parts = [_MAGIC, _FACTS.pack(*facts), *(_ARP.pack(*entry) for entry in replies.arp.items())]
     for template in replies.templates:
         parts.append(_TEMPLATE.pack(template.head, len(template.options)))
         for code, tlv in template.options.items():
@@ -88,17 +100,21 @@ def loads(data: bytes) -> Replies:
 
 def _loads(data: bytes) -> Replies:
     at = len(_MAGIC)
-    vm_mac, yiaddr, server_id, mtu = _FACTS.unpack_from(data, at)
+    vm_mac, yiaddr, server_id, mtu, template_count, arp_count = _FACTS.unpack_from(data, at)
     at += _FACTS.size
+    arp = dict(_ARP.unpack_from(data, at + number * _ARP.size) for number in range(arp_count))
+    at += arp_count * _ARP.size
+    if template_count not in (0, NAK + 1):
+        raise ValueError(f"compiled replies are of {template_count} kinds")
     templates = []
-    for _ in (OFFER, ACK, INFORM_ACK, NAK):
+    for _ in range(template_count):
         template, at = _load_template(data, at)
         templates.append(template)
     if at != len(data):
         raise ValueError(f"compiled replies have {len(data) - at} octets too many")
     if mtu < SMALLEST_IP:
         raise ValueError(f"compiled replies have an MTU of {mtu}, below {SMALLEST_IP}")
-    return Replies(vm_mac, (yiaddr, server_id), mtu, tuple(templates))
+    return Replies(vm_mac, (yiaddr, server_id), mtu, tuple(templates), arp)
 
 
 def _load_template(data: bytes, at: int) -> tuple[Template, int]:

@@ -62,11 +62,11 @@ _MAGIC = b"\x63\x82\x53\x63"
 
 _PAD, _END = 0, 255
 _REQUESTED, _OVERLOAD, _TYPE, _SERVER_ID, _PRL, _MAX_SIZE = 50, 52, 53, 54, 55, 57
-_CLIENT_ID, _RAPID_COMMIT, _RELAY_AGENT = 61, 80, 82
+_CLIENT_ID, _RAPID_COMMIT, _FQDN, _RELAY_AGENT = 61, 80, 81, 82
 _WANTED = frozenset(
-    (_REQUESTED, _OVERLOAD, _TYPE, _SERVER_ID, _PRL, _MAX_SIZE, _CLIENT_ID, _RAPID_COMMIT, _RELAY_AGENT)
+    (_REQUESTED, _OVERLOAD, _TYPE, _SERVER_ID, _PRL, _MAX_SIZE, _CLIENT_ID, _RAPID_COMMIT, _FQDN, _RELAY_AGENT)
 )
-_JOINED = frozenset((_PRL, _CLIENT_ID, _RELAY_AGENT))
+_JOINED = frozenset((_PRL, _CLIENT_ID, _FQDN, _RELAY_AGENT))
 """Options that may come in pieces (RFC 3396); of the others, all of fixed length, the first counts."""
 _FILE, _SNAME = (108, 236), (44, 108)
 """Where these fields begin and end within BOOTP."""
@@ -83,6 +83,7 @@ class Request:
         "client_id",
         "destination",
         "flags",
+        "fqdn",
         "giaddr",
         "kind",
         "max_size",
@@ -104,6 +105,7 @@ class Request:
     requested: int | None
     server_id: int | None
     client_id: bytes
+    fqdn: bytes
     relay_agent: bytes
     parameter_request_list: bytes
     max_size: int
@@ -238,11 +240,12 @@ def _fill(request: Request, options: dict[int, bytes]) -> str:
     requested, server_id = get(_REQUESTED), get(_SERVER_ID)
     if (requested is not None and len(requested) != 4) or (server_id is not None and len(server_id) != 4):
         return ADDRESS_LENGTH
-    client_id, max_size = get(_CLIENT_ID, b""), get(_MAX_SIZE, b"")
+    client_id, fqdn, max_size = get(_CLIENT_ID, b""), get(_FQDN, b""), get(_MAX_SIZE, b"")
     request.kind = kind[0]
     request.requested = None if requested is None else int.from_bytes(requested)
     request.server_id = None if server_id is None else int.from_bytes(server_id)
     request.client_id = client_id if len(client_id) > 1 else b""  # two octets at least (RFC 2132 §9.14)
+    request.fqdn = fqdn if len(fqdn) > 2 else b""  # three octets before the name (RFC 4702 §2)
     request.relay_agent = get(_RELAY_AGENT, b"")
     request.parameter_request_list = get(_PRL, b"")
     request.max_size = int.from_bytes(max_size) if len(max_size) == 2 else 0

@@ -29,7 +29,7 @@ def parse(text: str) -> Resolver:
         elif keyword == "domain":
             search = words[:1]
     domains, domain_warnings = _domains(search)
-    return Resolver(tuple(nameservers), tuple(domains), (*warnings, *domain_warnings))
+    return Resolver(tuple(nameservers), tuple(domains), tuple(warnings), tuple(domain_warnings))
 
 
 def _words(line: str) -> list[str]:

@@ -7,8 +7,9 @@ import time
 from vmnet import __version__
 from vmnet.dhcp import lease_state
 from vmnet.dhcp.answer import answer
+from vmnet.dhcp.arp import answer as answer_arp
 from vmnet.dhcp.replies import loads
-from vmnet.dhcp.request import FOREIGN_CHADDR, FOREIGN_SOURCE_MAC, foreign_chaddr, parse
+from vmnet.dhcp.request import FOREIGN_CHADDR, FOREIGN_SOURCE_MAC, SHORT, foreign_chaddr, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 
 COMPILING, SERVING, FAILED = "compiling", "serving", "failed"
 TOO_LONG, QUEUE_FULL = "too_long", "queue_full"
+NOT_SERVED = "not_served"
 _FOREIGN_MACS = 32
 """How many MACs are told of: a hostile guest may make up any number."""
+_LEVELS = {lease_state.ASKED: "warning", lease_state.DECLINED: "error"}
 _SENTENCES = {
     "offer": "the guest was offered its address",
     "ack_rapid_commit": "the guest has its lease, by rapid commit",
@@ -34,7 +37,9 @@ _SENTENCES = {
     "nak_renewing": "the guest wanted to renew an address that is not its: refused",
     "nak_rebinding": "the guest wanted to rebind to an address that is not its: refused",
     "other_server": "the guest chose another DHCP server: find out who else answers it",
-    "decline": "the guest found its address in use by somebody else: find the duplicate in the pod network",
+    "decline": "ADDRESS CONFLICT: the guest found its address in use. This pod itself may answer ARP for it, the "
+    "CNI may have given it to another pod too, or its last owner may not be gone; arping from the node shows the "
+    "MAC. It is offered again: there is no other",
     "release": "the guest gave its lease back",
 }
 
@@ -75,9 +80,17 @@ class Service:
             raise RuntimeError("a frame before the replies")
         request = parse(frame, replies.vm_mac, tp_status, vlan_tci)
         if isinstance(request, str):
+            # An ARP request is shorter than any DHCP message: DHCP's way need not look for one.
+            reply = answer_arp(frame, replies, tp_status, vlan_tci) if request == SHORT else None
+            if reply:
+                self._happened("arp_reply")
+                return reply
             self.ignore(request)
             if request == FOREIGN_CHADDR:
                 self._tell_foreign(foreign_chaddr(frame), request)
+            return None
+        if not replies.templates:
+            self.ignore(NOT_SERVED)
             return None
         answered = answer(request, replies)
         self._last_xid = request.xid
@@ -121,7 +134,7 @@ class Service:
             "lease_seconds": now - self._since,
             "uptime_seconds": now - self._began,
             "vm_mac": replies.vm_mac.hex(":") if replies else "",
-            "yiaddr": ".".join(map(str, replies.yiaddr)) if replies else "",
+            "yiaddr": self._yiaddr(),
             "server_id": ".".join(map(str, replies.server_id)) if replies else "",
             "last_xid": self._last_xid,
             "events": self.events,
@@ -136,8 +149,17 @@ class Service:
         if state != self.lease:
             self.lease = state
             self._since = self._clock()
-            level = "info" if state not in (lease_state.ASKED, lease_state.DECLINED) else "warning"
-            self._log(level, event, _SENTENCES[event], lease=state, xid=self._last_xid)
+            self._log(
+                _LEVELS.get(state, "info"),
+                event,
+                _SENTENCES[event],
+                lease=state,
+                xid=self._last_xid,
+                address=self._yiaddr(),
+            )
+
+    def _yiaddr(self) -> str:
+        return ".".join(map(str, self._replies.yiaddr)) if self._replies else ""
 
     def _tell_foreign(self, mac: bytes, reason: str) -> None:
         if mac not in self._foreign and len(self._foreign) < _FOREIGN_MACS:

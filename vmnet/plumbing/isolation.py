@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from socket import AF_INET6, inet_pton
 from typing import TYPE_CHECKING
 
-from vmnet.model import ISOLATION_DHCP_ONLY, ISOLATION_OFF, FilterChain, Ruleset
+from vmnet.model import DHCP_EXTERNAL, ISOLATION_DHCP_ONLY, ISOLATION_OFF, FilterChain, Ruleset
 from vmnet.plumbing.names import bridge_name, nic_name, table_name
 
 if TYPE_CHECKING:
@@ -113,6 +113,8 @@ class _Guest:
     ipv6: tuple[str, ...]
     routers: tuple[str, ...]
     """The link-local addresses of the pod's IPv6 gateways, which the guest may not claim."""
+    served_elsewhere: bool
+    """Whether a DHCP server in the pod network serves the guest, instead of ours."""
     tap: str
     nic: str
     bridge: str
@@ -149,6 +151,7 @@ def _guest(pod: PodInterface, settings: Settings) -> _Guest:
         ipv4=tuple(prefix for prefix in every if ":" not in prefix),
         ipv6=tuple(prefix for prefix in every if ":" in prefix),
         routers=tuple(gateways),
+        served_elsewhere=settings.dhcp == DHCP_EXTERNAL,
         tap=settings.tap,
         nic=nic_name(pod.ifname),
         bridge=bridge_name(pod.ifname),
@@ -173,9 +176,12 @@ def _rules(guest: _Guest, isolation: str) -> tuple[tuple[_Rule, ...], tuple[_Rul
     """Return the rules for what the guest sends, and for what the pod network sends."""
     echo = _Rule(f"ether saddr {_set(guest.macs)} {_MULTICAST} drop", "the VM's own broadcasts, sent back")
     if isolation == ISOLATION_DHCP_ONLY:
-        return (*_dhcp_of_guest(), *_no_router_messages(("nd-router-solicit",))), (echo, *_dhcp_of_network())
+        return (*_dhcp_of_guest(guest), *_no_router_messages(("nd-router-solicit",))), (
+            echo,
+            *_dhcp_of_network(guest),
+        )
     kinds = _Rule("ether type != { arp, ip, ip6 } drop", "only ARP, IPv4 and IPv6, and nothing tagged")
-    return tuple(_of_guest(guest)), (kinds, echo, *_dhcp_of_network())
+    return tuple(_of_guest(guest)), (kinds, echo, *_dhcp_of_network(guest))
 
 
 def _default(isolation: str) -> str:
@@ -206,9 +212,14 @@ def _of_guest(guest: _Guest) -> Iterator[_Rule]:
 def _ipv4_of_guest(guest: _Guest) -> Iterator[_Rule]:
     if not guest.ipv4:
         return
+    if guest.served_elsewhere:
+        yield _Rule(
+            f"ip saddr {_NO_ADDRESS_YET} ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept",
+            "requests to the DHCP server in the pod network",
+        )
     yield _Rule(f"ip saddr != {_set(guest.ipv4)} drop", "only own IPv4 addresses")
     yield _Rule("ip frag-off & 0x1fff != 0 accept", "later fragments have no ports")
-    yield _Rule("ip protocol udp udp dport { 67, 68 } drop", "DHCP is for our server, and served by it alone")
+    yield _dhcpv4_of_guest(guest)
     yield _Rule("ether type ip accept", "IPv4 of the VM")
 
 
@@ -244,16 +255,25 @@ def _ipv6_of_guest(guest: _Guest) -> Iterator[_Rule]:
     yield _Rule("ether type ip6 meta l4proto != ipv6-icmp accept", "IPv6 of the VM, its headers understood")
 
 
-def _dhcp_of_guest() -> tuple[_Rule, ...]:
+def _dhcpv4_of_guest(guest: _Guest) -> _Rule:
+    if guest.served_elsewhere:
+        return _Rule("ip protocol udp udp dport 68 drop", "the guest is no DHCP server")
+    return _Rule("ip protocol udp udp dport { 67, 68 } drop", "DHCP is for our server, and served by it alone")
+
+
+def _dhcp_of_guest(guest: _Guest) -> tuple[_Rule, ...]:
     return (
-        _Rule("ip protocol udp udp dport { 67, 68 } drop", "DHCP is for our server, and served by it alone"),
+        _dhcpv4_of_guest(guest),
         _Rule("ether type ip6 udp dport { 546, 547 } drop", "DHCPv6 is for our server, and served by it alone"),
     )
 
 
-def _dhcp_of_network() -> tuple[_Rule, ...]:
+def _dhcp_of_network(guest: _Guest) -> tuple[_Rule, ...]:
+    dhcpv4 = (
+        () if guest.served_elsewhere else (_Rule("ip protocol udp udp dport 68 drop", "no other DHCP server"),)
+    )
     return (
-        _Rule("ip protocol udp udp dport 68 drop", "no other DHCP server"),
+        *dhcpv4,
         _Rule("ether type ip6 udp dport 546 drop", "no other DHCPv6 server"),
         *_no_router_messages(()),
     )

@@ -126,14 +126,22 @@ def dissect(reply: bytes) -> tuple[Any, dict[int, bytes]]:
 
 
 def options_of(reply: bytes) -> dict[int, bytes]:
-    """The options of a reply in their order, walked strictly."""
+    """The options of a reply in the order a client reads them, walked strictly: options, file, sname."""
     found: dict[int, bytes] = {}
-    at = 282
-    while reply[at] != 255:
-        code, length = reply[at], reply[at + 1]
+    _walk(reply[282:], found)
+    overload = found.get(52, b"\0")[0]
+    for bit, name in ((1, reply[150:278]), (2, reply[86:150])):
+        if overload & bit:
+            _walk(name, found)
+    return found
+
+
+def _walk(field: bytes, found: dict[int, bytes]) -> None:
+    at = 0
+    while field[at] != 255:
+        code, length = field[at], field[at + 1]
         assert length or code == 80, f"option {code} is empty"
         assert code not in found or list(found)[-1] == code, f"the pieces of option {code} are not adjacent"
-        found[code] = found.get(code, b"") + reply[at + 2 : at + 2 + length]
+        found[code] = found.get(code, b"") + field[at + 2 : at + 2 + length]
         at += 2 + length
-    assert not reply[at + 1 :].strip(b"\0")
-    return found
+    assert not field[at + 1 :].strip(b"\0")

@@ -1,4 +1,4 @@
-"""RFC 2131 §4.3 for one client: which reply, to whom, with which options in which order."""
+"""RFC 2131 §4.3 for one client, beyond tests/data/dhcp: orders of options, limits of size, what is remembered."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.unit.dhcp.frames import (
+    END,
     LEASE,
     NO_ADDRESS,
     OTHER,
@@ -19,7 +20,6 @@ from tests.unit.dhcp.frames import (
     VM_MAC,
     YIADDR,
     bootp,
-    discover,
     dissect,
     frame,
     message,
@@ -31,7 +31,7 @@ from tests.unit.dhcp.frames import (
 from vmnet.dhcp.answer import answer
 from vmnet.dhcp.compile import compile_replies
 from vmnet.dhcp.request import Request, parse
-from vmnet.model import ClasslessRoute
+from vmnet.model import Boot, ClasslessRoute
 
 if TYPE_CHECKING:
     from vmnet.dhcp.replies import Replies
@@ -47,101 +47,6 @@ def request(kind: int, *options: bytes, to: str = "255.255.255.255", **fields: A
     """A message of the client; what is unicast comes from its own address."""
     ciaddr = fields.get("ciaddr", NO_ADDRESS)
     return frame(bootp(message(kind, *options), **fields), destination=to, source=ciaddr)
-
-
-@pytest.mark.parametrize(
-    ("data", "event", "reply"),
-    [
-        pytest.param(discover(), "offer", "to the VM", id="D1"),
-        pytest.param(request(1, flags=BROADCAST), "offer", "to all", id="D2"),
-        pytest.param(request(1, ciaddr=YIADDR), "offer", "to the VM", id="D3"),
-        pytest.param(request(1, ciaddr=YIADDR, flags=BROADCAST), "offer", "to all", id="D3 with the flag"),
-        pytest.param(request(1, giaddr="10.0.0.99"), "relayed", "silence", id="D4 D14"),
-        pytest.param(request(1, option(50, OTHER)), "offer", "to the VM", id="D5"),
-        pytest.param(request(1, option(51, b"\0\0\0\x3c")), "offer", "to the VM", id="D6"),
-        pytest.param(request(1, option(80)), "ack_rapid_commit", "to the VM", id="D9"),
-        pytest.param(request(1, option(80), ciaddr=OTHER), "ack_rapid_commit", "to the VM", id="D9 with ciaddr"),
-        pytest.param(request(1, option(116, b"\1")), "offer", "to the VM", id="D18"),
-        pytest.param(request(1, option(81, b"\5\0\0\3vm1\0")), "offer", "to the VM", id="D20"),
-        pytest.param(request(3, OURS, US), "ack_selecting", "to the VM", id="R1"),
-        pytest.param(request(3, OURS, US, flags=BROADCAST), "ack_selecting", "to all", id="R2"),
-        pytest.param(request(3, OURS, option(54, OTHER)), "other_server", "silence", id="R3"),
-        pytest.param(request(3, option(50, OTHER), US), "nak_selecting", "NAK", id="R4"),
-        pytest.param(request(3, US), "invalid_selecting", "silence", id="R5"),
-        pytest.param(
-            request(3, OURS, US, ciaddr=YIADDR), "invalid_selecting", "silence", id="selecting with ciaddr"
-        ),
-        pytest.param(request(3, OURS), "ack_init_reboot", "to the VM", id="R6"),
-        pytest.param(request(3, OURS, flags=BROADCAST), "ack_init_reboot", "to all", id="R6 broadcast"),
-        pytest.param(request(3, option(50, OTHER)), "nak_init_reboot", "NAK", id="R7"),
-        pytest.param(request(3, option(50, "192.168.1.9")), "nak_init_reboot", "NAK", id="R8"),
-        pytest.param(request(3, ciaddr=YIADDR, to=SERVER_ID), "ack_renewing", "to ciaddr", id="R9"),
-        pytest.param(request(3, ciaddr=YIADDR), "ack_rebinding", "to ciaddr", id="R10"),
-        pytest.param(request(3, ciaddr=OTHER), "nak_rebinding", "NAK", id="R11"),
-        pytest.param(request(3, ciaddr=OTHER, to=SERVER_ID), "nak_renewing", "NAK", id="R12"),
-        pytest.param(request(3), "invalid_request", "silence", id="R13"),
-        pytest.param(request(3, option(50, OTHER), giaddr="10.0.0.99"), "relayed", "silence", id="R14"),
-        pytest.param(
-            request(3, ciaddr=YIADDR, to=SERVER_ID, flags=BROADCAST), "ack_renewing", "to ciaddr", id="R16"
-        ),
-        pytest.param(request(8, ciaddr=YIADDR, to=SERVER_ID), "ack_inform", "to ciaddr", id="I1"),
-        pytest.param(request(8, ciaddr=YIADDR), "ack_inform", "to ciaddr", id="I2"),
-        pytest.param(request(8), "foreign_inform", "silence", id="I3"),
-        pytest.param(
-            frame(bootp(message(8)), source=YIADDR), "ack_inform", "to the VM", id="I3 by its source address"
-        ),
-        pytest.param(
-            frame(bootp(message(8), flags=BROADCAST), source=YIADDR),
-            "ack_inform",
-            "to the VM",
-            id="I3 with the flag",
-        ),
-        pytest.param(request(8, ciaddr="10.0.0.50"), "foreign_inform", "silence", id="I4"),
-        pytest.param(request(8, ciaddr=YIADDR, flags=BROADCAST), "ack_inform", "to ciaddr", id="I5"),
-        pytest.param(request(7, US, ciaddr=YIADDR), "release", "silence", id="L1"),
-        pytest.param(request(7, option(54, OTHER), ciaddr=YIADDR), "foreign_release", "silence", id="L3"),
-        pytest.param(request(7, ciaddr=YIADDR), "foreign_release", "silence", id="a release to nobody"),
-        pytest.param(
-            request(7, to=SERVER_ID, ciaddr=YIADDR), "release", "silence", id="systemd-networkd's release"
-        ),
-        pytest.param(
-            request(7, US, ciaddr=OTHER), "foreign_release", "silence", id="a release of another address"
-        ),
-        pytest.param(request(4, OURS, US), "decline", "silence", id="L4"),
-        pytest.param(request(4, OURS, option(54, OTHER)), "foreign_decline", "silence", id="L6"),
-        pytest.param(
-            request(4, option(50, OTHER), US), "foreign_decline", "silence", id="a decline of another address"
-        ),
-        *(pytest.param(request(1, xid=xid), "offer", "to the VM", id=f"O16 {xid:x}") for xid in (0, 0xFFFFFFFF)),
-    ],
-)
-def test_case(data: bytes, event: str, reply: str) -> None:
-    got, answered = outcome(data)
-    assert got == event
-    assert (answered is None) is (reply == "silence")
-    if answered is None:
-        return
-    packet, options = dissect(answered)
-    asked = SCAPY.Ether(data)[SCAPY.BOOTP]
-    told = packet[SCAPY.BOOTP]
-    assert (told.op, told.htype, told.hlen, told.hops, told.secs) == (2, 1, 6, 0, 0)
-    assert (told.xid, int(told.flags), told.chaddr[:6]) == (asked.xid, int(asked.flags), VM_MAC)
-    assert (told.siaddr, told.giaddr) == (NO_ADDRESS, NO_ADDRESS)
-    assert len(bytes(told)) >= 300
-    assert (packet[SCAPY.UDP].sport, packet[SCAPY.UDP].dport, packet[SCAPY.IP].src) == (67, 68, SERVER_ID)
-    everyone = reply in ("to all", "NAK")
-    assert packet.dst == ("ff:ff:ff:ff:ff:ff" if everyone else LEASE.chaddr)
-    assert packet[SCAPY.IP].dst == ("255.255.255.255" if everyone else YIADDR)
-    assert told.ciaddr == (YIADDR if reply == "to ciaddr" else NO_ADDRESS)
-    informed = event == "ack_inform"
-    assert told.yiaddr == (NO_ADDRESS if reply == "NAK" or informed else YIADDR)
-    assert options[54] == packed(SERVER_ID)
-    assert options[53] == {"off": b"\2", "ack": b"\5", "nak": b"\6"}[event[:3]]
-    assert (51 in options, 58 in options) == ((not informed and reply != "NAK"),) * 2
-    assert (80 in options) is (event == "ack_rapid_commit")
-    if reply == "NAK":
-        assert list(options) == [53, 54, 56]
-    assert not {50, 55, 57, 60} & options.keys()
 
 
 def replied(data: bytes, replies: Replies = REPLIES) -> bytes:
@@ -196,13 +101,12 @@ def test_a_long_client_id_comes_back_in_pieces() -> None:
     assert options_of(replied(data))[61] == b"a" * 255 + b"b" * 45
 
 
-LONG = compile_replies(
-    replace(
-        LEASE,
-        classless_routes=tuple(ClasslessRoute(f"192.0.2.{number}/32", "10.0.0.1") for number in range(60)),
-        domain_search=tuple(f"{'x' * 50}{number}.example" for number in range(4)),
-    )
+LONG_LEASE = replace(
+    LEASE,
+    classless_routes=tuple(ClasslessRoute(f"192.0.2.{number}/32", "10.0.0.1") for number in range(60)),
+    domain_search=tuple(f"{'x' * 50}{number}.example" for number in range(4)),
 )
+LONG = compile_replies(LONG_LEASE)
 
 
 @pytest.mark.parametrize(
@@ -236,6 +140,69 @@ def test_what_does_not_fit_is_dropped_whole_and_named() -> None:
     assert isinstance(asked, Request)
     assert answer(asked, LONG).dropped == (119, 121)
     assert answer(asked, REPLIES).dropped == ()
+
+
+def test_what_has_no_room_goes_into_file_and_sname() -> None:
+    several = replace(
+        LEASE,
+        classless_routes=tuple(ClasslessRoute(f"192.0.2.{number}/32", "10.0.0.1") for number in range(22)),
+        nameservers=tuple(f"10.96.0.{number}" for number in range(20)),
+        domain_search=tuple(f"{'x' * 12}{number}.example" for number in range(3)),
+    )
+    replies = compile_replies(several)
+    reply = replied(request(1, CLIENT_ID, RELAY_AGENT, option(57, b"\2\x40")), replies)
+    options = options_of(reply)
+    assert len(reply) - 14 <= 576
+    assert options[52] == b"\3"
+    assert list(options)[:4] == [53, 54, 51, 52]
+    assert {1, 3, 6, 15, 26, 119, 121} <= options.keys()
+    assert b"\x3d\x13" + CLIENT_ID[2:] + RELAY_AGENT + END in reply[282:]
+    roomy = replied(request(1, CLIENT_ID, RELAY_AGENT, option(57, b"\5\xdc")), replies)
+    assert 52 not in options_of(roomy)
+    assert not roomy[86:278].strip(b"\0")
+
+
+def test_where_the_names_carry_nothing_more_there_is_no_overload() -> None:
+    reply = replied(request(1), compile_replies(replace(LONG_LEASE, domain_search=())))
+    assert 52 not in options_of(reply)
+    assert 121 not in options_of(reply)
+
+
+@pytest.mark.parametrize(
+    ("sent", "answered"),
+    [
+        pytest.param(b"\1\0\0vm", b"\x0a\xff\xffvm", id="S=1: overridden, ASCII as it came"),
+        pytest.param(b"\5\0\0\2vm\7example\0", b"\x0e\xff\xff\2vm\7example\0", id="S=1 E=1"),
+        pytest.param(b"\4\0\0\2vm\0", b"\x0c\xff\xff\2vm\0", id="S=0: nothing to override"),
+        pytest.param(b"\x0c\0\0\2vm\0", b"\x0c\xff\xff\2vm\0", id="N=1: as wished"),
+        pytest.param(b"\xf0\7\7\2vm\0", b"\x08\xff\xff\2vm\0", id="MBZ and RCODEs are not copied"),
+        pytest.param(b"\4\0\0", b"\x0c\xff\xff", id="no name"),
+        pytest.param(b"\4\0", None, id="too short"),
+        pytest.param(b"", None, id="empty"),
+    ],
+)
+def test_d20_a_client_s_name_is_given_back_and_no_dns_is_done(sent: bytes, answered: bytes | None) -> None:
+    for data in (request(1, option(81, sent)), request(3, OURS, US, option(81, sent))):
+        assert options_of(replied(data)).get(81) == answered
+    assert 81 not in options_of(replied(request(3, option(50, OTHER), option(81, sent))))
+
+
+def test_where_a_name_says_what_to_boot_nothing_overflows_into_it() -> None:
+    replies = compile_replies(replace(LONG_LEASE, boot=Boot("10.0.0.9", "ipxe.efi")))
+    reply = replied(request(1), replies)
+    assert reply[150:278].rstrip(b"\0") == b"ipxe.efi"
+    assert 52 not in options_of(reply)
+
+
+def test_d19_ipv6_only_is_for_who_asks() -> None:
+    replies = compile_replies(replace(LEASE, ipv6_only_wait=1800))
+    for prl, told in ((b"\1\x6c", True), (b"\1", False), (b"", False)):
+        assert (108 in options_of(replied(frame(bootp(message(1, prl=prl))), replies))) is told
+
+
+def test_option_81_comes_where_it_was_asked_for() -> None:
+    data = frame(bootp(message(1, option(81, b"\4\0\0\2vm\0"), CLIENT_ID, prl=b"\x0f\x51\1")))
+    assert list(options_of(replied(data))) == [53, 54, 51, 15, 81, 1, 3, 6, 26, 121, 61]
 
 
 def test_the_absurdly_long_echo_gives_way_to_the_lease() -> None:

@@ -13,7 +13,7 @@ from tests.unit.dhcp.frames import LEASE, NO_ADDRESS, REPLIES, SCAPY, VM_MAC
 from vmnet.codec import encode
 from vmnet.dhcp import compile as compiler
 from vmnet.dhcp.replies import ACK, HEAD, INFORM_ACK, NAK, OFFER, loads
-from vmnet.model import FOREVER, ClasslessRoute, Lease
+from vmnet.model import FOREVER, ArpEntry, Boot, ClasslessRoute, Lease, RawOption
 
 
 def options(kind: int = OFFER, **changed: object) -> dict[int, bytes]:
@@ -77,6 +77,47 @@ def test_heads(kind: int, destination: str, yiaddr: str) -> None:
     assert not (bootp.sname + bootp.file).strip(b"\0")
 
 
+@pytest.mark.parametrize(
+    ("changed", "code", "tlv"),
+    [
+        ({"ntp_servers": ("10.0.0.1", "10.0.0.2")}, 42, b"\x2a\x08\x0a\0\0\1\x0a\0\0\2"),
+        ({"boot": Boot(vendor_class="PXEClient")}, 60, b"\x3c\x09PXEClient"),
+        ({"boot": Boot(server="10.0.0.9")}, 66, b"\x42\x0810.0.0.9"),
+        ({"boot": Boot(file="ipxe.efi")}, 67, b"\x43\x08ipxe.efi"),
+        ({"ipv6_only_wait": 1800}, 108, b"\x6c\4\0\0\7\x08"),
+        ({"options": (RawOption(43, "0601ff"),)}, 43, b"\x2b\3\6\1\xff"),
+        ({"options": (RawOption(114, b"https://portal".hex()),)}, 114, b"\x72\x0ehttps://portal"),
+        ({"options": (RawOption(116, "00"),)}, 116, b"\x74\1\0"),
+        ({"options": (RawOption(252, "ab" * 256),)}, 252, b"\xfc\xff" + b"\xab" * 255 + b"\xfc\1\xab"),
+    ],
+)
+def test_what_is_configured_beyond_the_pod(changed: dict[str, Any], code: int, tlv: bytes) -> None:
+    for kind in (OFFER, ACK, INFORM_ACK):
+        written = options(kind, **changed)
+        assert written[code] == tlv
+        rest = [other for other in written if other not in (53, 54, 51, 80)]
+        assert rest == sorted(rest)
+    assert code not in options(NAK, **changed)
+
+
+@pytest.mark.parametrize(
+    ("boot", "siaddr", "file"),
+    [
+        (Boot("10.0.0.9", "ipxe.efi"), "10.0.0.9", b"ipxe.efi"),
+        (Boot("boot.example", "f" * 127), NO_ADDRESS, b"f" * 127),
+        (Boot("10.0.0.9", "f" * 128), "10.0.0.9", b""),
+    ],
+)
+def test_where_to_boot_from_is_also_in_the_fields(boot: Boot, siaddr: str, file: bytes) -> None:
+    templates = compiler.compile_replies(replace(LEASE, boot=boot)).templates
+    for kind in (OFFER, ACK, INFORM_ACK):
+        bootp = SCAPY.Ether(templates[kind].head)[SCAPY.BOOTP]
+        assert (bootp.siaddr, bootp.file.rstrip(b"\0")) == (siaddr, file)
+        assert not bootp.sname.strip(b"\0")
+    bootp = SCAPY.Ether(templates[NAK].head)[SCAPY.BOOTP]
+    assert (bootp.siaddr, bootp.file.strip(b"\0")) == (NO_ADDRESS, b"")
+
+
 GATEWAY = "10.0.0.1"
 GW = b"\x0a\0\0\1"
 
@@ -101,22 +142,27 @@ def test_rfc_3442_vectors(dst: str, gateway: str, value: bytes) -> None:
     assert written[249] == bytes((249, len(value))) + value
 
 
-def test_sixty_routes_are_split_and_lose_nothing() -> None:
+def test_sixty_routes_are_split_between_two_and_lose_nothing() -> None:
     routes = tuple(ClasslessRoute(f"192.0.2.{number}/32", "10.0.0.1") for number in range(60))
-    written = options(classless_routes=routes)[121]
-    assert [written[0], written[1], written[257], written[258], written[514], written[515]] == [
-        121, 255, 121, 255, 121, 30,
-    ]  # fmt: skip
-    value = written[2:257] + written[259:514] + written[516:]
-    assert value == b"".join(b"\x20\xc0\0\2" + bytes((number,)) + GW for number in range(60))
+    written = options(classless_routes=routes)
+    assert [piece[:2] for piece in pieces(written[121])] == [b"\x79\xfc", b"\x79\xfc", b"\x79\x24"]
+    value = b"".join(b"\x20\xc0\0\2" + bytes((number,)) + GW for number in range(60))
+    assert b"".join(piece[2:] for piece in pieces(written[121])) == value
+    assert [b"\xf9" + piece[1:] for piece in pieces(written[121])] == pieces(written[249])
+
+
+def pieces(tlv: bytes) -> list[bytes]:
+    """The options that the value of one was split into."""
+    return [tlv[: 2 + tlv[1]], *pieces(tlv[2 + tlv[1] :])] if tlv else []
 
 
 def test_long_lists_of_addresses_and_domains_are_split() -> None:
-    nameservers = tuple(f"10.0.0.{number}" for number in range(1, 65))
+    addresses = tuple(f"10.0.0.{number}" for number in range(1, 65))
     domains = tuple(f"{'x' * 50}{number}.example" for number in range(8))
-    written = options(nameservers=nameservers, domain_search=domains)
-    assert (written[6][1], written[6][257], written[6][258]) == (255, 6, 1)
-    assert (written[119][1], written[119][257]) == (255, 119)
+    written = options(nameservers=addresses, ntp_servers=addresses, domain_search=domains)
+    assert [len(piece) - 2 for piece in pieces(written[6])] == [252, 4]
+    assert [len(piece) - 2 for piece in pieces(written[42])] == [252, 4]
+    assert [len(piece) - 2 for piece in pieces(written[119])] == [255, 184]
 
 
 def test_what_the_pod_does_not_have_is_absent_never_empty() -> None:
@@ -154,6 +200,8 @@ def test_a_very_long_lease_does_not_overflow() -> None:
         {"router": "gateway"},
         {"yiaddr": "localhost"},
         {"nameservers": ("10.0.0.1", "fd00::1")},
+        {"ntp_servers": ("pool.ntp.org",)},
+        {"neighbours": (ArpEntry("gateway", "02:00:00:00:00:02"),)},
         {"classless_routes": (ClasslessRoute("net/8", "10.0.0.1"),)},
         {"classless_routes": (ClasslessRoute("10.0.0.0/33", "10.0.0.1"),)},
     ],

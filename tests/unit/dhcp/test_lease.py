@@ -7,9 +7,21 @@ from typing import Any
 
 import pytest
 
-from vmnet.dhcp.lease import Wishes, lease
+from vmnet.dhcp.lease import lease
 from vmnet.errors import RefusedError
-from vmnet.model import Address, Lease, Neighbour, PodInterface, Resolver, Route
+from vmnet.model import (
+    Address,
+    ArpEntry,
+    Boot,
+    Lease,
+    Neighbour,
+    PodInterface,
+    RawOption,
+    Resolver,
+    Route,
+    Settings,
+    Told,
+)
 
 POD = PodInterface(
     "eth0",
@@ -22,8 +34,8 @@ POD = PodInterface(
 RESOLVER = Resolver(("10.96.0.10",), ("svc.cluster.local",))
 
 
-def of(resolver: Resolver = RESOLVER, wishes: Wishes | None = None, **changed: object) -> Lease:
-    return lease(replace(POD, **changed), resolver, wishes or Wishes())  # type: ignore[arg-type]
+def of(resolver: Resolver = RESOLVER, settings: Settings | None = None, **changed: object) -> Lease:
+    return lease(replace(POD, **changed), resolver, settings or Settings())  # type: ignore[arg-type]
 
 
 def test_a_plain_pod_is_carried_over_in_full() -> None:
@@ -83,7 +95,7 @@ def test_a_peer_s_prefix_is_not_the_guest_s() -> None:
 )
 def test_mtu(device: int, route_mtu: int | None, wished: int | None, mtu: int | None, warned: bool) -> None:
     default = Route("eth0", "0.0.0.0/0", "10.0.0.1", metrics=((2, route_mtu),) if route_mtu else ())
-    told = of(mtu=device, routes=(default, *POD.routes[1:]), wishes=Wishes(mtu=wished))
+    told = of(mtu=device, routes=(default, *POD.routes[1:]), settings=Settings(mtu=wished))
     assert told.interface_mtu == mtu
     assert any("MTU" in warning for warning in told.warnings) is warned
 
@@ -104,7 +116,7 @@ def test_mtu(device: int, route_mtu: int | None, wished: int | None, mtu: int | 
     ],
 )
 def test_hostname(name: str, hostname: str, warned: bool) -> None:
-    told = of(wishes=Wishes(hostname=name))
+    told = of(settings=Settings(hostname=name))
     assert told.hostname == hostname
     assert bool(told.warnings) is warned
 
@@ -119,7 +131,7 @@ def test_nameservers_without_ipv4_are_left_out_with_warnings() -> None:
 
 
 def test_a_wished_mac_is_the_vm_s() -> None:
-    assert of(wishes=Wishes(mac="02:AA:00:00:00:02")).chaddr == "02:aa:00:00:00:02"
+    assert of(settings=Settings(mac="02:AA:00:00:00:02")).chaddr == "02:aa:00:00:00:02"
 
 
 def test_no_default_route_no_router() -> None:
@@ -127,11 +139,47 @@ def test_no_default_route_no_router() -> None:
     assert (told.router, told.classless_routes) == ("", ())
 
 
-def test_a_permanent_neighbour_is_warned_of() -> None:
-    neighbours = (Neighbour("eth0", "10.0.0.1", "02::1", permanent=True), Neighbour("eth0", "10.0.0.2", "02::2"))
-    told = of(neighbours=neighbours)
+def test_a_gateway_known_by_a_permanent_entry_is_answered_for_and_nobody_else() -> None:
+    told = of(
+        neighbours=(
+            Neighbour("eth0", "10.0.0.1", "02:00:00:00:00:fe", permanent=True),
+            Neighbour("eth0", "10.0.0.2", "02:00:00:00:00:02", permanent=True),
+            Neighbour("eth0", "10.0.0.3", "02:00:00:00:00:03"),
+            Neighbour("eth0", "fe80::1", "02:00:00:00:00:fe", permanent=True),
+        )
+    )
+    assert told.neighbours == (ArpEntry("10.0.0.1", "02:00:00:00:00:fe"),)
     assert len(told.warnings) == 1
-    assert "10.0.0.1" in told.warnings[0]
+    assert "10.0.0.2" in told.warnings[0]
+    assert of(neighbours=(Neighbour("eth0", "10.0.0.1", "02::fe"),)).neighbours == ()
+
+
+def test_what_is_configured_is_told_instead_of_what_the_pod_has() -> None:
+    given = Told(
+        lease_time=600,
+        nameservers=("10.0.0.53", "fd00::53"),
+        domain_search=("example.org",),
+        ntp_servers=("10.0.0.123",),
+        boot=Boot("10.0.0.9", "boot.efi", "HTTPClient"),
+        ipv6_only_wait=1800,
+        options=(RawOption(252, "78"),),
+    )
+    resolver = Resolver(("10.96.0.10",), ("svc",), ("resolv.conf: a",), ("resolv.conf: b",))
+    told = of(resolver, Settings(told=given))
+    assert (told.lease_time, told.nameservers, told.domain_search) == (600, ("10.0.0.53",), ("example.org",))
+    assert (told.ntp_servers, told.boot, told.ipv6_only_wait) == (given.ntp_servers, given.boot, 1800)
+    assert told.options == given.options
+    assert [warning.partition(":")[0] for warning in told.warnings] == ["nameserver fd00"]
+    assert of(resolver).warnings == ("resolv.conf: a", "resolv.conf: b")
+
+
+def test_no_search_list_can_be_wished_too() -> None:
+    assert of(settings=Settings(told=Told(domain_search=()))).domain_search == ()
+
+
+@pytest.mark.parametrize(("dhcp", "served"), [("on", True), ("off", False), ("external", False)])
+def test_who_answers_the_guest(dhcp: str, served: bool) -> None:
+    assert of(settings=Settings(dhcp=dhcp)).served is served
 
 
 @pytest.mark.parametrize(

@@ -8,23 +8,24 @@ import struct
 
 import pytest
 
-from tests.unit.dhcp.frames import VM_MAC, discover
-from vmnet.dhcp.packet_socket import open_packet_sockets, program
+from tests.unit.dhcp.frames import VM_MAC, discover, packed
+from vmnet.dhcp.packet_socket import arp_filter, open_packet_sockets, program
 
+TARGETS = ("169.254.75.10", "169.254.1.1", "10.0.0.1")
 VLAN_TAG, VLAN_TAG_PRESENT = 0xFFFFF000 + 44, 0xFFFFF000 + 48
-VMS, OTHERS = 1000, 14
-FILTER = program(VM_MAC, of_vm=VMS, of_others=OTHERS)
+VMS, OTHERS, WHOLE = 1000, 14, 0x40000
+INSTRUCTIONS = (*arp_filter(TARGETS, VM_MAC), *program(VM_MAC, of_vm=VMS, of_others=OTHERS))
 
 
 def kept(frame: bytes | bytearray, tci: int | None = None) -> int:
     """How much the filter keeps of a frame, `tci` being the tag that the kernel took off it (linux/filter.h)."""
     accumulator = index = at = 0
     while True:
-        code, jump_true, jump_false, constant = FILTER[at]
+        code, jump_true, jump_false, constant = INSTRUCTIONS[at]
         at += 1
         try:
             if code == 0x20 and constant in (VLAN_TAG, VLAN_TAG_PRESENT):
-                accumulator = {VLAN_TAG: tci or 0, VLAN_TAG_PRESENT: int(tci is not None)}[constant]
+                accumulator = (tci or 0) if constant == VLAN_TAG else int(tci is not None)
             elif code == 0x20:
                 accumulator = struct.unpack_from("!I", frame, constant)[0]
             elif code == 0x28:
@@ -81,6 +82,37 @@ def test_everything_else_stays_in_the_kernel(frame: bytes) -> None:
     assert kept(frame[:6] + bytes(6) + frame[12:]) == 0
 
 
+def arp(target: str, operation: int = 1, mac: bytes = VM_MAC) -> bytes:
+    """An ARP message for `target`, as short as it gets."""
+    sender = struct.pack("!HHBBH6s4s", 1, 0x0800, 6, 4, operation, VM_MAC, packed("10.0.0.5"))
+    return b"\xff" * 6 + mac + b"\x08\x06" + sender + bytes(6) + packed(target)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_arp_requests_for_our_addresses_come_through(target: str) -> None:
+    assert kept(arp(target)) == WHOLE
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        arp("10.0.0.2"),
+        arp("10.0.0.5"),
+        arp(TARGETS[0], operation=2),
+        arp(TARGETS[0])[:41],
+        arp(TARGETS[0], mac=b"\2" * 6),
+    ],
+)
+def test_other_arp_stays_in_the_kernel(frame: bytes) -> None:
+    assert kept(frame) == 0
+
+
+def test_more_targets_than_a_jump_can_pass_are_cut() -> None:
+    addresses = tuple(f"10.0.{number // 256}.{number % 256}" for number in range(600))
+    for instruction in arp_filter(addresses, VM_MAC):
+        struct.pack("HBBI", *instruction)
+
+
 class Recorder:
     """A socket that notes what is asked of it, and refuses what it is told to."""
 
@@ -129,7 +161,7 @@ def opened(level: int, name: int, value: int) -> list[tuple[object, ...]]:
 
 
 def test_a_socket_is_deaf_until_its_filter_stands(recorder: Recorder) -> None:
-    with open_packet_sockets("tap0", VM_MAC):
+    with open_packet_sockets("tap0", VM_MAC, TARGETS):
         assert recorder.calls == opened(263, 8, 1) + opened(1, socket.SO_RCVBUF, 16384)
     assert recorder.calls[-2:] == [("close",), ("close",)]
 
@@ -138,5 +170,5 @@ def test_a_socket_is_deaf_until_its_filter_stands(recorder: Recorder) -> None:
 def test_a_link_that_is_gone_leaves_no_socket(recorder: Recorder, refused: int) -> None:
     recorder.refuse = refused
     with pytest.raises(OSError, match="No such device"):
-        open_packet_sockets("tap0", VM_MAC)
+        open_packet_sockets("tap0", VM_MAC, TARGETS)
     assert recorder.calls.count(("close",)) == refused

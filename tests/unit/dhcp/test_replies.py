@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
-from tests.unit.dhcp.frames import REPLIES, VM_MAC, packed
+from tests.unit.dhcp.frames import LEASE, REPLIES, VM_MAC, packed
+from vmnet.dhcp.compile import compile_replies
 from vmnet.dhcp.replies import OFFER, dumps, dumps_failure, loads, tlvs
 
 DATA = dumps(REPLIES)
@@ -22,6 +24,13 @@ def test_replies_read_back() -> None:
         1450,
     )
     assert list(again.templates[OFFER].options) == list(REPLIES.templates[OFFER].options)
+    assert again.arp == REPLIES.arp
+
+
+def test_a_guest_whose_dhcp_is_not_served_still_has_its_arp() -> None:
+    silent = compile_replies(replace(LEASE, served=False))
+    again = loads(dumps(silent))
+    assert (again.templates, again.arp) == ((), REPLIES.arp)
 
 
 def test_a_cut_off_pipe_is_refused_wherever_it_was_cut() -> None:
@@ -35,7 +44,7 @@ def test_a_cut_off_pipe_is_refused_wherever_it_was_cut() -> None:
     [
         (b"", "no compiled replies came"),
         (b"Traceback", "not compiled replies of this version"),
-        (DATA.replace(b"replies-1", b"replies-2"), "not compiled replies of this version"),
+        (DATA.replace(b"replies-2", b"replies-3"), "not compiled replies of this version"),
         (DATA + b"\0", "1 octets too many"),
         (dumps_failure("compile: it broke"), "^compile: it broke$"),
         (dumps_failure(""), "compile failed"),
@@ -43,6 +52,7 @@ def test_a_cut_off_pipe_is_refused_wherever_it_was_cut() -> None:
         (DATA.replace(b"\x36\x00\x06\x36\x04", b"\x36\x00\x06\x36\x05"), "option 54 is malformed"),
         (DATA.replace(b"\x36\x00\x06\x36\x04", b"\x36\x00\x06\x37\x04"), "option 54 is malformed"),
         (DATA.replace(b"\xf9\x00\x0e\xf9\x0c", b"\x79\x00\x0e\x79\x0c"), "option 121 is malformed"),
+        (DATA[:32] + b"\3" + DATA[33:], "of 3 kinds"),
         (DATA[:30] + b"\x00\x10" + DATA[32:], "MTU of 16"),
     ],
 )

@@ -32,7 +32,7 @@ NAME, LONG_NAME = ".".join(("a" * 62,) * 4 + ("b",)), ".".join(("a" * 62,) * 4 +
 def test_nameservers(text: str, nameservers: tuple[str, ...]) -> None:
     resolver = parse(text)
     assert resolver.nameservers == nameservers
-    assert not resolver.warnings
+    assert not resolver.warnings + resolver.search_warnings
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_loopback_resolver_is_left_out_and_the_consequence_named(address: str)
 def test_search_domains(text: str, search: tuple[str, ...]) -> None:
     resolver = parse(text)
     assert resolver.search == search
-    assert not resolver.warnings
+    assert not resolver.warnings + resolver.search_warnings
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,8 @@ def test_search_domains(text: str, search: tuple[str, ...]) -> None:
 def test_an_invalid_search_domain_is_skipped_with_a_warning(domain: str) -> None:
     resolver = parse(f"search good.com {domain} fine.com")
     assert resolver.search == ("good.com", "fine.com")
-    assert len(resolver.warnings) == 1
-    assert repr(domain) in resolver.warnings[0]
+    assert len(resolver.search_warnings) == 1
+    assert repr(domain) in resolver.search_warnings[0]
 
 
 def test_the_longest_names() -> None:

@@ -18,6 +18,7 @@ from tests.unit.dhcp.frames import (
     frame,
     message,
     option,
+    packed,
 )
 from vmnet.dhcp.compile import compile_replies
 from vmnet.dhcp.replies import dumps, dumps_failure
@@ -78,7 +79,8 @@ def test_a_declined_address_is_told_loudly() -> None:
     served, told, _ = service()
     assert served.frame(DECLINE, 0, 0) is None
     assert served.report()["lease"] == "declined"
-    assert told.lines[-1][:2] == ("warning", "decline")
+    level, event, fields = told.lines[-1]
+    assert (level, event, fields["address"]) == ("error", "decline", YIADDR)
     assert served.frame(discover(), 0, 0) is not None  # L5: offered again, there is no other
 
 
@@ -152,6 +154,18 @@ def test_a_socket_s_error_is_counted_and_told_once() -> None:
         served.error("send", OSError(105, "No buffer space available"))
     assert served.report()["errors"] == {"send: No buffer space available": 3}
     assert told.events() == ["serving", "socket_error"]
+
+
+def test_the_vm_s_arp_is_answered_also_where_its_dhcp_is_not_served() -> None:
+    question = b"\xff" * 6 + VM_MAC + bytes.fromhex("0806000108000604 0001") + VM_MAC + packed(YIADDR)
+    question += bytes(6) + packed(SERVER_ID)
+    for served_ in (True, False):
+        served, told, _ = service(dumps(compile_replies(replace(LEASE, served=served_))))
+        assert served.frame(question, 0, 0) is not None
+        assert served.report()["events"] == {"arp_reply": 1}
+        assert (served.frame(discover(), 0, 0) is not None) is served_
+        assert served.report()["ignored"] == ({} if served_ else {"not_served": 1})
+        assert "arp_reply" not in told.events()
 
 
 def test_a_frame_before_the_replies_is_a_bug() -> None:

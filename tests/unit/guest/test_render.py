@@ -18,9 +18,9 @@ import yaml
 from tests.unit import layouts
 from vmnet.codec import decode
 from vmnet.config import RENDER_FORMATS
-from vmnet.dhcp.lease import Wishes, lease
+from vmnet.dhcp.lease import lease
 from vmnet.guest.render import FORMATS, render
-from vmnet.model import ClasslessRoute, Lease, Resolver
+from vmnet.model import ClasslessRoute, Lease, Resolver, Settings
 from vmnet.plumbing.discover import discover
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ DEFAULT = "0.0.0.0/0"
 
 def lease_of(layout: str) -> Lease:
     """What a guest in a pod of that layout is told."""
-    return lease(discover(layouts.status(layout), "eth0"), RESOLVER, Wishes(hostname="vm-1"))
+    return lease(discover(layouts.status(layout), "eth0"), RESOLVER, Settings(hostname="vm-1"))
 
 
 @pytest.mark.parametrize("form", RENDER_FORMATS)

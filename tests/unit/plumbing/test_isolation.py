@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.unit import layouts
-from vmnet.model import ISOLATION_DHCP_ONLY, ISOLATION_OFF, ISOLATION_STRICT, PodInterface, Route, Settings
+from vmnet.model import (
+    DHCP_EXTERNAL,
+    DHCP_OFF,
+    ISOLATION_DHCP_ONLY,
+    ISOLATION_OFF,
+    ISOLATION_STRICT,
+    PodInterface,
+    Route,
+    Settings,
+)
 from vmnet.plumbing.discover import discover
 from vmnet.plumbing.isolation import rulesets
 
@@ -52,6 +61,22 @@ def test_what_is_allowed_further_is_a_source_of_every_kind() -> None:
     assert "ip6 saddr != { fe80::/10, 2001:db8:5::/48 } drop" in text
     assert "@nh,64,48 0x00005e000107" in text
     assert "nd-neighbor-advert @th,64,48 0x20010db80005 accept" in text
+
+
+@pytest.mark.parametrize("isolation", [ISOLATION_STRICT, ISOLATION_DHCP_ONLY])
+def test_a_dhcp_server_of_the_pod_network_is_let_through_and_the_guest_still_is_none(isolation: str) -> None:
+    text = _texts(_pod("bridge"), Settings(isolation=isolation, dhcp=DHCP_EXTERNAL))[0]
+    asks = "ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept"
+    assert (asks in text) is (isolation == ISOLATION_STRICT)
+    of_guest, of_network = text.split("chain network")
+    assert "udp dport 68 drop" in of_guest
+    assert "udp dport { 67, 68 }" not in text
+    assert "udp dport 68" not in of_network
+
+
+def test_where_nobody_serves_dhcp_stays_apart() -> None:
+    pod = _pod("bridge")
+    assert _texts(pod, Settings(dhcp=DHCP_OFF)) == _texts(pod, Settings())
 
 
 def test_prefixes_that_overlap_become_one() -> None:

@@ -1,0 +1,172 @@
+"""The configuration file's language: what it says, and what is refused with the path to it in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vmnet import config_file
+from vmnet.config import FromFile
+from vmnet.errors import UsageError
+from vmnet.model import Boot, RawOption, Told
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+PORTAL = b"https://portal.example".hex()
+
+
+def read(tmp_path: Path, text: str, interface: str = "") -> FromFile:
+    """What a file of that text says of the interface."""
+    path = tmp_path / "config"
+    path.write_text(text, encoding="utf-8")
+    return config_file.read(str(path), interface)
+
+
+def refusal(tmp_path: Path, text: str, interface: str = "") -> str:
+    """Why it is refused, without the file's name."""
+    with pytest.raises(UsageError) as caught:
+        read(tmp_path, text, interface)
+    said = str(caught.value)
+    assert "\n" not in said
+    name, _, rest = said.partition(": ")
+    assert name == str(tmp_path / "config")
+    return rest
+
+
+def test_the_example_says_everything_there_is() -> None:
+    said = config_file.read(str(DEPLOY / "config.example.yaml"), "eth0")
+    assert said.texts == {
+        "interface": "eth0",
+        "tap": "tap0",
+        "owner": "107:107",
+        "queues": "4",
+        "mac": "52:54:00:12:34:56",
+        "mtu": "1400",
+        "hostname": "vm-1",
+        "dhcp": "on",
+        "lease_time": "3600",
+    }
+    assert said.told == Told(
+        nameservers=("10.96.0.10",),
+        domain_search=("example.org", "svc.cluster.local"),
+        ntp_servers=("10.0.0.123",),
+        boot=Boot("10.0.0.9", "ipxe.efi", "PXEClient"),
+        ipv6_only_wait=1800,
+        options=(
+            RawOption(114, PORTAL),
+            RawOption(43, "0601ff"),
+            RawOption(150, "0a0000090a00000a"),
+            RawOption(116, "00"),
+            RawOption(22, "0240"),
+            RawOption(24, "00000258"),
+        ),
+    )
+    assert config_file.read(str(DEPLOY / "config.example.yaml"), "net1").texts == {
+        "interface": "net1",
+        "dhcp": "external",
+    }
+
+
+def test_json_says_the_same_as_yaml(tmp_path: Path) -> None:
+    said = {"mtu": 1400, "lease_time": "infinite", "dns": {"servers": []}, "owner": 107}
+    assert read(tmp_path, json.dumps({"interfaces": {"eth0": said}})) == FromFile(
+        {"interface": "eth0", "owner": "107", "mtu": "1400", "lease_time": "infinite"}, Told(nameservers=())
+    )
+
+
+def test_yaml_1_1_s_surprises_are_none(tmp_path: Path) -> None:
+    text = "interfaces: {eth0: {mac: 52:54:00:12:34:56, hostname: no, dhcp: off, owner: 0107}}"
+    texts = {"interface": "eth0", "owner": "0107", "mac": "52:54:00:12:34:56", "hostname": "no", "dhcp": "off"}
+    assert read(tmp_path, text).texts == texts
+
+
+def test_the_only_interface_need_not_be_named(tmp_path: Path) -> None:
+    assert read(tmp_path, "interfaces: {net1: {}}").texts == {"interface": "net1"}
+    two = "interfaces: {eth0: {}, net1: {}}"
+    assert read(tmp_path, two, "net1").texts == {"interface": "net1"}
+    assert refusal(tmp_path, two).startswith("interfaces: it speaks of 2 interfaces; say with --interface")
+    assert refusal(tmp_path, two, "net2") == "interfaces.net2 is not there; it speaks of eth0, net1"
+    assert refusal(tmp_path, "interfaces: {}").startswith("interfaces: it speaks of 0")
+
+
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        ("{mcc: 1}", "interfaces.net1.mcc: there is no such key"),
+        ("{boot: {fil: x}}", "interfaces.net1.boot.fil: there is no such key"),
+        ("{mtu: large}", "interfaces.net1.mtu: expected `int`, got `str`"),
+        ("{mtu: true}", "interfaces.net1.mtu: expected `int`, got `bool`"),
+        ("{mtu: 1400.5}", "interfaces.net1.mtu: expected `int`, got `str`"),
+        ("{mtu: 67}", "interfaces.net1.mtu: expected `int` >= 68"),
+        ("{mtu: null}", "interfaces.net1.mtu: expected `int`, got `null`"),
+        ("{mac: '01:00:5e:00:00:01'}", "interfaces.net1.mac: expected a VM's MAC like 52:54:00:12:34:56"),
+        ("{mac: '00:00:00:00:00:00'}", "interfaces.net1.mac: MAC 00:00:00:00:00:00 is all zero"),
+        ("{tap: a b}", "interfaces.net1.tap: tap 'a b' is no link name"),
+        ("{owner: qemu}", "interfaces.net1.owner: owner 'qemu' is not of the form"),
+        ("{owner: -1}", "interfaces.net1.owner: owner '-1' is not of the form"),
+        ("{hostname: -x}", "interfaces.net1.hostname: host name '-x' is not letters"),
+        ("{dhcp: maybe}", "interfaces.net1.dhcp: invalid enum value 'maybe'"),
+        ("{dhcp: true}", "interfaces.net1.dhcp: expected `str`, got `bool`"),
+        ("{binding: macvtap}", "interfaces.net1.binding: invalid enum value 'macvtap'"),
+        ("{lease_time: 3}", "interfaces.net1.lease_time: expected `int` >= 4"),
+        ("{lease_time: 4294967295}", "interfaces.net1.lease_time: expected `int` <= 4294967294"),
+        ("{lease_time: ever}", "interfaces.net1.lease_time: invalid enum value 'ever'"),
+        ("{queues: 257}", "interfaces.net1.queues: expected `int` <= 256"),
+        ("{ntp: 10.0.0.1}", "interfaces.net1.ntp: expected `array`, got `str`"),
+        ("{ntp: [pool.ntp.org]}", "interfaces.net1.ntp[0]: expected an IPv4 address"),
+        ("{ntp: [10.0.0.1, 10.0.0.256]}", "interfaces.net1.ntp[1]: expected an IPv4 address"),
+        ("{dns: {servers: ['fd00::1']}}", "interfaces.net1.dns.servers[0]: expected an IPv4 address"),
+        ("{dns: {search: [a..b]}}", "interfaces.net1.dns.search[0]: expected a domain name in small letters"),
+        ("{boot: {file: 'ü'}}", "interfaces.net1.boot.file: expected printable ASCII characters"),
+        ("{boot: {file: ''}}", "interfaces.net1.boot.file: expected printable ASCII characters"),
+        ("{ipv6_only_wait: 299}", "interfaces.net1.ipv6_only_wait: expected `int` >= 300"),
+        ("{options: [{text: x}]}", "interfaces.net1.options[0]: object missing required field `code`"),
+        ("{options: [{code: 255, text: x}]}", "interfaces.net1.options[0].code: expected `int` <= 254"),
+        ("{options: [{code: 252}]}", "interfaces.net1.options[0]: one value is needed, of text, hex, addresses"),
+        ("{options: [{code: 252, text: x, hex: ff}]}", "interfaces.net1.options[0]: one value is needed, of text"),
+        ("{options: [{code: 43, hex: 0f1}]}", "interfaces.net1.options[0].hex: expected octets in hexadecimal"),
+        ("{options: [{code: 43, hex: ''}]}", "interfaces.net1.options[0].hex: expected octets in hexadecimal"),
+        ("{options: [{code: 51, uint32: 9}]}", "interfaces.net1.options[0].code: 51: the server writes it itself"),
+        ("{options: [{code: 6, hex: ff}]}", "interfaces.net1.options[0].code: 6: write dns.servers"),
+        ("{options: [{code: 121, hex: ff}]}", "interfaces.net1.options[0].code: 121: it is the pod's"),
+        (
+            "{options: [{code: 252, text: a}, {code: 252, text: b}]}",
+            "interfaces.net1.options[1].code: 252: it stands twice",
+        ),
+        ("[]", "interfaces.net1: expected `object`, got `array`"),
+    ],
+)
+def test_what_the_language_does_not_have_is_refused_with_its_path(tmp_path: Path, said: str, refused: str) -> None:
+    assert refusal(tmp_path, f"interfaces: {{eth0: {{mtu: 1500}}, net1: {said}}}", "net1").startswith(refused)
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("", "the file: expected `object`, got `null`"),
+        ("interfaces: []", "interfaces: expected `object`, got `array`"),
+        ("{}", "the file: object missing required field `interfaces`"),
+        ("version: 1", "version: there is no such key"),
+        ("interfaces: {1: {}}", "interfaces: expected `str`, got `int`"),
+        ("interfaces: {eth 0: {}}", "interfaces.eth 0: interface 'eth 0' is no link name"),
+        ("interfaces: {eth0: {mtu: 1, mtu: 2}}", "the key 'mtu' stands twice"),
+        ('{"interfaces": {"eth0": {"mtu": 1, "mtu": 2}}}', "the key 'mtu' stands twice"),
+        ('{"interfaces":', "Expecting value: line 1 column 15"),
+        ("interfaces: [", "while parsing a flow node"),
+        ("interfaces: !!python/object/apply:os.getpid []", "could not determine a constructor for the tag"),
+        ("{" + '"a":{' * 8000, "maximum recursion depth exceeded"),
+    ],
+)
+def test_what_is_no_such_file_is_refused(tmp_path: Path, text: str, refused: str) -> None:
+    assert refusal(tmp_path, text).startswith(refused)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"configuration file .*/none: no such file"):
+        config_file.read(str(tmp_path / "none"), "")
+
+
+def test_the_published_schema_is_of_these_types() -> None:
+    published = (DEPLOY / "config.schema.json").read_text(encoding="utf-8")
+    assert published == config_file.schema(), "run `make schema`"

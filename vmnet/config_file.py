@@ -1,0 +1,269 @@
+"""The configuration file, YAML or JSON → what it says of one interface. The only importer of msgspec and PyYAML.
+
+The types below are the file's language: they check it, and `schema` writes them down as deploy/config.schema.json.
+Nothing here is loaded unless there is a file: the two libraries take 50 ms.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+import yaml
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from vmnet import config as checks
+from vmnet.config import FromFile
+from vmnet.errors import UsageError
+from vmnet.model import FOREVER, Boot, RawOption, Told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_MAC = r"^[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$"
+_ADDRESS = rf"^{_OCTET}(\.{_OCTET}){{3}}$"
+_DOMAIN = rf"^{_LABEL}(\.{_LABEL})*$"
+_TEXT = "^[ -~]+$"
+_HEX = "^[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2})*$"
+_IN_WORDS = {
+    _MAC: "a VM's MAC like 52:54:00:12:34:56",
+    _ADDRESS: "an IPv4 address",
+    _DOMAIN: "a domain name in small letters",
+    _TEXT: "printable ASCII characters",
+    _HEX: "octets in hexadecimal like 0601ff or 06:01:ff",
+}
+"""What the patterns ask for: nobody wants to read one in an error."""
+
+_Address = Annotated[str, Meta(pattern=_ADDRESS)]
+_Name = Annotated[str, Meta(pattern=_DOMAIN, max_length=253)]
+_Seconds = Annotated[int, Meta(ge=checks.SHORTEST_LEASE, lt=FOREVER)]
+_Text = Annotated[str, Meta(pattern=_TEXT, max_length=255)]
+
+
+class _Table(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What has keys: exactly those that it names."""
+
+
+class Dns(_Table):
+    """Instead of the pod's resolv.conf. What is not given is the pod's."""
+
+    servers: list[_Address] | UnsetType = UNSET
+    search: list[_Name] | UnsetType = UNSET
+
+
+class BootFrom(_Table):
+    """Where firmware finds its program: options 66 (and siaddr), 67 (and the field file) and 60."""
+
+    server: _Text = ""
+    file: _Text = ""
+    vendor_class: _Text = ""
+
+
+class Option(_Table):
+    """Any other DHCP option: its code, and its value in one way."""
+
+    code: Annotated[int, Meta(ge=1, le=254)]
+    text: _Text | UnsetType = UNSET
+    hex: Annotated[str, Meta(pattern=_HEX, max_length=3 * 1024)] | UnsetType = UNSET
+    addresses: Annotated[list[_Address], Meta(min_length=1, max_length=255)] | UnsetType = UNSET
+    uint8: Annotated[int, Meta(ge=0, le=0xFF)] | UnsetType = UNSET
+    uint16: Annotated[int, Meta(ge=0, le=0xFFFF)] | UnsetType = UNSET
+    uint32: Annotated[int, Meta(ge=0, le=0xFFFFFFFF)] | UnsetType = UNSET
+
+
+class Interface(_Table):
+    """A pod interface and what becomes of it. What has a flag or a variable too is overruled by these."""
+
+    binding: Literal["bridge"] = "bridge"
+    tap: str | UnsetType = UNSET
+    owner: int | str | UnsetType = UNSET
+    queues: Annotated[int, Meta(ge=1, le=checks.LARGEST_QUEUE_COUNT)] | UnsetType = UNSET
+    mac: Annotated[str, Meta(pattern=_MAC)] | UnsetType = UNSET
+    mtu: Annotated[int, Meta(ge=checks.SMALLEST_MTU, le=checks.LARGEST_MTU)] | UnsetType = UNSET
+    hostname: str | UnsetType = UNSET
+    dhcp: Literal["on", "off", "external"] | UnsetType = UNSET
+    lease_time: Annotated[int, Meta(ge=checks.SHORTEST_LEASE, lt=FOREVER)] | Literal["infinite"] | UnsetType = (
+        UNSET
+    )
+    dns: Dns = field(default_factory=Dns)
+    ntp: list[_Address] = []
+    boot: BootFrom = field(default_factory=BootFrom)
+    ipv6_only_wait: Annotated[int, Meta(ge=300, le=0xFFFFFFFF)] | UnsetType = UNSET
+    options: list[Option] = []
+
+
+class File(_Table):
+    """The whole file."""
+
+    interfaces: dict[str, Interface]
+
+
+_FLAGS = ("tap", "owner", "queues", "mac", "mtu", "hostname", "dhcp", "lease_time")
+"""What can be said by a flag too, as text."""
+_CHECKS: dict[str, Callable[[str], object]] = {
+    "tap": lambda text: checks.link_name(text, "tap"),
+    "owner": checks.owner_ids,
+    "mac": checks.mac_address,
+    "hostname": checks.host_name,
+}
+"""What the types do not say."""
+_OF_THE_POD = "it is the pod's"
+_OF_THE_SERVER = "the server writes it itself"
+_NOT_FREE = {
+    **dict.fromkeys((1, 3, 28, 121, 249), _OF_THE_POD),
+    **dict.fromkeys((50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 61, 80, 81, 82), _OF_THE_SERVER),
+    6: "write dns.servers",
+    12: "write hostname",
+    15: "write dns.search",
+    26: "write mtu",
+    42: "write ntp",
+    60: "write boot.vendor_class",
+    66: "write boot.server",
+    67: "write boot.file",
+    108: "write ipv6_only_wait",
+    119: "write dns.search",
+}
+
+
+def read(path: str, interface: str) -> FromFile:
+    """Return what the file says of `interface`; without a name, of the only one it speaks of.
+
+    Raises:
+        UsageError: no such file, not YAML or JSON, or something in it that the language does not have.
+    """
+    file = _checked(path, _data(path, checks.small_file(path, "configuration file")))
+    if not interface and len(file.interfaces) != 1:
+        count = f"{len(file.interfaces)} interfaces"
+        raise UsageError(f"{path}: interfaces: it speaks of {count}; say with --interface which is meant")
+    name = interface or next(iter(file.interfaces))
+    if name not in file.interfaces:
+        raise UsageError(f"{path}: interfaces.{name} is not there; it speaks of {', '.join(file.interfaces)}")
+    said, place = file.interfaces[name], f"{path}: interfaces.{name}"
+    texts = {flag: str(value) for flag in _FLAGS if (value := getattr(said, flag)) is not UNSET}
+    for flag, check in _CHECKS.items():
+        _refuse_text(texts.get(flag), check, f"{place}.{flag}")
+    _refuse_text(name, lambda text: checks.link_name(text, "interface"), place)
+    return FromFile({"interface": name, **texts}, _told(said, place))
+
+
+def _refuse_text(text: str | None, check: Callable[[str], object], place: str) -> None:
+    """Refuse here what the flag of that name would refuse, for its error knows no place in a file."""
+    try:
+        if text is not None:
+            check(text)
+    except UsageError as error:
+        raise UsageError(f"{place}: {error}") from error
+
+
+def schema() -> str:
+    """The language as a JSON Schema."""
+    return json.dumps(msgspec.json.schema(File), indent=2) + "\n"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without the words of YAML 1.1 that are none: `on` stays text, and so does 52:54:00:12:34:56."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 # yaml's own form
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuse a key that stands twice: of two values one would be lost in silence."""
+        _refuse_twice([key.value for key, _ in node.value])
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(true|false)$"), ["t", "f"])
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile("^-?(0|[1-9][0-9]*)$"), list("-0123456789"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^(null|~|)$"), ["n", "~", ""])
+
+
+def _data(path: str, text: str) -> Any:  # noqa: ANN401 # whatever the file holds
+    try:
+        if text.lstrip().startswith("{"):
+            return json.loads(text, object_pairs_hook=_pairs)
+        return yaml.load(text, _Loader)  # noqa: S506 # a child of SafeLoader
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise UsageError(f"{path}: {' '.join(str(error).split())}") from error
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _refuse_twice([key for key, _ in pairs])
+    return dict(pairs)
+
+
+def _refuse_twice(keys: list[Any]) -> None:
+    twice = [key for at, key in enumerate(keys) if key in keys[:at]]
+    if twice:
+        raise ValueError(f"the key {twice[0]!r} stands twice")
+
+
+def _checked(path: str, data: Any) -> File:  # noqa: ANN401
+    try:
+        return msgspec.convert(data, File)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{path}: {_located(data, error)}") from error
+
+
+def _located(data: Any, error: msgspec.ValidationError) -> str:  # noqa: ANN401
+    """Say where and what: msgspec does not tell of which of several interfaces it speaks."""
+    if "interfaces[...]" not in str(error):
+        return _said(error, "")
+    for name, value in data["interfaces"].items():
+        try:
+            msgspec.convert(value, Interface)
+        except msgspec.ValidationError as known:
+            return _said(known, f"interfaces.{name}")
+    return _said(error, "")
+
+
+def _said(error: msgspec.ValidationError, prefix: str) -> str:
+    """Turn msgspec's "Expected … - at `$.a.b`" into "a.b: expected …"."""
+    what, _, where = str(error).partition(" - at ")
+    place = prefix + where.removeprefix("`key` in ").strip("`").removeprefix("$")
+    unknown = re.fullmatch("Object contains unknown field `(.*)`", what)
+    if unknown:
+        return f"{place}.{unknown[1]}".lstrip(".") + ": there is no such key"
+    for pattern, words in _IN_WORDS.items():
+        what = what.replace(f"`str` matching regex {pattern!r}", words)
+    return f"{place.lstrip('.') or 'the file'}: {what[0].lower()}{what[1:]}"
+
+
+def _told(said: Interface, path: str) -> Told:
+    boot, dns = said.boot, said.dns
+    codes = [option.code for option in said.options]
+    return Told(
+        nameservers=None if dns.servers is UNSET else tuple(dns.servers),
+        domain_search=None if dns.search is UNSET else tuple(dns.search),
+        ntp_servers=tuple(said.ntp),
+        boot=Boot(boot.server, boot.file, boot.vendor_class),
+        ipv6_only_wait=None if said.ipv6_only_wait is UNSET else said.ipv6_only_wait,
+        options=tuple(
+            _option(option, f"{path}.options[{at}]", twice=option.code in codes[:at])
+            for at, option in enumerate(said.options)
+        ),
+    )
+
+
+def _option(option: Option, path: str, *, twice: bool) -> RawOption:
+    fault = "it stands twice" if twice else _NOT_FREE.get(option.code, "")
+    if fault:
+        raise UsageError(f"{path}.code: {option.code}: {fault}")
+    values = [name for name in Option.__struct_fields__[1:] if getattr(option, name) is not UNSET]
+    if len(values) != 1:
+        raise UsageError(f"{path}: one value is needed, of {', '.join(Option.__struct_fields__[1:])}")
+    return RawOption(option.code, _octets(option).hex())
+
+
+def _octets(option: Option) -> bytes:
+    """The option's value as it is on the wire."""
+    if option.text is not UNSET:
+        return option.text.encode("ascii")
+    if option.hex is not UNSET:
+        return bytes.fromhex(option.hex.replace(":", ""))
+    if option.addresses is not UNSET:
+        return b"".join(bytes(map(int, address.split("."))) for address in option.addresses)
+    numbers = ((option.uint8, 1), (option.uint16, 2), (option.uint32, 4))
+    return b"".join(number.to_bytes(size) for number, size in numbers if number is not UNSET)
