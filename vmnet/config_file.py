@@ -89,6 +89,11 @@ class Interface(_Table):
     lease_time: Annotated[int, Meta(ge=checks.SHORTEST_LEASE, lt=FOREVER)] | Literal["infinite"] | UnsetType = (
         UNSET
     )
+    isolation: Literal["strict", "dhcp-only", "off"] | UnsetType = UNSET
+    allow_address: Annotated[list[str], Meta(min_length=1)] | UnsetType = UNSET
+    allow_mac: Annotated[list[Annotated[str, Meta(pattern=_MAC)]], Meta(min_length=1)] | UnsetType = UNSET
+    server_user: int | str | UnsetType = UNSET
+    sandbox: Literal["on", "off"] | UnsetType = UNSET
     dns: Dns = field(default_factory=Dns)
     ntp: list[_Address] = []
     boot: BootFrom = field(default_factory=BootFrom)
@@ -102,13 +107,19 @@ class File(_Table):
     interfaces: dict[str, Interface]
 
 
-_FLAGS = ("tap", "owner", "queues", "mac", "mtu", "hostname", "dhcp", "lease_time")
+_FLAGS = (
+    *("tap", "owner", "queues", "mac", "mtu", "hostname", "dhcp", "lease_time"),
+    *("isolation", "allow_address", "allow_mac", "server_user", "sandbox"),
+)
 """What can be said by a flag too, as text."""
 _CHECKS: dict[str, Callable[[str], object]] = {
     "tap": lambda text: checks.link_name(text, "tap"),
     "owner": checks.owner_ids,
     "mac": checks.mac_address,
     "hostname": checks.host_name,
+    "allow_address": lambda text: checks.listed(text, checks.prefix),
+    "allow_mac": lambda text: checks.listed(text, checks.mac_address),
+    "server_user": checks.server_ids,
 }
 """What the types do not say."""
 _OF_THE_POD = "it is the pod's"
@@ -143,11 +154,16 @@ def read(path: str, interface: str) -> FromFile:
     if name not in file.interfaces:
         raise UsageError(f"{path}: interfaces.{name} is not there; it speaks of {', '.join(file.interfaces)}")
     said, place = file.interfaces[name], f"{path}: interfaces.{name}"
-    texts = {flag: str(value) for flag in _FLAGS if (value := getattr(said, flag)) is not UNSET}
+    texts = {flag: _text(value) for flag in _FLAGS if (value := getattr(said, flag)) is not UNSET}
     for flag, check in _CHECKS.items():
         _refuse_text(texts.get(flag), check, f"{place}.{flag}")
     _refuse_text(name, lambda text: checks.link_name(text, "interface"), place)
     return FromFile({"interface": name, **texts}, _told(said, place))
+
+
+def _text(value: int | str | list[str]) -> str:
+    """Write a value as the flag of that name takes it."""
+    return ",".join(value) if isinstance(value, list) else str(value)
 
 
 def _refuse_text(text: str | None, check: Callable[[str], object], place: str) -> None:

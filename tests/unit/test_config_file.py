@@ -46,6 +46,11 @@ def test_the_example_says_everything_there_is() -> None:
         "hostname": "vm-1",
         "dhcp": "on",
         "lease_time": "3600",
+        "isolation": "strict",
+        "allow_address": "10.9.0.0/24,fd00:aa::/64",
+        "allow_mac": "00:00:5e:00:01:07",
+        "server_user": "65534",
+        "sandbox": "on",
     }
     assert said.told == Told(
         nameservers=("10.96.0.10",),
