@@ -55,8 +55,11 @@ class Trial:
     """What `up` and what `down` change."""
 
     def must_be_up(self, after: str) -> None:
-        """The kernel shows the golden state, and one server serves."""
+        """The kernel shows the golden state, journal and note say the facts, and one server serves."""
         _same(self.golden, _bound(self.pod.netns), after)
+        assert _equal(_in_journal(self.agent), self.facts), f"{after}: the journal does not say the facts"
+        noted = _in_note(_read(self.pod.netns), self.facts.ifindex)
+        assert _equal(noted, self.facts), f"{after}: the note does not say the facts"
         assert len(self.agent.servers()) == 1, f"{after}: not one server"
 
     def must_be_as_found(self, after: str) -> None:
