@@ -116,6 +116,20 @@ def kill(pid: int) -> None:
         return
 
 
+def wait_for_end(pid: int, timeout: float = 20) -> None:
+    """Wait until a process has ended by itself; one that goes on is an error."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if not select.select([handle], [], [], timeout)[0]:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            raise TestbedError(f"process {pid} goes on after {timeout} s: {words}")
+    finally:
+        os.close(handle)
+
+
 @contextmanager
 def entered(namespace: Netns) -> Iterator[None]:
     """Put the calling thread into a namespace: what it opens there, it keeps."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 VOLATILE = frozenset({"ifindex", "link_index", "link_netnsid", "stats", "stats64", "used", "probes", "expires"})
 """What differs between two reads of an untouched pod, or names nothing of its own."""
+SETTLED_SECONDS = 5
 TITLES = ("IPv4 routes", "permanent neighbours", "IPv4 rules", "IPv6 routes", "IPv6 rules")
 ALL_LOOKS = """
 ip -d -j -batch - <<.
@@ -40,8 +42,14 @@ CARRIERS = re.compile(
 
 
 def snapshot(pod: Pod) -> str:
-    """See all of a pod's network."""
-    return look(pod.netns)
+    """See all of a pod's network, once no address is tentative any more.
+
+    Detection of duplicates is off in the pods, but the kernel finds that out in a worker, a moment later.
+    """
+    deadline = time.monotonic() + SETTLED_SECONDS
+    while '"tentative"' in (seen := look(pod.netns)) and time.monotonic() < deadline:
+        pass
+    return seen
 
 
 def look(namespace: Netns) -> str:

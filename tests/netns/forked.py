@@ -47,6 +47,7 @@ PATIENCE = 30
 CRASHED = 70
 """How a child ends that could not even become vmnet."""
 _APPLY = "apply"
+_REFUSED = "refused: "
 _PR_SET_PDEATHSIG = 1
 _compiled: dict[Lease, bytes] = {}
 
@@ -65,6 +66,11 @@ class Ended:
         """The one error line."""
         [line] = [line for line in self.stderr.splitlines() if '"error"' in line]
         return str(json.loads(line)["message"])
+
+    @property
+    def refused(self) -> list[str]:
+        """The changes that `refused` has refused."""
+        return [line.removeprefix(_REFUSED) for line in self.stderr.splitlines() if line.startswith(_REFUSED)]
 
     @property
     def killed(self) -> bool:
@@ -252,6 +258,7 @@ def refused(numbers: Iterable[int], code: int, *, always: bool = False) -> Tampe
             if seen in wanted or change in hated:
                 if always:
                     hated.add(change)
+                os.write(2, f"{_REFUSED}{change}\n".encode())
                 raise OSError(code, os.strerror(code))
             real(netlink, change)
 

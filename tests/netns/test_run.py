@@ -29,7 +29,7 @@ import pytest
 
 from testbed import clients
 from testbed.agent import HOSTNAME
-from testbed.netns import background, entered, kill, run
+from testbed.netns import background, entered, kill, run, wait_for_end
 from testbed.pods import must_answer
 from testbed.snapshot import difference, snapshot
 from testbed.tap_guest import tap_guest
@@ -129,19 +129,7 @@ def test_exit_code_is_the_commands_and_the_pod_is_as_it_was_found(
     assert "k6t-eth0" in links.read_text(encoding="ascii")
     assert difference(found, snapshot(pod)) == ""
     for pid in pod.netns.processes():
-        must_end(pid)
-
-
-def must_end(pid: int) -> None:
-    """Wait until a process has ended by itself: a compiler may outlive its binding, a server may not."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        assert select.select([handle], [], [], PATIENCE)[0], Path(f"/proc/{pid}/cmdline").read_bytes()
-    finally:
-        os.close(handle)
+        wait_for_end(pid)  # a compiler may outlive its binding, a server may not
 
 
 @pytest.mark.parametrize(
