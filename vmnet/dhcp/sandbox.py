@@ -11,7 +11,6 @@ import _ctypes  # `ctypes` around it would cost half a MiB more
 import os
 import resource
 import struct
-from array import array
 
 from vmnet.dhcp import seccomp
 from vmnet.dhcp.server_log import LARGEST_LOG
@@ -35,7 +34,6 @@ LIMITS = (
     (resource.RLIMIT_MSGQUEUE, 0),
 )
 """getrlimit(2); both the soft limit and the hard one."""
-_LARGEST_DESCRIPTOR = 1 << 30
 _PR_SET_SECCOMP, _PR_CAPBSET_READ, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 22, 23, 24, 38, 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 """linux/prctl.h."""
@@ -58,6 +56,12 @@ class _Function(_ctypes.CFuncPtr):
     _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
 
 
+class _Byte(_ctypes._SimpleCData):  # type: ignore[type-arg] # generic to typeshed alone
+    """What memory with an address is made of; `array` would import `collections.abc`, which costs 0.4 MiB."""
+
+    _type_ = "c"
+
+
 class _NotReachedError(Exception):
     """What a stage needs is not here; says what."""
 
@@ -71,7 +75,7 @@ def enter(wish: str, packets: tuple[int, ...], others: tuple[int, ...]) -> dict[
     if wish == OFF:
         return {"on": False, "reached": (), "missed": {}}
     stages: tuple[tuple[str, bool, Callable[[], object]], ...] = (
-        ("descriptors", False, lambda: _close_but({*packets, *others})),
+        ("descriptors", False, lambda: _close_but({0, 1, 2, *packets, *others})),
         ("bounding", False, _empty_bounding_set),
         ("user", False, lambda: _become(wish)),
         ("capabilities", True, _shed_capabilities),
@@ -97,12 +101,12 @@ def enter(wish: str, packets: tuple[int, ...], others: tuple[int, ...]) -> dict[
 
 def _close_but(kept: set[int]) -> None:
     """Close what the agent's caller left open in it, and so in us."""
-    low = 3
-    for descriptor in sorted(kept):
-        if low < descriptor:  # an empty range would be all that there is (Modules/posixmodule.c)
-            os.closerange(low, descriptor)
-        low = descriptor + 1
-    os.closerange(low, _LARGEST_DESCRIPTOR)
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in kept:
+            try:
+                os.close(int(name))
+            except OSError:
+                continue  # it was of the list itself
 
 
 def _empty_bounding_set() -> None:
@@ -168,9 +172,8 @@ def _filter_calls(packets: tuple[int, ...]) -> None:
         raise _NotReachedError(f"there is no table of system calls for {machine}")
     if not _has_seccomp():
         raise _NotReachedError("the kernel has no seccomp")
-    memory = array("B", program)
-    address, size = memory.buffer_info()
-    _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, struct.pack("HP", size // 8, address))
+    memory = (_Byte * len(program)).from_buffer_copy(program)
+    _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, struct.pack("HP", len(program) // 8, _ctypes.addressof(memory)))
 
 
 def _has_seccomp() -> bool:
