@@ -168,7 +168,8 @@ class Background:
         self.log = log
         self.started = time.monotonic()
         self.process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "--", *self.argv],
+            # What started us may ignore signals, as nohup and a shell's background do: the program shall not.
+            ["setpriv", "--pdeathsig", "KILL", "--", "env", "--default-signal", *self.argv],
             start_new_session=True,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

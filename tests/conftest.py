@@ -8,6 +8,8 @@ import pytest
 
 TESTS = Path(__file__).parent
 ROOMS = ("unit", "netns", "vm", "image")
+BUILDS = pytest.mark.timeout(900)
+"""The first test of an image builds it, from nothing on a new machine."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -17,3 +19,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         room = item.path.relative_to(TESTS).parts[0]
         if room in ROOMS:
             item.add_marker(room)
+        if room == "image":
+            item.add_marker(BUILDS)
