@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import statistics
 import struct
 import subprocess
@@ -31,6 +32,7 @@ BY_HAND = Path(__file__).with_name("plumb-by-hand.sh")
 CORE = max(os.sched_getaffinity(0))
 EXCHANGES = 2000
 REPEATS = 3
+_TRIES = 5
 _XID = 14 + 20 + 8 + 4
 _OP = 14 + 20 + 8
 _OFFER, _ACK = 2, 5
@@ -115,18 +117,34 @@ def request_frame(made: Pod) -> bytes:
 
 
 def exchange_once(tap: RawTap, frame: bytes, xid: int, kind: int) -> float:
-    """Send a request and await its answer; return microseconds."""
+    """Send a request and await its answer; return microseconds.
+
+    Raises:
+        RuntimeError: none came, although it was sent again and again.
+    """
+    for _ in range(_TRIES):
+        took = _answered(tap, frame, xid, kind)
+        if took is not None:
+            return took
+    raise RuntimeError(f"no answer after {_TRIES} requests of a second each")
+
+
+def _answered(tap: RawTap, frame: bytes, xid: int, kind: int) -> float | None:
+    """Send a request; return the microseconds until its answer, None where a second goes by without one."""
     wanted = xid.to_bytes(4)
     whole = bytes(10) + frame[:_XID] + wanted + frame[_XID + 4 :]
+    poll = select.poll()
+    poll.register(tap.descriptor, select.POLLIN)
     began = time.perf_counter_ns()
     os.write(tap.descriptor, whole)
-    while True:
+    while poll.poll(1000):
         answer = os.read(tap.descriptor, 2048)
         # A hairpin bridge on the node sends the guest's own broadcast back.
         if answer[10 + _XID : 14 + _XID] == wanted and answer[10 + _OP] == 2:
             took = (time.perf_counter_ns() - began) / 1000
             assert answer[10 + 284] == kind, answer[10:].hex()
             return took
+    return None
 
 
 def exchange_p50(made: Pod, frame: bytes, kind: int) -> float:
