@@ -183,7 +183,7 @@ class FilterChain:
 
 @dataclass(frozen=True, slots=True)
 class Ruleset:
-    """What `nft` loads in one transaction, and how it shows once it stands."""
+    """What `nft` loads, and how it shows once it stands."""
 
     text: str
     chains: tuple[FilterChain, ...]

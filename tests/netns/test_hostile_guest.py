@@ -32,6 +32,7 @@ from testbed.tap_copier import open_wire
 from tests.netns import probes
 from tests.netns.test_isolation import FROM_GUEST, ROUTER, WIRE, line
 from vmnet.codec import decode
+from vmnet.kernel import firewall
 from vmnet.model import ISOLATION_DHCP_ONLY, ISOLATION_OFF, ISOLATION_STRICT
 from vmnet.plumbing.isolation import rulesets
 from vmnet.schema import Journal
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from testbed.agent import Agent
     from testbed.netns import Background, Netns
     from testbed.pods import Pod
     from tests.netns.test_isolation import Line
@@ -221,12 +221,15 @@ def test_nothing_leaks_while_the_rules_are_replaced(tmp_path: Path, frames: Path
         pod.netns.ip_batch(f"route add {ROUTER}")
         agent = agents.agent(pod, tmp_path)
         agent.up()
-        ruleset = _ruleset(agent)
+        [path] = agent.state_dir.glob("**/journal.json")
+        journal = decode(Journal, path.read_bytes())
+        loaded = rulesets(journal.pod, journal.settings)
         reloads = 0
         with hammering(pod, frames, 10 * HAMMERED, tmp_path / "hammer.log") as guest:
             guest.wait_for("^attached$")
             while reloads < RELOADS or guest.process.poll() is None:
-                pod.netns.run("nft", "-f", "-", stdin=ruleset)
+                with entered(pod.netns):
+                    firewall.load("vmnet_eth0", loaded, ("bridge", "netdev"))
                 reloads += 1
             assert _sent(guest) >= HAMMERED
         assert watch.end() == {}
@@ -248,9 +251,3 @@ def test_nothing_leaks_while_the_pod_is_handed_over_and_given_back(
                 agent.down()
                 sent += _sent(guest)
         assert bool(watch.end()) is (isolation == ISOLATION_OFF)
-
-
-def _ruleset(agent: Agent) -> str:
-    [path] = agent.state_dir.glob("**/journal.json")
-    journal = decode(Journal, path.read_bytes())
-    return rulesets(journal.pod, journal.settings)[0].text

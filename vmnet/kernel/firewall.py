@@ -134,14 +134,15 @@ def _text(value: bytes) -> str:
 def load(table: str, rulesets: tuple[Ruleset, ...], standing: tuple[str, ...]) -> None:
     """Load the first of the rulesets that this kernel was built for, in place of what stands in these families.
 
+    The end of the old and the new are one transaction: between the two no frame passes. A deletion takes the
+    kernel 10 ms, so there is none where nothing stands.
+
     Raises:
         KernelError: nft is missing, or the kernel refused.
     """
     for ruleset in rulesets:
-        loaded = {chain.family for chain in ruleset.chains}
-        others = tuple(family for family in standing if family not in loaded)
         try:
-            _nft(_deletion(table, others) + ruleset.text, f"load the isolation rules of table {table}")
+            _nft(_deletion(table, standing) + ruleset.text, f"load the isolation rules of table {table}")
         except KernelError as error:
             if error.errno not in _LACKING or ruleset is rulesets[-1]:
                 raise
@@ -150,10 +151,10 @@ def load(table: str, rulesets: tuple[Ruleset, ...], standing: tuple[str, ...]) -
 
 
 def delete(table: str, families: tuple[str, ...]) -> None:
-    """Remove the tables of that name, be they there or not.
+    """Remove the tables of that name.
 
     Raises:
-        KernelError: nft is missing, or the kernel refused.
+        KernelError: nft is missing, or the kernel refused: one that is gone already is ENOENT.
     """
     _nft(_deletion(table, families), f"delete the isolation rules of table {table}")
 
@@ -168,8 +169,7 @@ def program() -> str | None:
 
 
 def _deletion(table: str, families: tuple[str, ...]) -> str:
-    """Write the end of tables; the first line makes the second one right where there is none."""
-    return "".join(f"add table {family} {table}\ndelete table {family} {table}\n" for family in families)
+    return "".join(f"delete table {family} {table}\n" for family in families)
 
 
 def _nft(script: str, operation: str) -> None:

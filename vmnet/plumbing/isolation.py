@@ -321,8 +321,7 @@ def _bridged(guest: _Guest, isolation: str) -> tuple[_Chain, ...]:
 def _ruleset(table: str, chains: tuple[_Chain, ...], warning: str = "") -> Ruleset:
     lines = []
     for family in dict.fromkeys(chain.family for chain in chains):
-        # In one transaction with what replaces it: between the two no frame passes.
-        lines += [f"add table {family} {table}", f"delete table {family} {table}", f"table {family} {table} {{"]
+        lines.append(f"table {family} {table} {{")
         lines += [f"  {line}" for chain in chains if chain.family == family for line in chain.lines()]
         lines.append("}")
     return Ruleset("\n".join([*lines, ""]), tuple(chain.seen(table) for chain in chains), warning)
