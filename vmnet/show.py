@@ -12,7 +12,7 @@ from vmnet.model import FOREVER, describe
 
 if TYPE_CHECKING:
     from vmnet.agent import Plan, Report
-    from vmnet.model import Lease
+    from vmnet.model import Lease, Settings
 
 _PLAN_SCHEMA = _STATUS_SCHEMA = 1
 
@@ -106,6 +106,7 @@ def status_text(report: Report) -> str:
         f"{_state(report)}: {journal.pod.ifname} → {journal.settings.tap}",
         f"guest: {guest}",
         *(f"  {line}" for line in lease_lines(journal.lease)),
+        f"isolation: {_isolation(journal.settings)}",
         *_sandbox_lines(server.get("sandbox")),
     ]
     if report.warnings:
@@ -132,6 +133,12 @@ def _server(report: Report) -> dict[str, Any]:
     except ValueError:
         return {}
     return answer if isinstance(answer, dict) else {}
+
+
+def _isolation(settings: Settings) -> str:
+    """Say how the guest is kept apart, and what it may use besides its own."""
+    also = ", ".join((*settings.allow_macs, *settings.allow_addresses))
+    return f"{settings.isolation}; also allowed: {also}" if also else settings.isolation
 
 
 def _sandbox_lines(sandbox: dict[str, Any] | None) -> list[str]:

@@ -89,6 +89,16 @@ def test_a_report_names_the_guests_state_and_the_drift() -> None:
     assert json.loads(show.status_json(Report(None)))["state"] == "down"
 
 
+def test_a_report_says_how_the_guest_is_kept_apart_and_what_is_weaker_than_it_could_be() -> None:
+    journal = _plan("bridge").journal
+    settings = Settings(isolation="dhcp-only", allow_addresses=("10.9.0.0/24",), allow_macs=("00:00:5e:00:01:07",))
+    lines = show.status_text(Report(replace(journal, settings=settings), warnings=("no hook",))).splitlines()
+    assert "isolation: dhcp-only; also allowed: 00:00:5e:00:01:07, 10.9.0.0/24" in lines
+    assert lines[-2:] == ["warnings:", "  no hook"]
+    assert "isolation: strict" in show.status_text(Report(journal)).splitlines()
+    assert json.loads(show.status_json(Report(journal, warnings=("no hook",))))["warnings"] == ["no hook"]
+
+
 def test_the_sandbox_s_stages_are_shown_and_why_one_was_not_reached() -> None:
     sandbox = {"on": True, "reached": ["limits", "seccomp"], "missed": {"user": "CAP_SETUID is missing"}}
     report = Report(_plan("bridge").journal, (), json.dumps({"lease": "bound", "sandbox": sandbox}).encode())
