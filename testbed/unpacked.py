@@ -44,7 +44,11 @@ def _fetch(cache: Path, kept: Path) -> None:
             for pattern in patterns:
                 [file] = (scratch / package).glob(pattern)
                 shutil.copy(file, scratch / "programs" / file.name)
-        (scratch / "programs").rename(kept)
+        try:
+            (scratch / "programs").rename(kept)
+        except OSError:
+            if not kept.exists():  # else somebody fetched them beside us, and theirs are as good
+                raise
 
 
 def _download(directory: Path) -> None:
