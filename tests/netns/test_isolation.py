@@ -204,9 +204,14 @@ DHCP_ONLY_STOPS = {
     *("network-offer", "network-offer-unicast", "network-dhcpv6-advertise", "network-redirect"),
     *(probe.name for probe in FROM_NETWORK if re.match("network-ra|network-fragment-whose", probe.name)),
     *("own-broadcast-sent-back", "own-dad-sent-back"),
-    *("later-fragment-that-looks-like-dhcp",),
+    *("icmp-redirect", "icmp-router-advertisement"),
+    *("ipv6-of-version-4", "ipv6-longer-than-its-frame"),
+    *(probe.name for probe in FROM_GUEST if re.match("offer-|broken-|ipv[46]-in-the", probe.name)),
+    *(probe.name for probe in FROM_NETWORK if re.match("network-(offer|icmp-r)", probe.name)),
+    *("802.1q-priority-only", "qinq-arp"),
+    *(probe.name for probe in (*FROM_GUEST, *FROM_NETWORK) if "priority-tag-" in probe.name),
 }
-NEVER_FORWARDED = {"lldp", "eapol", "stp", "broadcast-mac-as-source"}
+NEVER_FORWARDED = {"lldp", "eapol", "stp", "broadcast-mac-as-source", "group-as-source"}
 """The bridge itself keeps these (IEEE 802.1D §7.12.6), whatever the rules are."""
 
 
@@ -216,6 +221,17 @@ def test_dhcp_only_stops_dhcp_and_router_messages_and_nothing_else(tmp_path: Pat
             passed = made.passed(side, sent)
             stopped = {probe.name for probe in sent} - passed - NEVER_FORWARDED
             assert stopped == {probe.name for probe in sent} & DHCP_ONLY_STOPS
+
+
+def test_no_rule_of_dhcp_only_can_be_removed_unnoticed(tmp_path: Path) -> None:
+    with line(tmp_path, "--isolation", ISOLATION_DHCP_ONLY) as made:
+        shall = {side: made.passed(side, sent) for side, sent in BOTH.items()}
+        unnoticed = []
+        for lacking, mutant in _without_each_rule(made.ruleset.partition("add table bridge")[0]):
+            made.load(mutant)
+            if shall == {side: made.passed(side, sent) for side, sent in BOTH.items()}:
+                unnoticed.append(lacking)
+        assert unnoticed == []
 
 
 def test_without_isolation_everything_passes(tmp_path: Path) -> None:
