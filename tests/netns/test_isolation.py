@@ -6,6 +6,7 @@ raw tap (the guest) ── tap0 ── k6t-eth0 ── eth0-nic ══ veth ═�
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -239,6 +240,50 @@ def test_without_isolation_everything_passes(tmp_path: Path) -> None:
     with line(tmp_path, "--isolation", "off") as made:
         for side, sent in BOTH.items():
             assert {probe.name for probe in sent} - made.passed(side, sent) <= NEVER_FORWARDED
+
+
+SECOND = "net1.7"
+OF_SECOND = ("--interface", SECOND, "--tap", "tap1", "--isolation", ISOLATION_DHCP_ONLY)
+CHAINS = re.compile(r"^table (\w+ \w+) ", re.MULTILINE)
+
+
+def test_two_bindings_of_a_pod_have_their_rules_apart(pod: Pod, agent: Agent) -> None:
+    """Tables, drift and warnings are of one interface each, and its name may hold a dot."""
+
+    def drift(ifname: str) -> list[str]:
+        report = json.loads(agent.run("status", "--json", "--interface", ifname, check=False).stdout)
+        assert report["warnings"] == []
+        return list(report["drift"])
+
+    def tables() -> set[str]:
+        return set(CHAINS.findall(pod.netns.run("nft", "list", "ruleset").stdout))
+
+    pod.netns.ip_batch(
+        f"link add {SECOND} type veth peer name second netns {pod.node.name}",
+        f"address add 10.9.7.2/24 dev {SECOND}",
+        f"link set {SECOND} up",
+    )
+    pod.node.ip_batch("link set second up")
+    before = snapshot(pod)
+    agent.up("--interface", "eth0")
+    of_first = tables()
+    agent.up(*OF_SECOND)
+    of_second = tables() - of_first
+    assert len(of_first) == len(of_second) == 2
+    assert drift("eth0") == drift(SECOND) == []
+
+    [ingress] = (table for table in of_second if table.startswith("netdev"))
+    pod.netns.run("nft", f"delete table {ingress}")
+    assert drift("eth0") == []
+    assert drift(SECOND) == [f"load the isolation rules of table {ingress.split()[1]}"]
+    agent.run("up", "--interface", SECOND)
+    assert drift(SECOND) == []
+
+    agent.run("down", "--interface", "eth0")
+    assert tables() == of_second
+    assert drift(SECOND) == []
+    agent.run("down", "--interface", SECOND)
+    assert difference(before, snapshot(pod)) == ""
 
 
 LESSER = """#!/bin/sh
