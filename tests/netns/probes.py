@@ -31,6 +31,7 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrFragment,
     IPv6ExtHdrHopByHop,
     IPv6ExtHdrRouting,
+    Jumbo,
     RouterAlert,
 )
 from scapy.layers.l2 import ARP, LLC, SNAP, STP, Dot1AD, Dot1Q, Dot3, Ether
@@ -89,6 +90,8 @@ def from_guest(wire: Wire) -> tuple[Probe, ...]:
         *_probes(_guests_attacks(wire), passes=False),
         *_probes(_guests_disguises(wire), passes=False),
         *_probes(_guests_router_messages(wire), passes=False),
+        *_probes(_guests_broken_headers(wire), passes=False),
+        *_probes(_guests_ipv4_router_messages(wire), passes=False),
         *_probes(_guests_own_traffic(wire), passes=True),
         *_probes(_guests_own_ipv6(wire), passes=True),
     )
@@ -98,6 +101,7 @@ def from_network(wire: Wire) -> tuple[Probe, ...]:
     """What the pod network sends."""
     return (
         *_probes(_networks_attacks(wire), passes=False),
+        *_probes(_networks_broken_headers(wire), passes=False),
         *_probes(_networks_traffic(wire), passes=True),
     )
 
@@ -179,6 +183,12 @@ def _guests_disguises(w: Wire) -> Iterator[tuple[str, Packet]]:
         Ether(src=w.mac, dst=w.gateway_mac, type=0x9100) / Raw(bytes(Dot1Q(vlan=200) / plain)),
     )
     yield "triple-tagged", out / Dot1Q(vlan=1) / Dot1Q(vlan=2) / Dot1Q(vlan=3) / plain
+    nodes = Ether(src=w.mac, dst=ALL_NODES)
+    offer = IP(src=w.ipv4, dst="255.255.255.255") / UDP(sport=67, dport=68) / BOOTP(op=2)
+    yield "priority-tag-ra", nodes / Dot1Q(vlan=0) / _advertisement(w)
+    yield "priority-tag-twice-ra", nodes / Dot1Q(vlan=0) / Dot1Q(vlan=0) / _advertisement(w)
+    yield "priority-tag-802.1ad-ra", nodes / Dot1AD(vlan=0) / Dot1Q(vlan=0) / _advertisement(w)
+    yield "priority-tag-twice-offer", everybody / Dot1Q(vlan=0) / Dot1Q(vlan=0) / offer
     yield "pppoe-discovery", Ether(src=w.mac, dst=EVERYBODY, type=0x8863) / PPPoED(code=9)
     yield (
         "mpls",
@@ -268,7 +278,56 @@ def _guests_router_messages(w: Wire) -> Iterator[tuple[str, Packet]]:
         / IPv6(hlim=255, src="::", dst="ff02::1:ff00:66")
         / ICMPv6ND_NS(tgt=FOREIGN_IPV6),
     )
+    header = Raw(b"\x3a\x01" + bytes(10))
+    yield "ra-behind-ah", nodes / IPv6(hlim=255, nh=51, **local) / header / advertisement
     yield "node-information-query", out / IPv6(src=w.ipv6, dst=w.peer6, nh=58) / Raw(b"\x8b\x00" + bytes(22))
+
+
+def _guests_broken_headers(w: Wire) -> Iterator[tuple[str, Packet]]:
+    """What the kernel finds no ports in, and a program that reads a packet socket does.
+
+    ISC's dhclient looks at EtherType, protocol, fragment offset and port, and not at the version.
+    """
+    out = Ether(src=w.mac, dst=w.gateway_mac)
+    everybody = Ether(src=w.mac, dst=EVERYBODY)
+    offer = UDP(sport=67, dport=68) / BOOTP(op=2, yiaddr="10.9.9.9") / DHCP(options=[("message-type", 2), "end"])
+    ip = {"src": w.ipv4, "dst": "255.255.255.255"}
+    yield "offer-in-ip-version-5", everybody / IP(version=5, **ip) / offer
+    yield "offer-in-ip-version-0", everybody / IP(version=0, **ip) / offer
+    yield "offer-longer-than-its-frame", everybody / IP(len=1400, **ip) / offer
+    yield "offer-of-length-0", everybody / IP(len=0, **ip) / offer
+    yield "offer-behind-a-header-of-4-octets", everybody / IP(ihl=1, **ip) / offer
+    yield "broken-later-fragment", everybody / IP(version=5, frag=_LATER_FRAGMENT, **ip) / Raw(bytes(24))
+    yield "ipv6-in-the-ethertype-of-ipv4", Ether(src=w.mac, dst=ALL_NODES, type=0x0800) / _advertisement(w)
+    yield "ipv4-in-the-ethertype-of-ipv6", Ether(src=w.mac, dst=EVERYBODY, type=0x86DD) / IP(**ip) / offer
+    yield "ipv6-of-version-4", out / IPv6(version=4, src=w.ipv6, dst=w.peer6) / UDP(dport=9)
+    yield "ipv6-longer-than-its-frame", out / IPv6(plen=1400, src=w.ipv6, dst=w.peer6) / UDP(dport=9)
+    yield "ra-in-a-jumbogram", Ether(src=w.mac, dst=ALL_NODES) / _advertisement(w, _jumbo())
+    for number, name in ((0x05DC, "largest-802.3-length"), (0, "802.3-length-0"), (0x05FF, "ethertype-0x5ff")):
+        yield name, Ether(src=w.mac, dst=w.gateway_mac, type=number) / IP(src=w.ipv4, dst=w.peer4) / UDP(dport=9)
+
+
+def _guests_ipv4_router_messages(w: Wire) -> Iterator[tuple[str, Packet]]:
+    out = Ether(src=w.mac, dst=w.gateway_mac)
+    systems = Ether(src=w.mac, dst="01:00:5e:00:00:01")
+    group = Ether(src="03:00:00:00:00:07", dst=w.gateway_mac)
+    yield "icmp-redirect", out / IP(src=w.ipv4, dst=w.peer4) / ICMP(type=5, code=1, gw=w.ipv4)
+    yield "icmp-router-advertisement", systems / IP(src=w.ipv4, dst="224.0.0.1", ttl=1) / ICMP(type=9)
+    query = b"\x11\x64\xee\x9b" + bytes(4)
+    yield "igmp-query", systems / IP(src=w.ipv4, dst="224.0.0.1", proto=2, ttl=1) / Raw(query)
+    yield "group-as-source", group / IP(src=w.ipv4, dst=w.peer4) / UDP(dport=9)
+    yield (
+        "arp-from-a-group",
+        Ether(src=w.mac, dst=EVERYBODY) / ARP(op=2, hwsrc="01:00:5e:00:00:01", psrc=w.ipv4, pdst=w.peer4),
+    )
+    yield (
+        "arp-probe-for-anothers-address",
+        Ether(src=w.mac, dst=EVERYBODY) / ARP(hwsrc=w.mac, psrc=UNSPECIFIED, pdst=w.peer4),
+    )
+    yield (
+        "arp-reply-of-nobody",
+        Ether(src=w.mac, dst=EVERYBODY) / ARP(op=2, hwsrc=w.mac, psrc=UNSPECIFIED, pdst=w.ipv4),
+    )
 
 
 def _guests_own_traffic(w: Wire) -> Iterator[tuple[str, Packet]]:
@@ -307,6 +366,24 @@ def _guests_own_traffic(w: Wire) -> Iterator[tuple[str, Packet]]:
     yield (
         "later-fragment-that-looks-like-dhcp",
         out / IP(src=w.ipv4, dst=w.peer4, proto=17, frag=_LATER_FRAGMENT) / Raw(ports + bytes(24)),
+    )
+    yield (
+        "ip-in-ip",
+        out / IP(src=w.ipv4, dst=w.peer4, proto=4) / IP(src="10.7.7.7", dst="10.7.7.8") / UDP(dport=68),
+    )
+    yield "icmpv6-in-ipv4", out / IP(src=w.ipv4, dst=w.peer4, proto=58) / Raw(b"\x86" + bytes(15))
+    yield "esp", out / IP(src=w.ipv4, dst=w.peer4, proto=50) / Raw(bytes(40))
+    yield "ah", out / IP(src=w.ipv4, dst=w.peer4, proto=51) / Raw(b"\x11\x04" + bytes(38))
+    yield "icmp-unreachable", out / ip / ICMP(type=3, code=3) / IP(src=w.peer4, dst=w.ipv4) / UDP()
+    yield (
+        "igmp2-join",
+        Ether(src=w.mac, dst="01:00:5e:00:00:fb")
+        / IP(src=w.ipv4, dst="224.0.0.251", proto=2, ttl=1)
+        / Raw(b"\x16\x00\x09\x04\xe0\0\0\xfb"),
+    )
+    yield (
+        "later-fragment-that-looks-like-a-redirect",
+        out / IP(src=w.ipv4, dst=w.peer4, proto=1, frag=_LATER_FRAGMENT) / Raw(b"\x05" * 64),
     )
     yield "ip-options", out / IP(src=w.ipv4, dst=w.peer4, options=[IPOption_NOP()] * 4) / UDP(dport=9)
     yield "full-mtu", out / ip / UDP(dport=9) / Raw(bytes(1400))
@@ -354,9 +431,17 @@ def _guests_own_ipv6(w: Wire) -> Iterator[tuple[str, Packet]]:
     yield "packet-too-big", out / ip / ICMPv6PacketTooBig(mtu=1280) / IPv6(src=w.peer6, dst=w.ipv6) / UDP()
     yield "udp6", out / ip / UDP(sport=1024, dport=53)
     yield "tcp6", out / ip / TCP(sport=1024, dport=547, flags="S")
+    yield "esp6", out / IPv6(src=w.ipv6, dst=w.peer6, nh=50) / Raw(bytes(40))
+    yield "mobility6", out / IPv6(src=w.ipv6, dst=w.peer6, nh=135) / Raw(b"\x3b\x01" + bytes(14))
+    yield "hip6", out / IPv6(src=w.ipv6, dst=w.peer6, nh=139) / Raw(b"\x3b\x04" + bytes(38))
+    yield "no-next-header6", out / IPv6(src=w.ipv6, dst=w.peer6, nh=59)
     yield "udp6-behind-destination-options", out / ip / IPv6ExtHdrDestOpt() / UDP(dport=9)
     yield "first-fragment6", out / ip / IPv6ExtHdrFragment(id=5, m=1) / UDP(dport=9) / Raw(bytes(64))
     yield "later-fragment6", out / ip / IPv6ExtHdrFragment(id=5, offset=9, nh=17) / Raw(bytes(64))
+    yield (
+        "later-fragment-behind-destination-options",
+        out / ip / IPv6ExtHdrFragment(id=7, offset=_LATER_FRAGMENT, nh=60) / Raw(bytes(64)),
+    )
     yield (
         "later-fragment-of-ping6",
         out / ip / IPv6ExtHdrFragment(id=6, offset=_LATER_FRAGMENT, nh=58) / Raw(b"\x86" * 64),
@@ -379,6 +464,8 @@ def _networks_attacks(w: Wire) -> Iterator[tuple[str, Packet]]:
     )
     yield "network-ra", nodes / IPv6(**local) / advertisement
     yield "network-ra-behind-destination-options", nodes / IPv6(**local) / IPv6ExtHdrDestOpt() / advertisement
+    header = Raw(b"\x3a\x01" + bytes(10))
+    yield "network-ra-behind-ah", nodes / IPv6(nh=51, **local) / header / advertisement
     yield "network-ra-first-fragment", nodes / IPv6(**local) / IPv6ExtHdrFragment(id=1, m=1) / advertisement
     yield (
         "network-fragment-whose-headers-go-on-in-the-next",
@@ -388,6 +475,8 @@ def _networks_attacks(w: Wire) -> Iterator[tuple[str, Packet]]:
         "network-redirect",
         inward / IPv6(src=ROUTER, dst=GUEST_LINK_LOCAL, hlim=255) / ICMPv6ND_Redirect(tgt=ROUTER),
     )
+    yield "network-priority-tag-twice-ra", nodes / Dot1Q(vlan=0) / Dot1Q(vlan=0) / IPv6(**local) / advertisement
+    yield "network-priority-tag-802.1ad-ra", nodes / Dot1AD(vlan=0) / IPv6(**local) / advertisement
     yield "network-802.1q", inward / Dot1Q(vlan=100) / plain
     yield "network-802.1ad", inward / Dot1AD(vlan=100) / plain
     yield (
@@ -407,6 +496,21 @@ def _networks_attacks(w: Wire) -> Iterator[tuple[str, Packet]]:
     )
 
 
+def _networks_broken_headers(w: Wire) -> Iterator[tuple[str, Packet]]:
+    everybody = Ether(src=w.gateway_mac, dst=EVERYBODY)
+    inward = Ether(src=w.gateway_mac, dst=w.mac)
+    offer = UDP(sport=67, dport=68) / BOOTP(op=2, yiaddr="10.9.9.9") / DHCP(options=[("message-type", 2), "end"])
+    ip = {"src": w.peer4, "dst": "255.255.255.255"}
+    yield "network-offer-in-ip-version-5", everybody / IP(version=5, **ip) / offer
+    yield "network-offer-longer-than-its-frame", everybody / IP(len=1400, **ip) / offer
+    yield "network-offer-of-length-0", everybody / IP(len=0, **ip) / offer
+    yield "network-icmp-redirect", inward / IP(src=w.peer4, dst=w.ipv4) / ICMP(type=5, code=1, gw=w.peer4)
+    yield (
+        "network-icmp-router-advertisement",
+        Ether(src=ROUTER_MAC, dst="01:00:5e:00:00:01") / IP(src=w.peer4, dst="224.0.0.1", ttl=1) / ICMP(type=9),
+    )
+
+
 def _networks_traffic(w: Wire) -> Iterator[tuple[str, Packet]]:
     inward = Ether(src=w.gateway_mac, dst=w.mac)
     everybody = Ether(src=w.gateway_mac, dst=EVERYBODY)
@@ -416,6 +520,13 @@ def _networks_traffic(w: Wire) -> Iterator[tuple[str, Packet]]:
     yield "network-tcp-to-port-68", inward / ip / TCP(sport=1024, dport=68, flags="S")
     yield "network-ping", inward / ip / ICMP()
     yield "network-later-fragment", inward / IP(src=w.peer4, dst=w.ipv4, frag=_LATER_FRAGMENT) / Raw(bytes(64))
+    ports = struct.pack("!HHHH", 67, 68, 8, 0)
+    yield (
+        "network-later-fragment-that-looks-like-dhcp",
+        inward / IP(src=w.peer4, dst=w.ipv4, proto=17, frag=_LATER_FRAGMENT) / Raw(ports + bytes(24)),
+    )
+    yield "network-icmp-too-big", inward / ip / ICMP(type=3, code=4, nexthopmtu=1400) / IP(src=w.ipv4) / UDP()
+    yield "network-esp", inward / IP(src=w.peer4, dst=w.ipv4, proto=50) / Raw(bytes(40))
     yield (
         "network-ns",
         Ether(src=w.gateway_mac, dst="33:33:ff:00:00:01")
@@ -437,6 +548,18 @@ def _networks_traffic(w: Wire) -> Iterator[tuple[str, Packet]]:
         "through-the-nodes-hairpin",
         Ether(src=w.mac, dst=w.mac) / IP(src=w.ipv4, dst=w.ipv4) / UDP(sport=1024, dport=80),
     )
+
+
+def _advertisement(w: Wire, *headers: Packet) -> Packet:
+    packet = IPv6(src=GUEST_LINK_LOCAL, dst="ff02::1", hlim=255)
+    for header in headers:
+        packet = packet / header
+    return packet / ICMPv6ND_RA(routerlifetime=1800) / ICMPv6NDOptSrcLLAddr(lladdr=w.mac)
+
+
+def _jumbo() -> Packet:
+    """Options that say a length for which the header's field is too small (RFC 2675)."""
+    return IPv6ExtHdrHopByHop(options=Jumbo(jumboplen=1 << 17))
 
 
 def _split_headers() -> Packet:

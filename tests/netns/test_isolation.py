@@ -6,6 +6,7 @@ raw tap (the guest) ── tap0 ── k6t-eth0 ── eth0-nic ══ veth ═�
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -207,9 +208,14 @@ DHCP_ONLY_STOPS = {
     *("network-offer", "network-offer-unicast", "network-dhcpv6-advertise", "network-redirect"),
     *(probe.name for probe in FROM_NETWORK if re.match("network-ra|network-fragment-whose", probe.name)),
     *("own-broadcast-sent-back", "own-dad-sent-back"),
-    *("later-fragment-that-looks-like-dhcp",),
+    *("icmp-redirect", "icmp-router-advertisement"),
+    *("ipv6-of-version-4", "ipv6-longer-than-its-frame"),
+    *(probe.name for probe in FROM_GUEST if re.match("offer-|broken-|ipv[46]-in-the", probe.name)),
+    *(probe.name for probe in FROM_NETWORK if re.match("network-(offer|icmp-r)", probe.name)),
+    *("802.1q-priority-only", "qinq-arp"),
+    *(probe.name for probe in (*FROM_GUEST, *FROM_NETWORK) if "priority-tag-" in probe.name),
 }
-NEVER_FORWARDED = {"lldp", "eapol", "stp", "broadcast-mac-as-source"}
+NEVER_FORWARDED = {"lldp", "eapol", "stp", "broadcast-mac-as-source", "group-as-source"}
 """The bridge itself keeps these (IEEE 802.1D §7.12.6), whatever the rules are."""
 
 
@@ -221,11 +227,66 @@ def test_dhcp_only_stops_dhcp_and_router_messages_and_nothing_else(tmp_path: Pat
             assert stopped == {probe.name for probe in sent} & DHCP_ONLY_STOPS
 
 
+def test_no_rule_of_dhcp_only_can_be_removed_unnoticed(tmp_path: Path) -> None:
+    with line(tmp_path, "--isolation", ISOLATION_DHCP_ONLY) as made:
+        shall = {side: made.passed(side, sent) for side, sent in BOTH.items()}
+        unnoticed = []
+        for lacking, mutant in _without_each_rule(made.ruleset.partition("add table bridge")[0]):
+            made.load(mutant)
+            if shall == {side: made.passed(side, sent) for side, sent in BOTH.items()}:
+                unnoticed.append(lacking)
+        assert unnoticed == []
+
+
 def test_without_isolation_everything_passes(tmp_path: Path) -> None:
     """So the probes are seen when nothing stops them; the tests above could fail."""
     with line(tmp_path, "--isolation", "off") as made:
         for side, sent in BOTH.items():
             assert {probe.name for probe in sent} - made.passed(side, sent) <= NEVER_FORWARDED
+
+
+SECOND = "net1.7"
+OF_SECOND = ("--interface", SECOND, "--tap", "tap1", "--isolation", ISOLATION_DHCP_ONLY)
+CHAINS = re.compile(r"^table (\w+ \w+) ", re.MULTILINE)
+
+
+def test_two_bindings_of_a_pod_have_their_rules_apart(pod: Pod, agent: Agent) -> None:
+    """Tables, drift and warnings are of one interface each, and its name may hold a dot."""
+
+    def drift(ifname: str) -> list[str]:
+        report = json.loads(agent.run("status", "--json", "--interface", ifname, check=False).stdout)
+        assert report["warnings"] == []
+        return list(report["drift"])
+
+    def tables() -> set[str]:
+        return set(CHAINS.findall(pod.netns.run("nft", "list", "ruleset").stdout))
+
+    pod.netns.ip_batch(
+        f"link add {SECOND} type veth peer name second netns {pod.node.name}",
+        f"address add 10.9.7.2/24 dev {SECOND}",
+        f"link set {SECOND} up",
+    )
+    pod.node.ip_batch("link set second up")
+    before = snapshot(pod)
+    agent.up("--interface", "eth0")
+    of_first = tables()
+    agent.up(*OF_SECOND)
+    of_second = tables() - of_first
+    assert len(of_first) == len(of_second) == 2
+    assert drift("eth0") == drift(SECOND) == []
+
+    [ingress] = (table for table in of_second if table.startswith("netdev"))
+    pod.netns.run("nft", f"delete table {ingress}")
+    assert drift("eth0") == []
+    assert drift(SECOND) == [f"load the isolation rules of table {ingress.split()[1]}"]
+    agent.run("up", "--interface", SECOND)
+    assert drift(SECOND) == []
+
+    agent.run("down", "--interface", "eth0")
+    assert tables() == of_second
+    assert drift(SECOND) == []
+    agent.run("down", "--interface", SECOND)
+    assert difference(before, snapshot(pod)) == ""
 
 
 LESSER = """#!/bin/sh

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
+import select
+import signal
 import struct
 from typing import TYPE_CHECKING
 
@@ -45,6 +47,8 @@ _LACKING = (errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
 _NFT = "nft"
 _USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LONGEST_COMPLAINT = 4096
+_PATIENCE = 10.0
+"""Seconds that nft may take; it takes 5 ms. We hold locks meanwhile, for which others wait."""
 
 
 def read_chains(prefix: str) -> tuple[FilterChain, ...] | None:
@@ -182,13 +186,34 @@ def _nft(script: str, operation: str) -> None:
         os.lseek(question, 0, os.SEEK_SET)
         moves = [(os.POSIX_SPAWN_DUP2, descriptor, at) for at, descriptor in enumerate((question, answer, answer))]
         pid = os.posix_spawn(path, [_NFT, "-f", "-"], {"LC_ALL": "C"}, file_actions=moves)
-        _, status = os.waitpid(pid, 0)
-        if status:
-            complaint = os.pread(answer, _LONGEST_COMPLAINT, 0).decode(errors="replace")
+        code = _ended(pid, operation)
+        complaint = os.pread(answer, _LONGEST_COMPLAINT, 0).decode(errors="replace") if code else ""
+        if code < 0 and not complaint:
+            raise KernelError(errno.EINTR, f"{operation}: signal {-code} ended nft")
+        if code:
             raise _refusal(complaint, operation)
     finally:
         os.close(question)
         os.close(answer)
+
+
+def _ended(pid: int, operation: str) -> int:
+    """Wait for nft and return its exit code, which is negative where a signal ended it.
+
+    Raises:
+        KernelError: it did not end in time, and was killed.
+    """
+    handle = os.pidfd_open(pid)
+    try:
+        in_time = select.select([handle], [], [], _PATIENCE)[0]
+        if not in_time:
+            os.kill(pid, signal.SIGKILL)
+    finally:
+        os.close(handle)
+    _, status = os.waitpid(pid, 0)
+    if not in_time:
+        raise KernelError(errno.ETIMEDOUT, f"{operation}: nft did not end in {_PATIENCE:g} s")
+    return os.waitstatus_to_exitcode(status)
 
 
 def _refusal(complaint: str, operation: str) -> KernelError:

@@ -25,14 +25,20 @@ if TYPE_CHECKING:
 
 _SCOPE_LINK = 253
 _LINK_LOCAL = "fe80::/10"
+_LINK_LOCAL_BEGINS = ("fe8", "fe9", "fea", "feb")
 _NO_ADDRESS_YET = "0.0.0.0"  # noqa: S104 # an ARP probe's sender (RFC 5227 §1.1), not a bind
-_ND_TARGET_IS_LINK_LOCAL = "@th,64,10 0x3fa"
-"""The target address follows 8 octets of ICMPv6 (RFC 4861 §4.3, §4.4)."""
+_SOUND = "meta l4proto != 255"
+"""The kernel finds a protocol only in a packet whose version and lengths are right (nf_tables_ipv4.h).
+
+Who reads a packet socket, as DHCP clients do, may find one in others, too. 255 is no protocol (IANA).
+"""
 _MULTICAST = "@ll,7,1 1"
 """The lowest bit of the destination's first octet (IEEE 802.3 §3.2.3)."""
 _RARP = "0x8035"
 _RARP_REQUEST = "@nh,0,64 0x0001080006040003"
 """RFC 903: Ethernet, IPv4, 6 and 4 octets, request reverse; as QEMU and libvirt send it after a migration."""
+_PRIORITY_TAG = "@ll,116,12 0"
+"""VLAN 0 (IEEE 802.1Q §9.6): Linux takes such a frame for an untagged one, however many of these tags it has."""
 _HARMLESS_ICMPV6 = (
     "nd-neighbor-solicit",
     *("echo-request", "echo-reply"),
@@ -78,6 +84,20 @@ _SPLIT_HEADERS = _Rule(
     "frag nexthdr { 0, 43, 44, 51, 60 } drop",
     "no fragments whose headers go on in the next",
 )
+_AUTHENTICATED = _Rule(
+    # Where it meets an authentication header, the kernel looks no further (IP6_FH_F_AUTH, nf_tables_ipv6.h).
+    "ether type ip6 meta l4proto ah @th,0,8 { 0, 43, 44, 51, 58, 60 } drop",
+    "no ICMPv6 behind an authentication header",
+)
+_DHCPV6_OF_GUEST = _Rule(
+    "ether type ip6 udp dport { 546, 547 } drop", "DHCPv6 is for our server, and served by it alone"
+)
+_ROUTER_MESSAGES = _Rule("icmp type { redirect, router-advertisement } drop", "no router messages")
+_LATER_FRAGMENTS4 = _Rule(
+    f"ip frag-off & 0x1fff != 0 {_SOUND} accept", "later fragments have neither port nor type"
+)
+_UNDERSTOOD4 = _Rule(f"ether type ip {_SOUND} accept", "IPv4, its header understood")
+_BROKEN4 = _Rule("ether type ip drop", "no DHCP in a broken header")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +165,7 @@ def rulesets(pod: PodInterface, settings: Settings) -> tuple[Ruleset, ...]:
 def _guest(pod: PodInterface, settings: Settings) -> _Guest:
     own = [address.local for address in pod.addresses if not (address.ipv6 and address.scope == _SCOPE_LINK)]
     every = _without_overlaps([*own, *settings.allow_addresses])
-    gateways = dict.fromkeys(route.gateway for route in pod.routes if route.gateway.startswith("fe80:"))
+    gateways = dict.fromkeys(route.gateway for route in pod.routes if route.gateway.startswith(_LINK_LOCAL_BEGINS))
     return _Guest(
         macs=tuple(dict.fromkeys((settings.mac or pod.mac, *settings.allow_macs))),
         ipv4=tuple(prefix for prefix in every if ":" not in prefix),
@@ -174,12 +194,9 @@ def _without_overlaps(prefixes: list[str]) -> tuple[str, ...]:
 
 def _rules(guest: _Guest, isolation: str) -> tuple[tuple[_Rule, ...], tuple[_Rule, ...]]:
     """Return the rules for what the guest sends, and for what the pod network sends."""
-    echo = _Rule(f"ether saddr {_set(guest.macs)} {_MULTICAST} drop", "the VM's own broadcasts, sent back")
+    echo = _Rule(f"ether saddr {guest.macs[0]} {_MULTICAST} drop", "the VM's own broadcasts, sent back")
     if isolation == ISOLATION_DHCP_ONLY:
-        return (*_dhcp_of_guest(guest), *_no_router_messages(("nd-router-solicit",))), (
-            echo,
-            *_dhcp_of_network(guest),
-        )
+        return (*_priority_tags(), *_dhcp_of_guest(guest)), (*_priority_tags(), echo, *_dhcp_of_network(guest))
     kinds = _Rule("ether type != { arp, ip, ip6 } drop", "only ARP, IPv4 and IPv6, and nothing tagged")
     return tuple(_of_guest(guest)), (kinds, echo, *_dhcp_of_network(guest))
 
@@ -193,11 +210,7 @@ def _of_guest(guest: _Guest) -> Iterator[_Rule]:
     kinds = f"ether type != {{ arp, {_RARP}, ip, ip6 }}"
     yield _Rule(f"{kinds} drop", "only ARP, RARP, IPv4 and IPv6, and nothing tagged")
     yield _Rule(f"ether saddr != {macs} drop", "only the VM's own MAC")
-    yield _Rule(
-        f"arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation {{ request, reply }} "
-        f"arp saddr ether {macs} arp saddr ip {_set((_NO_ADDRESS_YET, *guest.ipv4))} accept",
-        "ARP for own addresses, and probes",
-    )
+    yield from _arp_of_guest(guest)
     for mac in guest.macs:
         number = f"0x{mac.replace(':', '')}"
         yield _Rule(
@@ -209,6 +222,20 @@ def _of_guest(guest: _Guest) -> Iterator[_Rule]:
     yield _NOTHING_ELSE
 
 
+def _arp_of_guest(guest: _Guest) -> Iterator[_Rule]:
+    if not guest.ipv4:
+        return
+    own = f"arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp saddr ether {_set(guest.macs)}"
+    addresses = _set(guest.ipv4)
+    yield _Rule(
+        f"{own} arp operation {{ request, reply }} arp saddr ip {addresses} accept", "ARP for own addresses"
+    )
+    yield _Rule(  # one for another's address would make that one give it up (RFC 5227 §2.1.1)
+        f"{own} arp operation request arp saddr ip {_NO_ADDRESS_YET} arp daddr ip {addresses} accept",
+        "probes for own addresses (RFC 5227)",
+    )
+
+
 def _ipv4_of_guest(guest: _Guest) -> Iterator[_Rule]:
     if not guest.ipv4:
         return
@@ -218,22 +245,17 @@ def _ipv4_of_guest(guest: _Guest) -> Iterator[_Rule]:
             "requests to the DHCP server in the pod network",
         )
     yield _Rule(f"ip saddr != {_set(guest.ipv4)} drop", "only own IPv4 addresses")
-    yield _Rule("ip frag-off & 0x1fff != 0 accept", "later fragments have no ports")
+    yield _LATER_FRAGMENTS4
     yield _dhcpv4_of_guest(guest)
-    yield _Rule("ether type ip accept", "IPv4 of the VM")
+    yield _ROUTER_MESSAGES
+    yield _Rule("igmp type membership-query drop", "who asks for groups is a router")
+    yield _UNDERSTOOD4
 
 
 def _ipv6_of_guest(guest: _Guest) -> Iterator[_Rule]:
-    solicitation = "icmpv6 type nd-neighbor-solicit"
-    advertisement = "icmpv6 type nd-neighbor-advert"
     for target in guest.ipv6:
-        yield _Rule(
-            f"ip6 saddr :: {solicitation} {_nd_target(target)} accept", "probes for own addresses (RFC 4862)"
-        )
-    yield _Rule(
-        f"ip6 saddr :: {solicitation} {_ND_TARGET_IS_LINK_LOCAL} accept",
-        "probes for a link-local address (RFC 4862)",
-    )
+        yield _Rule(f"ip6 saddr :: {_solicitation(target)} accept", "probes for own addresses (RFC 4862)")
+    yield _Rule(f"ip6 saddr :: {_solicitation(_LINK_LOCAL)} accept", "probes for a link-local address (RFC 4862)")
     yield _Rule(
         "ip6 saddr :: icmpv6 type { mld-listener-report, mld2-listener-report } accept",
         "groups are joined before there is an address (RFC 3590)",
@@ -242,16 +264,15 @@ def _ipv6_of_guest(guest: _Guest) -> Iterator[_Rule]:
     if guest.routers:
         yield _Rule(f"ip6 saddr {_set(guest.routers)} drop", "not the gateway's link-local address")
     for router in guest.routers:
-        yield _Rule(f"{advertisement} {_nd_target(router)} drop", "not for the gateway")
+        yield _Rule(f"{_advertisement(router)} drop", "not for the gateway")
     yield _LATER_FRAGMENTS
     yield _SPLIT_HEADERS
     for target in guest.ipv6:
-        yield _Rule(f"{advertisement} {_nd_target(target)} accept", "neighbour discovery for own addresses")
-    yield _Rule(
-        f"{advertisement} {_ND_TARGET_IS_LINK_LOCAL} accept", "neighbour discovery for a link-local address"
-    )
+        yield _Rule(f"{_advertisement(target)} accept", "neighbour discovery for own addresses")
+    yield _Rule(f"{_advertisement(_LINK_LOCAL)} accept", "neighbour discovery for a link-local address")
     yield _Rule(f"icmpv6 type {_set(_HARMLESS_ICMPV6)} accept", "ICMPv6 that no router sends")
-    yield _Rule("ether type ip6 udp dport { 546, 547 } drop", "DHCPv6 is for our server, and served by it alone")
+    yield _DHCPV6_OF_GUEST
+    yield _AUTHENTICATED
     yield _Rule("ether type ip6 meta l4proto != ipv6-icmp accept", "IPv6 of the VM, its headers understood")
 
 
@@ -263,19 +284,28 @@ def _dhcpv4_of_guest(guest: _Guest) -> _Rule:
 
 def _dhcp_of_guest(guest: _Guest) -> tuple[_Rule, ...]:
     return (
-        _dhcpv4_of_guest(guest),
-        _Rule("ether type ip6 udp dport { 546, 547 } drop", "DHCPv6 is for our server, and served by it alone"),
+        *(_LATER_FRAGMENTS4, _dhcpv4_of_guest(guest), _ROUTER_MESSAGES, _UNDERSTOOD4, _BROKEN4),
+        _DHCPV6_OF_GUEST,
+        *_no_router_messages(("nd-router-solicit",)),
     )
 
 
 def _dhcp_of_network(guest: _Guest) -> tuple[_Rule, ...]:
-    dhcpv4 = (
-        () if guest.served_elsewhere else (_Rule("ip protocol udp udp dport 68 drop", "no other DHCP server"),)
-    )
+    dhcpv4 = _Rule("ip protocol udp udp dport 68 drop", "no other DHCP server")
     return (
-        *dhcpv4,
+        _LATER_FRAGMENTS4,
+        *(() if guest.served_elsewhere else (dhcpv4,)),
+        *(_ROUTER_MESSAGES, _UNDERSTOOD4, _BROKEN4),
         _Rule("ether type ip6 udp dport 546 drop", "no other DHCPv6 server"),
         *_no_router_messages(()),
+    )
+
+
+def _priority_tags() -> tuple[_Rule, ...]:
+    """Stop what is tagged and counts as untagged: behind further tags, the rules would not see what it is."""
+    return tuple(
+        _Rule(f"ether type {kind} {_PRIORITY_TAG} drop", "nothing hidden by tags that name no VLAN")
+        for kind in ("8021q", "8021ad")
     )
 
 
@@ -288,6 +318,7 @@ def _no_router_messages(more: tuple[str, ...]) -> tuple[_Rule, ...]:
     return (
         _LATER_FRAGMENTS,
         _SPLIT_HEADERS,
+        _AUTHENTICATED,
         _Rule("ether type ip6 meta l4proto != ipv6-icmp accept", "IPv6, its headers understood"),
         _Rule(f"icmpv6 type != {kept} accept", "no router messages"),
         _Rule("ether type ip6 drop", "no router messages in disguise"),
@@ -327,12 +358,20 @@ def _ruleset(table: str, chains: tuple[_Chain, ...], warning: str = "") -> Rules
     return Ruleset("\n".join([*lines, ""]), tuple(chain.seen(table) for chain in chains), warning)
 
 
+def _solicitation(target: str) -> str:
+    return f"icmpv6 type nd-neighbor-solicit{_nd_target(target)}"
+
+
+def _advertisement(target: str) -> str:
+    return f"icmpv6 type nd-neighbor-advert{_nd_target(target)}"
+
+
 def _nd_target(prefix: str) -> str:
-    """Match the target of a neighbour solicitation or advertisement."""
+    """Match the target: it follows 8 octets of ICMPv6 (RFC 4861 §4.3, §4.4). Of a prefix of no bits all are."""
     address, _, length = prefix.partition("/")
     bits = int(length or 128)
     number = int.from_bytes(inet_pton(AF_INET6, address)) >> (128 - bits)
-    return f"@th,64,{bits} 0x{number:x}"
+    return f" @th,64,{bits} 0x{number:x}" if bits else ""
 
 
 def _set(members: Iterable[str]) -> str:

@@ -64,6 +64,29 @@ def test_what_is_allowed_further_is_a_source_of_every_kind() -> None:
 
 
 @pytest.mark.parametrize("isolation", [ISOLATION_STRICT, ISOLATION_DHCP_ONLY])
+def test_multicasts_of_a_further_mac_come_in(isolation: str) -> None:
+    """A VRRP master's do, from the MAC that the guest would take over (RFC 9568 §7.3)."""
+    pod = _pod("bridge")
+    text = _texts(pod, replace(FURTHER, isolation=isolation))[0]
+    assert next(line for line in text.splitlines() if "sent back" in line).startswith(
+        f"    ether saddr {pod.mac} @ll"
+    )
+
+
+def test_who_may_have_every_address_may_tell_of_every_address() -> None:
+    """Nft ends in an assertion where it shall compare no bits."""
+    text = _texts(_pod("bridge-dual"), Settings(allow_addresses=("::/0",)))[0]
+    assert "icmpv6 type nd-neighbor-advert accept" in text
+    assert "@th,64,0" not in text
+
+
+def test_an_ipv6_only_pods_guest_says_nothing_in_arp() -> None:
+    pod = _pod("bridge-dual")
+    alone = replace(pod, addresses=tuple(address for address in pod.addresses if address.ipv6))
+    assert "arp saddr" not in _texts(alone, Settings())[0]
+
+
+@pytest.mark.parametrize("isolation", [ISOLATION_STRICT, ISOLATION_DHCP_ONLY])
 def test_a_dhcp_server_of_the_pod_network_is_let_through_and_the_guest_still_is_none(isolation: str) -> None:
     text = _texts(_pod("bridge"), Settings(isolation=isolation, dhcp=DHCP_EXTERNAL))[0]
     asks = "ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept"
