@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vmnet import processes
+from vmnet.changed import first_change
 from vmnet.config import resolver_text
 from vmnet.dhcp.lease import lease
 from vmnet.dhcp.resolv import parse
@@ -285,14 +286,11 @@ def _bound(journal: Journal) -> Spec:
 
 
 def _refuse_other_settings(journal: Journal, config: Config) -> None:
-    asked, default = config.settings, Settings()
-    for field in Settings.__slots__:
-        wish = getattr(asked, field)
-        if wish not in (getattr(default, field), getattr(journal.settings, field)):
-            raise RefusedError(
-                f"{journal.pod.ifname} is bound already with {field} {getattr(journal.settings, field)!r}; "
-                "run `vmnet down` first to change that"
-            )
+    change = first_change(journal.settings, config.settings)
+    if change:
+        raise RefusedError(
+            f"{journal.pod.ifname} is bound already with {change}; run `vmnet down` first to change that"
+        )
 
 
 def _bring_back(place: Place, known: Known, now: Status) -> bool:
