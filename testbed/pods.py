@@ -284,6 +284,18 @@ def _by_hand(layout: Layout, node: Netns, inside: Netns, resolv_conf: Path) -> P
     return _pod(layout.name, node, inside, layout.gateway, resolv_conf)
 
 
+def readdress(pod: Pod, address: str) -> None:
+    """Give a pod made by hand another IPv4 address of the same length, as its CNI might; its routes stay."""
+    broadcast = "broadcast +" if pod.prefixlen < 32 else ""
+    pod.netns.ip_batch(
+        f"address delete {pod.address}/{pod.prefixlen} dev {pod.ifname}",
+        f"address add {address}/{pod.prefixlen} {broadcast} dev {pod.ifname}",
+        *(f"route add {_on(route)}" for route in LAYOUTS[pod.layout].routes),
+    )
+    if pod.prefixlen == 32:
+        pod.node.ip_batch(f"route add {address} dev {pod.host_ifname} scope link")
+
+
 def _on(route: str) -> str:
     """Put the device where `ip route` wants it: right after the destination and gateway."""
     words = route.split()

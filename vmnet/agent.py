@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vmnet import processes
+from vmnet.changed import first_change
 from vmnet.config import resolver_text
+from vmnet.conflict import conflict
 from vmnet.dhcp.lease import lease
 from vmnet.dhcp.resolv import parse
 from vmnet.errors import (
@@ -97,7 +99,7 @@ class Report:
     server: bytes = b""
     """The server's own words, a JSON object; empty when it does not answer."""
     warnings: tuple[str, ...] = ()
-    """In words, what is as it shall be and yet weaker than it could be."""
+    """In words, what is as it shall be and yet not well."""
 
 
 @contextlib.contextmanager
@@ -205,13 +207,14 @@ def status(config: Config) -> Report:
         trouble = processes.trouble(known.directory, answer)
         if trouble:
             differences.append(f"start the DHCP server: {trouble}")
-        return Report(
-            known.journal, tuple(differences), answer or b"", tuple(_weaknesses(known.journal, spec, now))
-        )
+        warnings = _warnings(known.journal, spec, now, answer)
+        return Report(known.journal, tuple(differences), answer or b"", tuple(warnings))
 
 
-def _weaknesses(journal: Journal, spec: Spec, now: Status) -> Iterator[str]:
-    """Say what keeps the guest less apart than it could be."""
+def _warnings(journal: Journal, spec: Spec, now: Status, answer: bytes | None) -> Iterator[str]:
+    """Say whether the guest's address is somebody else's too, and what keeps it less apart than it could be."""
+    if declined := conflict(journal.pod, journal.lease, answer):
+        yield declined
     if journal.settings.isolation == ISOLATION_OFF:
         yield "the guest is not isolated from the pod network (--isolation off)"
     if now.chains is None:
@@ -285,14 +288,11 @@ def _bound(journal: Journal) -> Spec:
 
 
 def _refuse_other_settings(journal: Journal, config: Config) -> None:
-    asked, default = config.settings, Settings()
-    for field in Settings.__slots__:
-        wish = getattr(asked, field)
-        if wish not in (getattr(default, field), getattr(journal.settings, field)):
-            raise RefusedError(
-                f"{journal.pod.ifname} is bound already with {field} {getattr(journal.settings, field)!r}; "
-                "run `vmnet down` first to change that"
-            )
+    change = first_change(journal.settings, config.settings)
+    if change:
+        raise RefusedError(
+            f"{journal.pod.ifname} is bound already with {change}; run `vmnet down` first to change that"
+        )
 
 
 def _bring_back(place: Place, known: Known, now: Status) -> bool:

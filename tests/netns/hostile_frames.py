@@ -50,7 +50,12 @@ CLIENT_IDS = (
         "RFC 3396 pieces overflow",
         lambda vm: vm.discover(*[option(61, b"x" * 255)] * 5),
     ),
-    Hostile("client id of 380 pieces", "quadratic joining", lambda vm: vm.discover(*[option(61, b"x")] * 380)),
+    Hostile(
+        "client id of 380 pieces",
+        "quadratic joining",
+        lambda vm: vm.discover(*[option(61, b"x")] * 380),
+        "too_many_options",
+    ),
 )
 LENGTHS = (
     Hostile("option without its length", "", lambda vm: vm.bootp(DISCOVER_TYPE + b"\x0c"), "option_past_end"),
@@ -207,8 +212,13 @@ HEADERS = (
     Hostile("message type of 255", "", lambda vm: vm.request(255), "message_type"),
 )
 LISTS = (
-    Hostile("590 empty options", "", lambda vm: vm.discover(*[option(12)] * 590)),
-    Hostile("every option there is", "", lambda vm: vm.discover(*[option(code) for code in range(83, 255)])),
+    Hostile("590 empty options", "", lambda vm: vm.discover(*[option(12)] * 590), "too_many_options"),
+    Hostile(
+        "every option there is",
+        "",
+        lambda vm: vm.discover(*[option(code) for code in range(83, 255)]),
+        "too_many_options",
+    ),
     Hostile("1,000 pads", "", lambda vm: vm.bootp(bytes(1000) + DISCOVER_TYPE + END)),
     Hostile("only pads", "", lambda vm: vm.bootp(bytes(1000)), "no_message_type"),
     Hostile("only Ends", "", lambda vm: vm.bootp(END * 1000), "no_message_type"),

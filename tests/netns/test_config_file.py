@@ -59,6 +59,27 @@ def test_what_the_file_says_is_what_the_guest_gets(pod: Pod, agent: Agent, file:
     )
 
 
+def test_a_file_that_says_otherwise_of_a_bound_pod_is_refused(agent: Agent, file: Path) -> None:
+    """Nothing changes under a running guest; what the file no longer says stays until the pod is given back."""
+    agent.up("--config", file)
+    for said, otherwise, words in (
+        ("mtu: 1300", "mtu: 1200", "eth0 is bound already with mtu 1300, not 1200; run `vmnet down` first"),
+        (
+            "[10.0.0.123]",
+            "[10.0.0.1]",
+            "eth0 is bound already with ntp 10.0.0.123, not 10.0.0.1; run `vmnet down`",
+        ),
+    ):
+        file.write_text(FILE.replace(said, otherwise), encoding="ascii")
+        refused = agent.run("up", "--config", file, check=False)
+        assert refused.returncode == 3
+        assert words in refused.stderr
+    file.write_text("interfaces: {eth0: {}}", encoding="ascii")
+    agent.up("--config", file)
+    status = agent.status()
+    assert (status["drift"], status["lease"]["ntp_servers"]) == ([], ["10.0.0.123"])
+
+
 @pytest.mark.parametrize("mode", ["off", "external"])
 def test_a_guest_that_vmnet_does_not_serve_has_silence_and_its_arp(pod: Pod, agent: Agent, mode: str) -> None:
     agent.up("--dhcp", mode)

@@ -14,7 +14,7 @@ import pytest
 
 from testbed.tap_guest import raw_tap
 from tests.netns.raw_client import Served, served
-from tests.unit.dhcp.frames import bootp, frame, message
+from tests.unit.dhcp.frames import bootp, frame, message, option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,6 +106,19 @@ def test_the_vms_own_flood_of_10_000_a_second_is_served_and_the_exchange_too(min
     assert report["events"]["ack_selecting"] >= 1 + len(flood.latencies)
     assert _heard(report) == 2 * (1 + len(flood.latencies)) + mine.client.resent + flood.sent
     assert mine.memory() - resident <= MIB
+
+
+def test_the_heaviest_frames_cost_hardly_more(mine: Served, tmp_path: Path) -> None:
+    """As many pieces of an option as a frame holds, with a pad behind each: each is a step of the walk."""
+    heaviest = mine.client.discover(*[option(61, b"x") + b"\0"] * 300)
+    flood = flooded(mine, heaviest, 10_000, tmp_path)
+    report = mine.report()
+
+    print(f"own MAC, heaviest, {flood}, {mine.client.resent} asked again")  # noqa: T201 -- a figure
+    assert flood.rate >= 9_000
+    assert flood.share <= 0.3
+    assert report["ignored"]["too_many_options"] + report["ignored"].get("queue_full", 0) >= flood.sent
+    assert report["events"]["ack_selecting"] >= 1 + len(flood.latencies)
 
 
 def test_after_the_greatest_flood_the_next_exchange_takes_less_than_a_second(mine: Served, tmp_path: Path) -> None:

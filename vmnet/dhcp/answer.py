@@ -109,8 +109,11 @@ def _init_reboot(request: Request, yiaddr: int) -> tuple[str, int]:
 
 
 def _decline(request: Request, yiaddr: int, server_id: int) -> tuple[str, int]:
-    """§4.3.3: never answered; the address goes on being offered, since there is no other."""
-    ours = request.server_id == server_id and request.requested == yiaddr
+    """§4.3.3: never answered; the address goes on being offered, since there is no other.
+
+    dhcpcd names neither server nor address in it after a rapid commit.
+    """
+    ours = request.server_id in (None, server_id) and request.requested in (None, yiaddr)
     return "decline" if ours else "foreign_decline", _SILENCE
 
 

@@ -38,8 +38,8 @@ _SENTENCES = {
     "nak_rebinding": "the guest wanted to rebind to an address that is not its: refused",
     "other_server": "the guest chose another DHCP server: find out who else answers it",
     "decline": "ADDRESS CONFLICT: the guest found its address in use. This pod itself may answer ARP for it, the "
-    "CNI may have given it to another pod too, or its last owner may not be gone; arping from the node shows the "
-    "MAC. It is offered again: there is no other",
+    "CNI may have given it to another pod too, or its last owner may not be gone; `vmnet status` says what to do. "
+    "It is offered again: there is no other",
     "release": "the guest gave its lease back",
 }
 

@@ -25,6 +25,9 @@ _DEFAULT = "0.0.0.0/0"
 _NAME = "vmnet"
 """What the NIC is called in files that want a name of our own."""
 _KERNEL_NAMESERVERS = 2
+_WHOLE = "json"
+"""The format that carries the lease as it is."""
+_WITH_NTP = ("networkd",)
 _SCHEMA = 1
 
 
@@ -49,7 +52,21 @@ def render(lease: Lease, form: str) -> Rendered:
         if name not in names
     )
     rendered = FORMATS[form](replace(lease, domain_search=names))
-    return replace(rendered, warnings=(*dropped, *rendered.warnings))
+    unsaid = () if form == _WHOLE else _by_dhcp_only(lease, ntp=form not in _WITH_NTP)
+    return replace(rendered, warnings=(*dropped, *rendered.warnings, *unsaid))
+
+
+def _by_dhcp_only(lease: Lease, *, ntp: bool) -> tuple[str, ...]:
+    """Say what of the lease there is no word for in a NIC's configuration."""
+    boot = " ".join(filter(None, (lease.boot.server, lease.boot.file, lease.boot.vendor_class)))
+    options = ", ".join(str(option.code) for option in lease.options)
+    facts = (
+        (" ".join(lease.ntp_servers) if ntp else "", "NTP: this format names no time servers: {} left out"),
+        (boot, "boot: only firmware that asks by DHCP is told {}"),
+        (options, "DHCP options: this format carries none: {} left out"),
+        (str(lease.ipv6_only_wait or ""), "ipv6_only_wait: only a guest that asks by DHCP is told {}"),
+    )
+    return tuple(sentence.format(value) for value, sentence in facts if value)
 
 
 def _is_plain(name: str) -> bool:
@@ -109,6 +126,7 @@ def _networkd(lease: Lease) -> Rendered:
         f"Address={lease.yiaddr}/{lease.prefixlen}",
         *(f"DNS={address}" for address in lease.nameservers),
         *([f"Domains={' '.join(lease.domain_search)}"] if lease.domain_search else []),
+        *(f"NTP={address}" for address in lease.ntp_servers),
     ]
     for route in lease.classless_routes:
         lines += ["", "[Route]", f"Destination={route.dst}"]
@@ -198,5 +216,5 @@ FORMATS: dict[str, Callable[[Lease], Rendered]] = {
     "netplan": _netplan,
     "ifupdown": _ifupdown,
     "kernel-ip": _kernel_ip,
-    "json": _json,
+    _WHOLE: _json,
 }

@@ -21,7 +21,7 @@ SEEDS = (
     frame(bootp(message(3, option(52, b"\3")), file=option(12, b"x") + END, sname=option(60, b"y"), length=0)),
     frame(bootp(message(8, option(82, b"\1\2ab")), ciaddr=YIADDR), source=YIADDR),
     frame(bootp(message(3, option(50, YIADDR), option(54, YIADDR), option(81, b"\4\0\0vm")), length=0)),
-    frame(bootp(message(1, *[option(12)] * 60, option(61, b"x") * 60), length=1472)),
+    frame(bootp(message(1, *[option(12)] * 15, option(61, b"x") * 15), length=1472)),
 )
 PLACES = ((0, 50), (270, 340), (34, 46), (0, 282))
 """Where decisions are made."""

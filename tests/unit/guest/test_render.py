@@ -20,7 +20,7 @@ from vmnet.codec import decode
 from vmnet.config import RENDER_FORMATS
 from vmnet.dhcp.lease import lease
 from vmnet.guest.render import FORMATS, render
-from vmnet.model import ClasslessRoute, Lease, Resolver, Settings
+from vmnet.model import Boot, ClasslessRoute, Lease, RawOption, Resolver, Settings
 from vmnet.plumbing.discover import discover
 
 if TYPE_CHECKING:
@@ -202,6 +202,35 @@ def test_kernel_ip(name: str) -> None:
 def test_what_kernel_ip_cannot_carry_is_said(name: str, unsaid: tuple[str, ...]) -> None:
     warnings = render(lease_of(name), "kernel-ip").warnings
     assert any(all(word in warning for word in unsaid) for warning in warnings), warnings
+
+
+CONFIGURED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "NTP": ({"ntp_servers": ("10.0.0.123", "10.0.0.124")}, ("NTP", "10.0.0.123 10.0.0.124")),
+    "boot": ({"boot": Boot("10.0.0.9", "ipxe.efi", "PXEClient")}, ("boot", "10.0.0.9 ipxe.efi PXEClient")),
+    "options": ({"options": (RawOption(43, "01"), RawOption(252, "78"))}, ("DHCP options", "43, 252")),
+    "IPv6-only": ({"ipv6_only_wait": 300}, ("ipv6_only_wait", "300")),
+}
+"""What a configuration file may say, and the words of the warning where a format has no place for it."""
+
+
+@pytest.mark.parametrize("form", RENDER_FORMATS)
+@pytest.mark.parametrize("name", CONFIGURED)
+def test_what_only_dhcp_carries_is_said(name: str, form: str) -> None:
+    fields, words = CONFIGURED[name]
+    plain, rendered = render(BARE, form), render(replace(BARE, **fields), form)
+    news = rendered.warnings[len(plain.warnings) :]
+    if form == "json" or (form, name) == ("networkd", "NTP"):
+        assert news == ()
+        assert rendered.text != plain.text
+    else:
+        [warning] = news
+        assert all(word in warning for word in words)
+        assert rendered.text == plain.text
+
+
+def test_networkd_is_told_the_time_servers() -> None:
+    told = replace(BARE, ntp_servers=("10.0.0.123", "10.0.0.124"))
+    assert "\nNTP=10.0.0.123\nNTP=10.0.0.124\n" in render(told, "networkd").text
 
 
 BARE = Lease("02:00:00:00:00:01", "10.0.0.5", 24, "169.254.75.10")

@@ -1,0 +1,67 @@
+"""What is asked otherwise of a binding that is up: named by the words it is set by, never as Python writes it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, replace
+
+import pytest
+
+from tests.docs import DOCS
+from vmnet.changed import first_change
+from vmnet.model import FOREVER, Boot, RawOption, Settings, Told
+
+BOUND = Settings(owner=107, hostname="vm-1", mtu=1400, told=Told(lease_time=600, ntp_servers=("10.0.0.123",)))
+CHANGES = {
+    "tap": ("tap9", "tap tap0, not tap9"),
+    "owner": (0, "owner 107, not 0"),
+    "group": (36, "owner's group none, not 36"),
+    "mac": ("52:54:00:00:00:01", "mac as the pod has it, not 52:54:00:00:00:01"),
+    "mtu": (1300, "mtu 1400, not 1300"),
+    "hostname": ("vm-2", "hostname vm-1, not vm-2"),
+    "multi_queue": (True, "queues 1, not several"),
+    "isolation": ("off", "isolation strict, not off"),
+    "allow_addresses": (("10.0.0.0/8", "10.0.0.9"), "allow_address none, not 10.0.0.0/8, 10.0.0.9"),
+    "allow_macs": (("52:54:00:00:00:01",), "allow_mac none, not 52:54:00:00:00:01"),
+    "sandbox": (False, "sandbox on, not off"),
+    "server_user": (65533, "server_user none, not 65533"),
+    "server_group": (65533, "server_user's group none, not 65533"),
+    "dhcp": ("external", "dhcp on, not external"),
+}
+TOLD = {
+    "lease_time": (FOREVER, "lease_time 600, not infinite"),
+    "nameservers": (("10.0.0.53",), "dns.servers as the pod has it, not 10.0.0.53"),
+    "domain_search": ((), "dns.search as the pod has it, not none"),
+    "ntp_servers": (("10.0.0.1", "10.0.0.2"), "ntp 10.0.0.123, not 10.0.0.1, 10.0.0.2"),
+    "boot": (Boot("10.0.0.9", "ipxe.efi"), "boot none, not 10.0.0.9 ipxe.efi"),
+    "ipv6_only_wait": (300, "ipv6_only_wait none, not 300"),
+    "options": ((RawOption(252, "78"), RawOption(43, "0102")), "options none, not 252=78, 43=0102"),
+}
+
+
+@pytest.mark.parametrize("field", [*CHANGES, *TOLD])
+def test_a_change_is_named_with_both_values(field: str) -> None:
+    if field in CHANGES:
+        value, words = CHANGES[field]
+        asked = replace(Settings(), **{field: value})  # type: ignore[arg-type]
+    else:
+        value, words = TOLD[field]
+        asked = Settings(told=replace(Told(), **{field: value}))  # type: ignore[arg-type]
+    assert first_change(BOUND, asked) == words
+
+
+def test_every_setting_has_its_words_here() -> None:
+    assert {*CHANGES, "told"} == {field.name for field in fields(Settings)}
+    assert TOLD.keys() == {field.name for field in fields(Told)}
+
+
+@pytest.mark.parametrize(("_", "words"), [*CHANGES.values(), *TOLD.values()])
+def test_the_words_are_those_of_the_page(_: object, words: str) -> None:
+    key = words.partition(" ")[0].removesuffix("'s")
+    page = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    assert re.search(rf"^\|.*`{re.escape(key)}[.`]", page, re.MULTILINE)
+
+
+def test_what_nobody_asks_for_is_no_change() -> None:
+    assert first_change(BOUND, Settings()) == ""
+    assert first_change(BOUND, BOUND) == ""

@@ -1,0 +1,41 @@
+"""A lease that the guest declined: what `vmnet status` says of it, and of whom."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit import layouts
+from vmnet.conflict import conflict
+from vmnet.dhcp.lease import lease
+from vmnet.model import Resolver, Settings
+from vmnet.plumbing.discover import discover
+
+DECLINED = b'{"lease":"declined"}\n'
+
+
+def said(layout: str, answer: bytes | None) -> str:
+    pod = discover(layouts.status(layout))
+    return conflict(pod, lease(pod, Resolver(), Settings()), answer)
+
+
+@pytest.mark.parametrize("answer", [None, b"", b'{"lease":"bound"}\n', b'{"lease":"silent"}\n'])
+def test_without_a_decline_nothing_is_said(answer: bytes | None) -> None:
+    assert said("bridge", answer) == ""
+
+
+@pytest.mark.parametrize(
+    ("layout", "address", "suspects"),
+    [
+        ("bridge", "10.244.1.2", "10.244.1.1"),
+        ("calico", "192.168.77.5", "169.254.1.1"),
+        ("ovn", "10.128.2.15", "10.128.2.1"),
+    ],
+)
+def test_a_decline_names_the_address_who_may_hold_it_and_what_to_do(
+    layout: str, address: str, suspects: str
+) -> None:
+    sentence = said(layout, DECLINED)
+    assert sentence.startswith(f"ADDRESS CONFLICT: the guest declined {address}, ")
+    assert f"the pod knew {suspects}, of which" in sentence or f"the pod knew {suspects} at " in sentence
+    assert f"tcpdump -nei eth0-nic arp and host {address}`" in sentence
+    assert "`vmnet down`" in sentence

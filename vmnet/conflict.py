@@ -1,0 +1,36 @@
+"""In words: that the guest declined its address, who may hold it, and what is to be done. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from vmnet.dhcp.lease_state import DECLINED
+from vmnet.plumbing.names import nic_name
+
+if TYPE_CHECKING:
+    from vmnet.model import Lease, PodInterface
+
+
+def conflict(pod: PodInterface, lease: Lease, answer: bytes | None) -> str:
+    """Say so where the server's answer is that the guest declined its lease; else nothing."""
+    if not answer or json.loads(answer)["lease"] != DECLINED:
+        return ""
+    known = _known(pod, lease)
+    suspects = f"; the pod knew {known}, of which one may answer ARP for others" if known else ""
+    look = f"tcpdump -nei {nic_name(pod.ifname)} arp and host {lease.yiaddr}"
+    return (
+        f"ADDRESS CONFLICT: the guest declined {lease.yiaddr}, for another machine answers ARP for it: a pod that "
+        f"the CNI gave it to as well, or its last owner{suspects}. In this pod `{look}` shows the MAC when the "
+        "guest asks again. Take the address from that machine, or run `vmnet down`, give the pod another one and "
+        "run `vmnet up`"
+    )
+
+
+def _known(pod: PodInterface, lease: Lease) -> str:
+    """The gateways and permanent neighbours of the pod, with their MACs where the pod knew them."""
+    macs = {entry.dst: entry.mac for entry in pod.neighbours if ":" not in entry.dst and entry.mac}
+    permanent = [entry.dst for entry in pod.neighbours if entry.permanent and ":" not in entry.dst]
+    gateways = [route.gateway for route in pod.routes if route.gateway and ":" not in route.gateway]
+    addresses = [address for address in dict.fromkeys((*gateways, *permanent)) if address != lease.yiaddr]
+    return ", ".join(f"{address} at {macs[address]}" if address in macs else address for address in addresses)
