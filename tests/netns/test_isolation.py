@@ -231,7 +231,7 @@ def test_no_rule_of_dhcp_only_can_be_removed_unnoticed(tmp_path: Path) -> None:
     with line(tmp_path, "--isolation", ISOLATION_DHCP_ONLY) as made:
         shall = {side: made.passed(side, sent) for side, sent in BOTH.items()}
         unnoticed = []
-        for lacking, mutant in _without_each_rule(made.ruleset.partition("add table bridge")[0]):
+        for lacking, mutant in _without_each_rule(made.ruleset.partition("table bridge")[0]):
             made.load(mutant)
             if shall == {side: made.passed(side, sent) for side, sent in BOTH.items()}:
                 unnoticed.append(lacking)

@@ -6,6 +6,8 @@
 
 `guest` is a list of what may pass, since whatever is forbidden by name is bypassed by another form of it (double
 tags, extension headers, fragments). The server hears DHCP by a packet socket, which is asked before `guest` is.
+
+IP protocols stand as numbers (RFC 5237's registry): nft looks names up in /etc/protocols, which small images lack.
 """
 
 from __future__ import annotations
@@ -86,7 +88,7 @@ _SPLIT_HEADERS = _Rule(
 )
 _AUTHENTICATED = _Rule(
     # Where it meets an authentication header, the kernel looks no further (IP6_FH_F_AUTH, nf_tables_ipv6.h).
-    "ether type ip6 meta l4proto ah @th,0,8 { 0, 43, 44, 51, 58, 60 } drop",
+    "ether type ip6 meta l4proto 51 @th,0,8 { 0, 43, 44, 51, 58, 60 } drop",
     "no ICMPv6 behind an authentication header",
 )
 _DHCPV6_OF_GUEST = _Rule(
@@ -273,13 +275,13 @@ def _ipv6_of_guest(guest: _Guest) -> Iterator[_Rule]:
     yield _Rule(f"icmpv6 type {_set(_HARMLESS_ICMPV6)} accept", "ICMPv6 that no router sends")
     yield _DHCPV6_OF_GUEST
     yield _AUTHENTICATED
-    yield _Rule("ether type ip6 meta l4proto != ipv6-icmp accept", "IPv6 of the VM, its headers understood")
+    yield _Rule("ether type ip6 meta l4proto != 58 accept", "IPv6 of the VM, its headers understood")
 
 
 def _dhcpv4_of_guest(guest: _Guest) -> _Rule:
     if guest.served_elsewhere:
-        return _Rule("ip protocol udp udp dport 68 drop", "the guest is no DHCP server")
-    return _Rule("ip protocol udp udp dport { 67, 68 } drop", "DHCP is for our server, and served by it alone")
+        return _Rule("ip protocol 17 udp dport 68 drop", "the guest is no DHCP server")
+    return _Rule("ip protocol 17 udp dport { 67, 68 } drop", "DHCP is for our server, and served by it alone")
 
 
 def _dhcp_of_guest(guest: _Guest) -> tuple[_Rule, ...]:
@@ -291,7 +293,7 @@ def _dhcp_of_guest(guest: _Guest) -> tuple[_Rule, ...]:
 
 
 def _dhcp_of_network(guest: _Guest) -> tuple[_Rule, ...]:
-    dhcpv4 = _Rule("ip protocol udp udp dport 68 drop", "no other DHCP server")
+    dhcpv4 = _Rule("ip protocol 17 udp dport 68 drop", "no other DHCP server")
     return (
         _LATER_FRAGMENTS4,
         *(() if guest.served_elsewhere else (dhcpv4,)),
@@ -319,7 +321,7 @@ def _no_router_messages(more: tuple[str, ...]) -> tuple[_Rule, ...]:
         _LATER_FRAGMENTS,
         _SPLIT_HEADERS,
         _AUTHENTICATED,
-        _Rule("ether type ip6 meta l4proto != ipv6-icmp accept", "IPv6, its headers understood"),
+        _Rule("ether type ip6 meta l4proto != 58 accept", "IPv6, its headers understood"),
         _Rule(f"icmpv6 type != {kept} accept", "no router messages"),
         _Rule("ether type ip6 drop", "no router messages in disguise"),
     )
