@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _ETH_P_ALL = 0x0003
 """Not ETH_P_IP: the tap is a bridge's port, and the bridge takes the frames before those sockets are asked."""
+_ETH_P_ARP, _ARP_REQUEST = 0x0806, 1
 _SOL_PACKET = 263
 _PACKET_AUXDATA = 8
 _PACKET_IGNORE_OUTGOING = 23
@@ -29,6 +30,8 @@ _LD_W, _LD_H, _LD_B, _LDX_MSH, _LD_H_IND = 0x20, 0x28, 0x30, 0xB1, 0x48
 _JEQ, _JSET, _RET = 0x15, 0x45, 0x06
 _VLAN_TAG, _VLAN_TAG_PRESENT = 0xFFFFF000 + 44, 0xFFFFF000 + 48
 _WHOLE_FRAME, _HEADER = 0x40000, 14
+_MOST_TARGETS = 240
+"""A jump goes over at most 255 instructions."""
 _FOREIGN_QUEUE = 16384
 """SO_RCVBUF, which the kernel doubles: room for 32 DISCOVERs, as many foreign MACs as are told of."""
 
@@ -81,11 +84,6 @@ class PacketSockets:
         self.foreign.close()
 
 
-_ETH_P_ARP, _ARP_REQUEST = 0x0806, 1
-_MOST_TARGETS = 240
-"""A jump goes over at most 255 instructions."""
-
-
 def arp_filter(targets: tuple[str, ...], vm_mac: bytes) -> Program:
     """What comes before the DHCP filter: takes the VM's ARP requests for these addresses, decides of ARP alone."""
     numbers = [int.from_bytes(socket.inet_aton(target)) for target in targets[:_MOST_TARGETS]]
@@ -107,9 +105,9 @@ def arp_filter(targets: tuple[str, ...], vm_mac: bytes) -> Program:
 
 
 def open_packet_sockets(ifname: str, vm_mac: bytes, arp_targets: tuple[str, ...]) -> PacketSockets:
-    """Non-blocking AF_PACKET sockets on `ifname`, filtered before the first frame can come in.
+    """Open both on `ifname`, non-blocking and filtered before the first frame can come in.
 
-    It hears DHCP, and ARP requests for `arp_targets`.
+    The guest's hears its ARP requests for `arp_targets`, too.
 
     Raises OSError: PermissionError without CAP_NET_RAW, ENODEV where there is no such link.
     """

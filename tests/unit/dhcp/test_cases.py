@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,10 +16,24 @@ if TYPE_CHECKING:
     from tests.unit.dhcp.cases import Case, Exchange
 
 NAMES = cases.names()
+LISTED = {"D": 30, "M": 37, "R": 19, "I": 5, "T": 1, "L": 6, "O": 30}
+"""The cases that the README speaks of, by letter the last number."""
+ROOT = Path(__file__).parents[3]
 
 
 def test_there_are_as_many_as_promised() -> None:
     assert len(NAMES) >= 150
+
+
+def test_each_case_of_the_list_is_a_file_or_says_what_shows_it_instead() -> None:
+    listed = {f"{letter}{number:02}" for letter, last in LISTED.items() for number in range(1, last + 1)}
+    readme = (cases.DIRECTORY / "README.md").read_text(encoding="utf-8")
+    excused = set(re.findall(r"^\| ([A-Z]\d+) \|", readme, re.MULTILINE))
+    assert listed - set(NAMES) == excused
+    shown = re.findall(r"`(tests/[a-z_/]+\.py)`: `(test_\w+)`", readme)
+    assert len(shown) >= len(excused)
+    missing = [name for path, name in shown if f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")]
+    assert missing == []
 
 
 @pytest.mark.parametrize("name", NAMES)
