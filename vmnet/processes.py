@@ -314,7 +314,10 @@ def _ask_to_end(directory: BindingDirectory) -> None:
 
 
 def ask_server(directory: BindingDirectory) -> bytes | None:
-    """Return what the server says of itself (one line of JSON), or None when none lives or answers in time."""
+    """Return what the server says of itself (one line of JSON), or None when none lives or answers in time.
+
+    None, too, for what no server of ours says: a guest may have taken it over, and this is shown and believed.
+    """
     deadline = time.monotonic() + _ANSWER_SECONDS
     answer = b""
     with _server(directory) as found, contextlib.suppress(OSError):
@@ -323,7 +326,22 @@ def ask_server(directory: BindingDirectory) -> bytes | None:
             if not part:
                 break
             answer += part
-    return answer if answer.endswith(b"\n") else None
+    return answer if answer.endswith(b"\n") and _is_a_servers(answer) else None
+
+
+def _is_a_servers(answer: bytes) -> bool:
+    """Whether it has what is read of it (vmnet.show); where all was too long, the longest parts are null."""
+    try:
+        said = json.loads(answer)
+        sandbox = said["sandbox"] or {"on": True, "reached": [], "missed": {}}
+        kinds = (
+            *((said["state"], str), (said["lease"], str), (said["reason"], str | None)),
+            *((sandbox["on"], bool), (sandbox["missed"], dict), (sandbox["reached"], list)),
+            *((stage, str) for stage in sandbox["reached"]),
+        )
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return False
+    return all(isinstance(value, kind) for value, kind in kinds)
 
 
 def _spawn(arguments: list[str], stdin: int, stdout: int, stderr: int) -> int:

@@ -96,6 +96,15 @@ class Line:
             seen |= {name for mark, name in marks.items() if frame.endswith(mark)}
         return seen - ends
 
+    def heard_before_the_last(self) -> list[bytes]:
+        """Give what the pod network hears of what the guest sent before now."""
+        [_, last] = probes.last(WIRE, "guest", next(_CALLS))
+        self.tap.send(last.octets())
+        heard: list[bytes] = []
+        while not (heard and heard[-1].endswith(last.mark)):
+            heard.append(self._next("guest")[VNET_HDR:])
+        return heard
+
     def _next(self, side: str) -> bytes:
         if side == "network":
             return self.tap.receive(lambda _frame: True)

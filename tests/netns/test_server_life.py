@@ -156,8 +156,20 @@ def test_nobody_else_can_end_it(ready_pod: Pod, agent: Agent) -> None:
     assert agent.servers() == servers
 
 
-def test_half_an_answer_is_none(ready_pod: Pod, agent: Agent) -> None:
-    """As of a server that ends while it answers."""
+NONSENSE = {
+    "half of it": b'{"state":"ser',
+    "nothing in it": b"{}\n",
+    "no object": b"[]\n",
+    "no words": b'{"state":1,"lease":[],"reason":"","sandbox":{"on":true,"reached":[],"missed":{}}}\n',
+    "half a sandbox": b'{"state":"serving","lease":"none","reason":"","sandbox":{"on":true}}\n',
+    "no reason": b'{"state":"failed","lease":"none"}\n',
+    "too deep": b"[" * 4000 + b"\n",
+}
+
+
+@pytest.mark.parametrize("answer", NONSENSE.values(), ids=NONSENSE)
+def test_an_answer_that_is_none(ready_pod: Pod, agent: Agent, answer: bytes) -> None:
+    """As of a server that ends while it answers, or that a guest has taken over."""
     [server] = agent.servers()
     _seconds_to_end(server, signal.SIGKILL)
     with entered(ready_pod.netns):
@@ -167,7 +179,7 @@ def test_half_an_answer_is_none(ready_pod: Pod, agent: Agent) -> None:
         listening.listen()
         asking = Forked(agent).start("status")
         answering, _ = listening.accept()
-        answering.send(b'{"state":"ser')
+        answering.send(answer)
         answering.close()
         listening.close()
         ended = asking.wait()
