@@ -41,6 +41,7 @@ from vmnet.model import (
 from vmnet.plumbing.bridge import bound, unbound
 from vmnet.plumbing.diff import diff, missing_links
 from vmnet.plumbing.discover import discover, refuse_names_taken, refuse_orphans
+from vmnet.plumbing.names import bridge_name
 from vmnet.recall import Known, held, is_untouched, lost_note, recall, written
 from vmnet.schema import SCHEMA, Here, Journal
 from vmnet.serving import ServerStart, open_packets
@@ -217,6 +218,12 @@ def _warnings(journal: Journal, spec: Spec, now: Status, answer: bytes | None) -
         yield declined
     if journal.settings.isolation == ISOLATION_OFF:
         yield "the guest is not isolated from the pod network (--isolation off)"
+        bridge = now.link(bridge_name(journal.pod.ifname))
+        if bridge and bridge.accept_ra:
+            yield (
+                "a router advertisement of the guest gives the pod addresses and routes: without isolation only "
+                f"accept_ra 0 of {bridge.ifname} prevents that, and /proc/sys is read-only here"
+            )
     if now.chains is None:
         yield "whether the isolation rules stand was not looked at: that takes CAP_NET_ADMIN"
     standing = {chain for chain in now.chains or () if chain.table == spec.table}

@@ -41,7 +41,7 @@ from testbed.pods import must_answer
 from testbed.snapshot import difference, snapshot, steady
 from testbed.tap_copier import open_wire
 from tests.netns import probes
-from tests.netns.test_isolation import FROM_GUEST, ROUTER, WIRE, line
+from tests.netns.test_isolation import FROM_GUEST, ROUTER, WIRE, agent_for, line
 from vmnet.codec import decode
 from vmnet.kernel import firewall
 from vmnet.model import ISOLATION_DHCP_ONLY, ISOLATION_OFF, ISOLATION_STRICT
@@ -257,7 +257,7 @@ def test_nothing_leaks_while_the_pod_is_handed_over_and_given_back(
     sent = 0
     with pods.pod("bridge-dual") as pod, watching(pod) as watch:
         pod.netns.ip_batch(f"route add {ROUTER}")
-        agent = agents.agent(pod, tmp_path)
+        agent = agent_for(pod, tmp_path, isolation)
         while sent < HAMMERED:
             with hammering(pod, frames, FOR_EVER, tmp_path / "hammer.log") as guest:
                 agent.up("--isolation", isolation)

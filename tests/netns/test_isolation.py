@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +24,7 @@ from testbed.tap_copier import open_wire
 from tests.netns import probes
 from tests.netns.probes import Wire
 from vmnet.codec import decode
-from vmnet.model import ISOLATION_DHCP_ONLY, Settings
+from vmnet.model import ISOLATION_DHCP_ONLY, ISOLATION_OFF, Settings
 from vmnet.plumbing.isolation import rulesets
 from vmnet.schema import Journal
 
@@ -119,6 +119,12 @@ class Line:
         return found
 
 
+def agent_for(pod: Pod, directory: Path, *flags: str) -> Agent:
+    """Make vmnet for a pod; without rules as root, since then accept_ra alone keeps advertisements off the pod."""
+    made = agents.agent(pod, directory)
+    return replace(made, confined=made.confined and ISOLATION_OFF not in flags)
+
+
 @contextmanager
 def line(directory: Path, *flags: str) -> Iterator[Line]:
     """A pod that is up with these flags, held at both ends."""
@@ -126,7 +132,7 @@ def line(directory: Path, *flags: str) -> Iterator[Line]:
         pod.netns.ip_batch(f"route add {ROUTER}")
         for family in ("iptables", "ip6tables"):  # br_netfilter cuts off what follows a packet, and so our marks
             pod.netns.sysctl(f"bridge/bridge-nf-call-{family}", 0)
-        agent = agents.agent(pod, directory)
+        agent = agent_for(pod, directory, *flags)
         agent.up(*flags)
         try:
             with tap_guest.raw_tap(pod.netns) as tap:
@@ -252,6 +258,19 @@ def test_without_isolation_everything_passes(tmp_path: Path) -> None:
     with line(tmp_path, "--isolation", "off") as made:
         for side, sent in BOTH.items():
             assert {probe.name for probe in sent} - made.passed(side, sent) <= NEVER_FORWARDED
+
+
+def test_without_isolation_and_with_a_read_only_proc_sys_status_warns_of_router_advertisements(
+    pod: Pod, agent: Agent
+) -> None:
+    del pod
+    confined = replace(agent, confined=True)
+    confined.up("--isolation", ISOLATION_OFF)
+    assert "accept_ra 0 of k6t-eth0" in confined.status()["warnings"][1]
+    confined.down()
+    as_root = replace(agent, confined=False)
+    as_root.up("--isolation", ISOLATION_OFF)
+    assert len(as_root.status()["warnings"]) == 1
 
 
 SECOND = "net1.7"

@@ -83,7 +83,13 @@ def test_whatever_its_starter_ignores_and_blocks(pod: Pod, agent: Agent) -> None
     assert _servers(pod) == []
 
 
-@pytest.mark.parametrize("container", [(), OTHER_CONTAINER], ids=["a process", "process 1"])
+IN_ANOTHER = pytest.mark.host_privileges("it goes into a process tree of its own")
+
+
+@pytest.mark.parametrize(
+    "container",
+    [pytest.param((), id="a process"), pytest.param(OTHER_CONTAINER, id="process 1", marks=IN_ANOTHER)],
+)
 @pytest.mark.parametrize("way", ["ignored", "blocked", "default"])
 def test_served_in_the_foreground(
     container: tuple[str, ...], way: str, ready_pod: Pod, agent: Agent, tmp_path: Path
@@ -114,6 +120,7 @@ def _name(pid: int) -> str:
         return ""
 
 
+@pytest.mark.host_privileges("becoming nobody needs CAP_SETUID")
 def test_down_where_nobody_may_be_signalled(pod: Pod, agent: Agent) -> None:
     """A container with SETUID and without KILL: the server could become nobody, and root may not signal nobody."""
     found = snapshot(pod)
@@ -127,6 +134,7 @@ def test_down_where_nobody_may_be_signalled(pod: Pod, agent: Agent) -> None:
     assert _servers(pod) == []
 
 
+@pytest.mark.host_privileges("becoming nobody needs CAP_SETUID")
 def test_down_where_a_server_that_hangs_may_not_be_signalled(pod: Pod, agent: Agent) -> None:
     found = snapshot(pod)
     agent.up()
@@ -187,6 +195,7 @@ def test_an_answer_that_is_none(ready_pod: Pod, agent: Agent, answer: bytes) -> 
     assert "start the DHCP server: it does not answer" in ended.stdout
 
 
+@IN_ANOTHER
 def test_another_container_of_the_pod_finds_the_server_and_ends_it(pod: Pod, agent: Agent) -> None:
     found = snapshot(pod)
     agent.up()
