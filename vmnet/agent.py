@@ -39,7 +39,7 @@ from vmnet.model import (
     Status,
 )
 from vmnet.plumbing.bridge import bound, unbound
-from vmnet.plumbing.diff import diff, missing_links
+from vmnet.plumbing.diff import diff, missing_links, standing_chains
 from vmnet.plumbing.discover import discover, refuse_names_taken, refuse_orphans
 from vmnet.plumbing.names import bridge_name
 from vmnet.recall import Known, held, is_untouched, lost_note, recall, written
@@ -226,7 +226,7 @@ def _warnings(journal: Journal, spec: Spec, now: Status, answer: bytes | None) -
             )
     if now.chains is None:
         yield "whether the isolation rules stand was not looked at: that takes CAP_NET_ADMIN"
-    standing = {chain for chain in now.chains or () if chain.table == spec.table}
+    standing = standing_chains(now, spec)
     for ruleset in spec.rulesets:
         if ruleset.warning and standing == set(ruleset.chains):
             yield ruleset.warning

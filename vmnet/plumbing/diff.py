@@ -35,6 +35,8 @@ from vmnet.model import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vmnet.model import FilterChain
+
 _FIXED_AT_CREATION = ("owner", "group", "multi_queue")
 _IPV6_SETTINGS = ("addr_gen_mode", "accept_ra")
 _SMALLEST_IPV6_MTU = 1280
@@ -77,9 +79,14 @@ def missing_links(status: Status, spec: Spec) -> tuple[str, ...]:
     return tuple(link.ifname for link in spec.links if link.ifindex and not status.link_of_index(link.ifindex))
 
 
+def standing_chains(status: Status, spec: Spec) -> set[FilterChain]:
+    """Return the chains that stand in the binding's tables; none where we may not look."""
+    return {chain for chain in status.chains or () if chain.table == spec.table}
+
+
 def _rules(status: Status, spec: Spec) -> Iterator[Change]:
     """Find what the rules lack, all the links that they name being there."""
-    standing = {chain for chain in status.chains or () if chain.table == spec.table}
+    standing = standing_chains(status, spec)
     if status.chains is None or any(standing == set(ruleset.chains) for ruleset in spec.rulesets):
         return
     families = tuple(sorted({chain.family for chain in standing}))
