@@ -22,6 +22,7 @@ from vmnet.errors import (
     UnexpectedError,
     VmnetError,
 )
+from vmnet.ipv6.lease import lease6
 from vmnet.journal import BindingDirectory, StateDirectory
 from vmnet.kernel import firewall, netns, sysctl
 from vmnet.kernel.apply import apply
@@ -31,10 +32,7 @@ from vmnet.model import (
     ISOLATION_OFF,
     AddEntry,
     Change,
-    Lease,
-    PodInterface,
     Resolver,
-    Settings,
     Spec,
     Status,
 )
@@ -248,7 +246,7 @@ def serve(config: Config) -> None:
             by = f"process {pid}" if pid else "another container's process"
             raise RefusedError(f"{journal.settings.tap} is served already, by {by}")
         packets = open_packets(journal)
-        compiler = processes.start_compiler(journal.lease, _STDERR)
+        compiler = processes.start_compiler(journal.leases, _STDERR)
         processes.become_server(directory, packets, compiler.replies, journal.settings)
 
 
@@ -266,22 +264,20 @@ def _begin(place: Place, config: Config, now: Status) -> Journal:
     refuse_orphans(now, config.interface)
     pod = discover(now, config.interface)
     refuse_names_taken(now, pod, settings)
+    if settings.mtu is not None and settings.mtu > pod.mtu:
+        raise RefusedError(f"MTU {settings.mtu} is larger than {pod.ifname}'s {pod.mtu}; frames would be lost")
     text = resolver_text(config.resolv_conf)
     resolver = Resolver(warnings=("there is no resolv.conf: the guest gets no DNS server",))
+    resolver = resolver if text is None else parse(text)
     return Journal(
         schema=SCHEMA,
         boot_id=place.here.boot_id,
         netns_cookie=place.here.netns_cookie,
         pod=pod,
         settings=settings,
-        lease=_lease(pod, resolver if text is None else parse(text), settings),
+        lease=lease(pod, resolver, settings) if any(not address.ipv6 for address in pod.addresses) else None,
+        lease6=lease6(pod, resolver, settings),
     )
-
-
-def _lease(pod: PodInterface, resolver: Resolver, settings: Settings) -> Lease:
-    if settings.mtu is not None and settings.mtu > pod.mtu:
-        raise RefusedError(f"MTU {settings.mtu} is larger than {pod.ifname}'s {pod.mtu}; frames would be lost")
-    return lease(pod, resolver, settings)
 
 
 def _recalled(place: Place, config: Config, now: Status) -> Known | None:

@@ -135,6 +135,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     )
     add("--dhcp", metavar="|".join(checks.DHCP_MODES), help="who answers the guest's DHCP (default: on, vmnet)")
     add("--lease-time", metavar="SECONDS", help="of DHCP, or infinite (default: 86400)")
+    add("--ipv6", metavar="on|off", help="whether the guest is told of the pod's IPv6 (default: on)")
     add("--config", metavar="FILE", help="all of this and more, YAML or JSON; flags and variables win")
 
 
@@ -226,9 +227,11 @@ def _text(asked: argparse.Namespace, option: str) -> str | None:
 
 
 def _settings(text: Callable[[str], str | None], told: Told) -> Settings:
-    lease_time, dhcp = text("lease_time"), text("dhcp")
+    lease_time, dhcp, ipv6 = text("lease_time"), text("dhcp"), text("ipv6")
     if lease_time is not None:
         told = replace(told, lease_time=checks.lease_seconds(lease_time))
+    if ipv6 is not None:
+        told = replace(told, ipv6=checks.switch(ipv6, "ipv6"))
     settings = Settings(told=told)
     if dhcp is not None:
         settings = replace(settings, dhcp=checks.dhcp_mode(dhcp))
@@ -287,8 +290,8 @@ def _up(asked: argparse.Namespace) -> int:
 
 
 def _tell_ready(outcome: Outcome) -> None:
-    lease, settings = outcome.journal.lease, outcome.journal.settings
-    for warning in lease.warnings:
+    leases, settings = outcome.journal.leases, outcome.journal.settings
+    for warning in leases.warnings:
         say("warning", "not-carried-over", warning)
     if not settings.sandbox:
         say("warning", "sandbox-off", checks.SANDBOX_OFF)
@@ -296,7 +299,7 @@ def _tell_ready(outcome: Outcome) -> None:
     say(
         "info",
         "ready",
-        f"{state}: the VM on {settings.tap} is {lease.yiaddr}/{lease.prefixlen}, MAC {lease.chaddr}",
+        f"{state}: the VM on {settings.tap} is {', '.join(leases.addresses)}, MAC {leases.chaddr}",
         interface=outcome.journal.pod.ifname,
         tap=settings.tap,
         changed=outcome.changed,
@@ -339,9 +342,9 @@ def _render(asked: argparse.Namespace) -> int:
     from vmnet import agent
     from vmnet.guest.render import render
 
-    lease = agent.plan(_config(asked)).journal.lease
-    rendered = render(lease, asked.format)
-    for warning in (*lease.warnings, *rendered.warnings):
+    leases = agent.plan(_config(asked)).journal.leases
+    rendered = render(leases, asked.format)
+    for warning in (*leases.warnings, *rendered.warnings):
         say("warning", "not-carried-over", warning)
     _print(rendered.text.removesuffix("\n"))
     return 0

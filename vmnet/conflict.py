@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from vmnet.model import Lease, PodInterface
 
 
-def conflict(pod: PodInterface, lease: Lease, answer: bytes | None) -> str:
+def conflict(pod: PodInterface, lease: Lease | None, answer: bytes | None) -> str:
     """Say so where the server's answer is that the guest declined its lease; else nothing."""
-    if not answer or json.loads(answer)["lease"] != DECLINED:
+    if lease is None or not answer or json.loads(answer)["lease"] != DECLINED:
         return ""
     known = _known(pod, lease)
     suspects = f"; the pod knew {known}, of which one may answer ARP for others" if known else ""

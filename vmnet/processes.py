@@ -24,23 +24,23 @@ from typing import TYPE_CHECKING
 
 import vmnet
 from vmnet.codec import encode
-from vmnet.dhcp.server_log import LARGEST_LOG
 from vmnet.errors import KernelError, RefusedError, UnexpectedError
+from vmnet.server.log import LARGEST_LOG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmnet.dhcp.packet_socket import PacketSockets
     from vmnet.journal import BindingDirectory
-    from vmnet.model import Lease, Settings
+    from vmnet.model import Leases, Settings
+    from vmnet.server.packet_socket import PacketSockets
 
 _ENDING = b"\0vmnet/end/"
-"""A server that is called by a socket of such a name ends (vmnet.dhcp.server)."""
+"""A server that is called by a socket of such a name ends (vmnet.server.loop)."""
 _FAILED = "failed"
-"""The state of a server that has no replies to send (vmnet.dhcp.service)."""
+"""The state of a server that has no replies to send (vmnet.server.service)."""
 LOG, SOCKET, PID = "server.log", "server.sock", "server.pid"
 _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(vmnet.__file__)))
-_ENTER = "import sys; sys.path.append(sys.argv.pop(1)); from vmnet.dhcp.{0} import main; main()"
+_ENTER = "import sys; sys.path.append(sys.argv.pop(1)); from vmnet.server.{0} import main; main()"
 READY_SECONDS = 10.0
 _STOP_SECONDS = 2.0
 _LOOK_AGAIN_SECONDS = 0.005
@@ -60,14 +60,14 @@ class Compiler:
     replies: int
 
 
-def start_compiler(lease: Lease, log: int) -> Compiler:
+def start_compiler(leases: Leases, log: int) -> Compiler:
     """Start compiling the replies in a process beside us."""
-    question = os.memfd_create("lease", os.MFD_CLOEXEC)
-    os.write(question, encode(lease).encode())
+    question = os.memfd_create("leases", os.MFD_CLOEXEC)
+    os.write(question, encode(leases).encode())
     os.lseek(question, 0, os.SEEK_SET)
     read_end, write_end = os.pipe()
     try:
-        pid = _spawn(["-I", "-c", _ENTER.format("compile"), _PACKAGE_ROOT], question, write_end, log)
+        pid = _spawn(["-I", "-c", _ENTER.format("compiler"), _PACKAGE_ROOT], question, write_end, log)
     finally:
         os.close(question)
         os.close(write_end)
@@ -97,14 +97,14 @@ def start_server(
 
 
 def server_arguments(descriptors: tuple[int, ...], settings: Settings) -> list[str]:
-    """Return the interpreter's arguments: as vmnet.dhcp.server names them; makes the descriptors inheritable."""
+    """Return the interpreter's arguments: as vmnet.server.loop names them; makes the descriptors inheritable."""
     for descriptor in descriptors:
         os.set_inheritable(descriptor, True)
-    return ["-I", "-S", "-c", _ENTER.format("server"), _PACKAGE_ROOT, *map(str, descriptors), _sandbox(settings)]
+    return ["-I", "-S", "-c", _ENTER.format("loop"), _PACKAGE_ROOT, *map(str, descriptors), _sandbox(settings)]
 
 
 def _sandbox(settings: Settings) -> str:
-    """Return what vmnet.dhcp.sandbox is told."""
+    """Return what vmnet.server.sandbox is told."""
     if not settings.sandbox or settings.server_user is None:
         return "on" if settings.sandbox else "off"
     return f"{settings.server_user}:{settings.server_group}"

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmnet.codec import parse, plain, typed
-from vmnet.model import Lease, PodInterface, Settings
+from vmnet.model import Lease, Lease6, Leases, PodInterface, Settings, Told
 
-SCHEMA = 2
+SCHEMA = 3
 """Raised by the first change to what a journal holds after a release; `tests/data/journals` keeps one of each."""
 _ADDED: dict[int, tuple[tuple[str, str], ...]] = {
     1: (
@@ -21,11 +21,13 @@ _ADDED: dict[int, tuple[tuple[str, str], ...]] = {
         *(("lease", name) for name in ("ntp_servers", "boot", "ipv6_only_wait", "options")),
         *(("lease", name) for name in ("neighbours", "served")),
     ),
+    2: tuple(("settings.told", name) for name in ("ipv6", "autonomous", "nat64_prefix")),
 }
 """The older schemas that are read, and what the next one added to each: part and field, which gets its default."""
-_PARTS: dict[str, type[PodInterface | Settings | Lease]] = {
+_PARTS: dict[str, type[PodInterface | Settings | Told | Lease]] = {
     "pod": PodInterface,
     "settings": Settings,
+    "settings.told": Told,
     "lease": Lease,
 }
 
@@ -39,7 +41,18 @@ class Journal:
     netns_cookie: int
     pod: PodInterface
     settings: Settings
-    lease: Lease
+    lease: Lease | None
+    lease6: Lease6 | None = None
+
+    @property
+    def vm_mac(self) -> str:
+        """The MAC of the VM."""
+        return self.leases.chaddr
+
+    @property
+    def leases(self) -> Leases:
+        """What the guest is told."""
+        return Leases((self.settings.mac or self.pod.mac).lower(), self.lease, self.lease6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +79,8 @@ def understand(text: str | bytes, here: Here) -> Journal | None:
     if isinstance(boot_id, str) and boot_id != here.boot_id:
         return None  # whatever else it says: its namespace is gone with everything in it
     journal = typed(Journal, _upgraded(value))
+    if journal.lease is None and journal.lease6 is None:
+        raise ValueError("Journal.lease is NoneType, not an object, and there is no lease6 either")
     if journal.netns_cookie != here.netns_cookie:
         raise ValueError("it is of another network namespace")
     return journal
@@ -78,15 +93,23 @@ def _upgraded(value: Any) -> Any:  # noqa: ANN401 # JSON is of any type
         return value
     if schema not in _ADDED:
         raise UnknownSchemaError(f"it has schema {schema}, this vmnet reads {min(_ADDED)} to {SCHEMA}")
-    for older in range(schema, SCHEMA):
+    # The newest first: what an older one lacks as a whole comes with all that it has today.
+    for older in range(SCHEMA - 1, schema - 1, -1):
         for part, name in _ADDED[older]:
-            value = {**value, part: _with_default(value.get(part), part, name)}
-    return {**value, "schema": SCHEMA}
+            value = _with_default(value, tuple(part.split(".")), part, name)
+    if "lease6" in value:
+        raise ValueError("lease6 should not be there yet")
+    # A guest that was told nothing of IPv6 is not told while it runs: it would begin to use it.
+    return {"lease6": None, **value, "schema": SCHEMA}
 
 
-def _with_default(fields: Any, part: str, name: str) -> Any:  # noqa: ANN401 # JSON is of any type
+def _with_default(fields: Any, path: tuple[str, ...], part: str, name: str) -> Any:  # noqa: ANN401 # as above
+    """Return the fields with the default of `part`'s field `name`, which is `path` further down."""
     if not isinstance(fields, dict):
         return fields
+    if path:
+        down, *rest = path
+        return {**fields, down: _with_default(fields[down], tuple(rest), part, name)} if down in fields else fields
     if name in fields:
         raise ValueError(f"{part}.{name} should not be there yet")
     return {**fields, name: plain(_PARTS[part].__dataclass_fields__[name].default)}

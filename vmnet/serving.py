@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vmnet import processes
-from vmnet.dhcp.packet_socket import open_packet_sockets
 from vmnet.errors import KernelError, UnexpectedError
 from vmnet.model import CreateLink
+from vmnet.server.packet_socket import open_packet_sockets
 
 if TYPE_CHECKING:
-    from vmnet.dhcp.packet_socket import PacketSockets
     from vmnet.journal import BindingDirectory
     from vmnet.model import Change
     from vmnet.schema import Journal
+    from vmnet.server.packet_socket import PacketSockets
 
 
 class ServerStart:
@@ -26,7 +26,7 @@ class ServerStart:
         self._log = processes.open_log(directory)
         self._started: tuple[int, int] | None = None  # the compiler's pid, and who hears of READY
         # Compiling takes longest, so it begins first and runs beside the plumbing.
-        self._compiler = None if self._serving else processes.start_compiler(journal.lease, self._log)
+        self._compiler = None if self._serving else processes.start_compiler(journal.leases, self._log)
 
     @property
     def started(self) -> bool:
@@ -51,7 +51,7 @@ class ServerStart:
             return
         processes.stop_server(self._directory)
         if self._compiler is None:
-            self._compiler = processes.start_compiler(self._journal.lease, self._log)
+            self._compiler = processes.start_compiler(self._journal.leases, self._log)
         with open_packets(self._journal) as packets:
             compiler, self._compiler = self._compiler, None  # what it compiles can be read once
             ready = processes.start_server(
@@ -87,9 +87,10 @@ def open_packets(journal: Journal) -> PacketSockets:
         KernelError: the tap is gone, or CAP_NET_RAW is missing.
     """
     tap, lease = journal.settings.tap, journal.lease
-    vm_mac = bytes.fromhex(lease.chaddr.replace(":", ""))
+    vm_mac = bytes.fromhex(journal.vm_mac.replace(":", ""))
+    arp_targets = (lease.server_id, *(entry.address for entry in lease.neighbours)) if lease else ()
     try:
-        return open_packet_sockets(tap, vm_mac, (lease.server_id, *(entry.address for entry in lease.neighbours)))
+        return open_packet_sockets(tap, vm_mac, arp_targets)
     except OSError as error:
         missing = "CAP_NET_RAW" if isinstance(error, PermissionError) else ""
         raise KernelError(error.errno or 0, f"open a packet socket on {tap}", missing) from error

@@ -11,8 +11,10 @@ from vmnet.log import escape
 from vmnet.model import FOREVER, describe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from vmnet.agent import Plan, Report
-    from vmnet.model import Lease, Settings
+    from vmnet.model import Lease, Lease6, Leases, Router, Settings
 
 _PLAN_SCHEMA = _STATUS_SCHEMA = 1
 
@@ -26,6 +28,7 @@ def plan_json(plan: Plan) -> str:
             "found": plain(plan.journal.pod),
             "changes": [str(change) for change in plan.changes],
             "lease": plain(plan.journal.lease),
+            "lease6": plain(plan.journal.lease6),
         }
     )
 
@@ -41,14 +44,21 @@ def plan_text(plan: Plan) -> str:
     sections = (
         ("the pod was found with" if plan.already_up else "the pod has", found),
         ("`vmnet up` will", changes),
-        ("the guest will be told", lease_lines(plan.journal.lease)),
-        ("what it cannot be told", list(plan.journal.lease.warnings)),
+        ("the guest will be told", lease_lines(plan.journal.leases)),
+        ("what it cannot be told", list(plan.journal.leases.warnings)),
     )
     return "\n\n".join(_section(title, lines) for title, lines in sections if lines)
 
 
-def lease_lines(lease: Lease) -> list[str]:
-    """Return what the lease says, one fact a line."""
+def lease_lines(leases: Leases) -> list[str]:
+    """Return what the leases say, one fact a line."""
+    return [
+        *(_lease_lines(leases.lease) if leases.lease else ()),
+        *(_lease6_lines(leases.lease6) if leases.lease6 else ()),
+    ]
+
+
+def _lease_lines(lease: Lease) -> list[str]:
     facts = (
         ("address", f"{lease.yiaddr}/{lease.prefixlen}"),
         ("MAC", lease.chaddr),
@@ -70,6 +80,36 @@ def lease_lines(lease: Lease) -> list[str]:
         ("ARP", ", ".join(f"{entry.address} is at {entry.mac}" for entry in lease.neighbours)),
         ("lease", _duration(lease) if lease.served else "none: vmnet does not serve DHCP here"),
     )
+    return _lines(facts)
+
+
+def _lease6_lines(lease: Lease6) -> list[str]:
+    facts = (
+        *(("address", leased.address) for leased in lease.addresses),
+        *(("gateway", _router(router)) for router in lease.routers if router.is_default),
+        *(
+            ("routes", f"{', '.join(router.routes)} via {_router(router)}")
+            for router in lease.routers
+            if router.routes
+        ),
+        ("on-link", ", ".join(lease.prefixes)),
+        ("MTU", str(lease.mtu or "")),
+        ("DNS", ", ".join(lease.nameservers)),
+        ("search", ", ".join(lease.domain_search)),
+        ("NTP", ", ".join(lease.ntp_servers)),
+        ("NAT64", lease.nat64_prefix),
+        ("IPv6", "" if lease.served else "vmnet advertises no router and serves no DHCPv6 here"),
+    )
+    return _lines(facts)
+
+
+def _router(router: Router) -> str:
+    """Name the router as the guest sees it, and the pod's where that is another."""
+    behind = f" for {router.gateway}" if router.synthetic and router.gateway else ""
+    return f"{router.address}{behind}{f' at {router.mac}' if router.mac else ''}"
+
+
+def _lines(facts: Iterable[tuple[str, str]]) -> list[str]:
     return [f"{name:<10}{value}" for name, value in facts if value]
 
 
@@ -91,6 +131,7 @@ def status_json(report: Report) -> str:
             "found": plain(journal.pod) if journal else None,
             "settings": plain(journal.settings) if journal else None,
             "lease": plain(journal.lease) if journal else None,
+            "lease6": plain(journal.lease6) if journal else None,
         }
     )
 
@@ -105,7 +146,7 @@ def status_text(report: Report) -> str:
     lines = [
         f"{_state(report)}: {journal.pod.ifname} → {journal.settings.tap}",
         f"guest: {guest}",
-        *(f"  {line}" for line in lease_lines(journal.lease)),
+        *(f"  {line}" for line in lease_lines(journal.leases)),
         f"isolation: {_isolation(journal.settings)}",
         *_sandbox_lines(server.get("sandbox")),
     ]

@@ -15,11 +15,11 @@ import select
 import sys
 import time
 
-from vmnet.dhcp.json_text import dumps
 from vmnet.last_word import VARIABLE as LAST_WORD
 from vmnet.last_word import leave
 from vmnet.notify import VARIABLE as NOTIFY_SOCKET
 from vmnet.notify import notify
+from vmnet.server.json_text import dumps
 
 NOT_FOUND, NOT_EXECUTABLE, BY_SIGNAL = 127, 126, 128
 """Exit codes as shells give them."""

@@ -26,18 +26,17 @@ from testbed.netns import TestbedError, set_netns
 from testbed.privileges import confine
 from vmnet import agent as agent_room
 from vmnet import cli, processes, serving
-from vmnet.dhcp.compile import compile_replies
-from vmnet.dhcp.replies import dumps
 from vmnet.errors import KernelError
 from vmnet.kernel.netlink import RTM_NEWLINK, NetlinkSocket
 from vmnet.kernel.read import read
+from vmnet.server.compiler import compile_leases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from testbed.agent import Agent
-    from vmnet.model import Change, Lease
+    from vmnet.model import Change, Leases
 
     Tamper = Callable[[], None]
 
@@ -49,7 +48,7 @@ CRASHED = 70
 _APPLY = "apply"
 _REFUSED = "refused: "
 _PR_SET_PDEATHSIG = 1
-_compiled: dict[Lease, bytes] = {}
+_compiled: dict[Leases, bytes] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +174,9 @@ class Forked:
             os._exit(code)
 
 
-def know_replies(lease: Lease) -> None:
-    """Compile the replies of a lease once, for all children to come."""
-    _compiled.setdefault(lease, dumps(compile_replies(lease)))
+def know_replies(leases: Leases) -> None:
+    """Compile the replies once, for all children to come."""
+    _compiled.setdefault(leases, compile_leases(leases))
 
 
 def killed_after(number: int) -> Tamper:
@@ -295,11 +294,11 @@ def _telling(trace: int) -> Callable[[NetlinkSocket, Change], None]:
     return apply
 
 
-def _known_replies(lease: Lease, log: int) -> processes.Compiler:
+def _known_replies(leases: Leases, log: int) -> processes.Compiler:
     """Hand the replies over as the compiler would; one that nobody has compiled yet is compiled for real."""
-    known = _compiled.get(lease)
+    known = _compiled.get(leases)
     if known is None:
-        return _start_compiler(lease, log)
+        return _start_compiler(leases, log)
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(write_end, False)
     assert os.writev(write_end, [known]) == len(known), "more than a pipe holds"

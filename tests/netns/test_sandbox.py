@@ -32,7 +32,7 @@ from testbed.netns import TestbedError, run
 from testbed.pods import must_answer
 from testbed.snapshot import difference, snapshot
 from testbed.tap_guest import raw_tap, tap_guest
-from vmnet.dhcp.server_log import LARGEST_LOG
+from vmnet.server.log import LARGEST_LOG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -227,7 +227,7 @@ REFUSES_SECCOMP = """
 import os, platform, struct, sys
 from array import array
 sys.path.insert(0, sys.argv[1])
-from vmnet.dhcp.sandbox import _prctl
+from vmnet.server.sandbox import _prctl
 number = {"x86_64": 157, "aarch64": 167}[platform.machine()]
 lines = (
     (0x20, 0, 0, 0), (0x15, 0, 3, number),  # is it prctl,
@@ -256,7 +256,7 @@ ENTERS = """
 import ctypes, errno, fcntl, mmap, os, platform, resource, socket, sys
 root, wish, walls, directory = sys.argv[1:]
 sys.path.insert(0, root)
-from vmnet.dhcp import sandbox
+from vmnet.server import sandbox
 if walls == "without seccomp":
     sandbox.seccomp.program = lambda machine, packets: b""
 libc = ctypes.CDLL(None, use_errno=True)

@@ -85,7 +85,7 @@ def trial(layout: str, directory: Path) -> Iterator[Trial]:
         golden = _bound(pod.netns)
         [path] = agent.state_dir.glob("**/journal.json")
         journal = decode(Journal, path.read_bytes())
-        know_replies(journal.lease)
+        know_replies(journal.leases)
         down = vmnet.down()
         _only_compilers_may_be_left(pod)
         made = Trial(pod, agent, vmnet, found, golden, journal.pod, (up.changes, down.changes))

@@ -35,6 +35,9 @@ TOLD = {
     "ntp_servers": (("10.0.0.1", "10.0.0.2"), "ntp 10.0.0.123, not 10.0.0.1, 10.0.0.2"),
     "boot": (Boot("10.0.0.9", "ipxe.efi"), "boot none, not 10.0.0.9 ipxe.efi"),
     "ipv6_only_wait": (300, "ipv6_only_wait none, not 300"),
+    "ipv6": (False, "ipv6 on, not off"),
+    "autonomous": (True, "autonomous off, not on"),
+    "nat64_prefix": ("64:ff9b::/96", "nat64_prefix none, not 64:ff9b::/96"),
     "options": ((RawOption(252, "78"), RawOption(43, "0102")), "options none, not 252=78, 43=0102"),
 }
 

@@ -41,15 +41,17 @@ def test_a_plan_says_what_is_there_what_would_change_and_what_the_guest_is_told(
 
 
 def test_a_lease_says_what_was_configured_beyond_the_pod() -> None:
+    leases = _plan("calico").journal.leases
+    assert leases.lease
     told = replace(
-        _plan("calico").journal.lease,
+        leases.lease,
         lease_time=0xFFFFFFFF,
         ntp_servers=("10.0.0.1", "10.0.0.2"),
         boot=Boot("10.0.0.9", "ipxe.efi"),
         options=(RawOption(252, "78"),),
         neighbours=(ArpEntry("169.254.1.1", "02:00:00:00:00:fe"),),
     )
-    lines = show.lease_lines(told)
+    lines = show.lease_lines(replace(leases, lease=told))
     for line in (
         "NTP       10.0.0.1, 10.0.0.2",
         "boot      10.0.0.9 ipxe.efi",
@@ -58,7 +60,8 @@ def test_a_lease_says_what_was_configured_beyond_the_pod() -> None:
         "lease     infinite from 169.254.75.10",
     ):
         assert line in lines
-    assert "lease     none: vmnet does not serve DHCP here" in show.lease_lines(replace(told, served=False))
+    unserved = replace(leases, lease=replace(told, served=False))
+    assert "lease     none: vmnet does not serve DHCP here" in show.lease_lines(unserved)
 
 
 def test_a_plan_with_nothing_to_do_says_so() -> None:

@@ -1,50 +1,14 @@
-"""Lease → Replies: scapy writes every packet and option, once. The only importer of scapy.
-
-As a process it reads a lease as JSON from descriptor 0 and writes `replies.dumps` to descriptor 1.
-"""
+"""Lease → Replies: scapy writes every packet and option, once."""
 
 from __future__ import annotations
 
-import functools
-import os
 import struct
-import sys
 from socket import AF_INET, inet_pton
-from types import ModuleType, SimpleNamespace
 
 from vmnet.dhcp import domain_search
-from vmnet.dhcp.replies import COOKIE, HEAD, SMALLEST_IP, Replies, Template, dumps, dumps_failure, tlvs
+from vmnet.dhcp.replies import COOKIE, HEAD, SMALLEST_IP, Replies, Template, tlvs
 from vmnet.model import FOREVER, Boot, Lease
-
-
-@functools.cache
-def _scapy() -> SimpleNamespace:
-    """Import the layers when they are first needed: a scapy that cannot be imported is `main`'s to report.
-
-    Kept from its import is what a reply never needs, which saves 16 MB and time: the dumps of the routes, and the
-    tables of MAC vendors and Bluetooth makers, modules with nothing but a `DATA` (should scapy drop them, the
-    stand-ins are never looked at). It may neither make nor read a cache or a configuration folder below $HOME,
-    which a path below a file that is no folder achieves.
-    """
-    os.environ["XDG_CACHE_HOME"] = os.environ["XDG_CONFIG_HOME"] = "/dev/null/none"
-    for name, data in (("scapy.libs.manuf", ""), ("scapy.libs.bluetoothids", {})):
-        if name not in sys.modules:
-            stand_in = ModuleType(name)
-            stand_in.__dict__["DATA"] = data
-            sys.modules[name] = stand_in
-    from scapy.config import conf
-
-    conf.route_autoload = conf.route6_autoload = False
-    from scapy.layers.dhcp import BOOTP, DHCP
-    from scapy.layers.inet import IP, UDP
-    from scapy.layers.l2 import ARP, Ether
-
-    return SimpleNamespace(Ether=Ether, ARP=ARP, IP=IP, UDP=UDP, BOOTP=BOOTP, DHCP=DHCP)
-
-
-SERVER_MAC = "02:76:6d:6e:65:74"
-"""Locally administered, and "vmnet" in ASCII. It is seen on the tap only, so every pod can have the same."""
-_SPARE_SERVER_MAC = "02:76:6d:6e:65:75"
+from vmnet.packets import layers, server_mac
 
 _NAMES = {
     1: "subnet_mask",
@@ -103,35 +67,12 @@ def compile_replies(lease: Lease) -> Replies:
     )
 
 
-def main() -> None:
-    """Compile in a process of its own. An error is one line on stderr, exit 1, and a failure on descriptor 1."""
-    try:
-        replies = dumps(compile_replies(_read_lease()))
-    except Exception as error:  # noqa: BLE001 - whatever it is, the server must hear of it
-        reason = " ".join(f"compile: {type(error).__name__}: {error}".split())
-        sys.stderr.write(f"{reason}\n")
-        _write_all(dumps_failure(reason))
-        sys.exit(1)
-    _write_all(replies)
-
-
-def _read_lease() -> Lease:
-    from vmnet.codec import decode
-
-    return decode(Lease, sys.stdin.buffer.read())
-
-
-def _write_all(data: bytes) -> None:
-    with open(1, "wb", closefd=False) as pipe:
-        pipe.write(data)
-
-
 def _head(lease: Lease, *, yiaddr: str = "", nak: bool = False) -> bytes:
     """Ethernet to magic cookie. Every address is set, and as a number: scapy asks ARP or DNS for anything else."""
     none = "0.0.0.0"  # noqa: S104 - the wire's "no address"
-    scapy = _scapy()
+    scapy = layers()
     packet = (
-        scapy.Ether(dst="ff:ff:ff:ff:ff:ff" if nak else lease.chaddr, src=_server_mac(lease))
+        scapy.Ether(dst="ff:ff:ff:ff:ff:ff" if nak else lease.chaddr, src=server_mac(lease.chaddr))
         / scapy.IP(src=lease.server_id, dst="255.255.255.255" if nak else lease.yiaddr, ttl=64)
         / scapy.UDP(sport=67, dport=68)
         / scapy.BOOTP(
@@ -165,8 +106,11 @@ def _arp_replies(lease: Lease) -> dict[bytes, bytes]:
 
     The guest reaches the server identifier at the server's MAC. A gateway is at the MAC that the pod knew.
     """
-    scapy = _scapy()
-    entries = [(lease.server_id, _server_mac(lease)), *((entry.address, entry.mac) for entry in lease.neighbours)]
+    scapy = layers()
+    entries = [
+        (lease.server_id, server_mac(lease.chaddr)),
+        *((entry.address, entry.mac) for entry in lease.neighbours),
+    ]
     return {
         inet_pton(AF_INET, address): bytes(
             scapy.Ether(dst=lease.chaddr, src=mac)
@@ -194,10 +138,6 @@ def _is_address(text: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def _server_mac(lease: Lease) -> str:
-    return SERVER_MAC if lease.chaddr != SERVER_MAC else _SPARE_SERVER_MAC
 
 
 def _mac(text: str) -> bytes:
@@ -284,7 +224,7 @@ def _renumbered(code: int, tlv: bytes) -> bytes:
 def _write(code: int, *values: str | int | bytes) -> bytes:
     """One option as scapy writes it. Raises ValueError where scapy wrote something else, or nothing."""
     try:
-        tlv = bytes(_scapy().DHCP(options=[(_NAMES.get(code, code), *values)]))
+        tlv = bytes(layers().DHCP(options=[(_NAMES.get(code, code), *values)]))
     except (struct.error, ValueError) as error:
         raise ValueError(f"option {code} cannot carry {values}: {error}") from error
     if len(tlv) < 2 or tlv[0] != code or tlv[1] != len(tlv) - 2:

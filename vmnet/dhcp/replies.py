@@ -21,7 +21,6 @@ SMALLEST_IP = 28 + 300
 _RAPID_COMMIT = 80
 _LONGEST_OPTION = 255
 _MAGIC = b"vmnet-replies-2\n"
-_FAILURE = b"vmnet-failure-1\n"
 _FACTS = struct.Struct("!6s4s4sHBH")
 _TEMPLATE = struct.Struct(f"!{HEAD}sB")
 _OPTION = struct.Struct("!BH")
@@ -81,17 +80,10 @@ def dumps(replies: Replies) -> bytes:
     return b"".join(parts)
 
 
-def dumps_failure(reason: str) -> bytes:
-    """What compile writes instead of replies, so that the reason reaches the server's status."""
-    return _FAILURE + reason.encode("utf-8", "replace")
-
-
 def loads(data: bytes) -> Replies:
-    """Read what `dumps` wrote. Raises ValueError on anything else; after `dumps_failure`, with its reason."""
-    if data.startswith(_FAILURE):
-        raise ValueError(data.removeprefix(_FAILURE).decode("utf-8", "replace") or "compile failed")
+    """Read what `dumps` wrote. Raises ValueError on anything else."""
     if not data.startswith(_MAGIC):
-        raise ValueError("no compiled replies came" if not data else "not compiled replies of this version")
+        raise ValueError("not compiled replies of this version")
     try:
         return _loads(data)
     except struct.error as error:

@@ -164,15 +164,15 @@ def _may_open_any_tap() -> bool:
 
 
 def _say_what_differs(state_dir: str, domain: Domain, journal: Journal) -> None:
-    pod, lease, settings = journal.pod, journal.lease, journal.settings
-    if lease.chaddr != pod.mac:
-        text = f"its MAC {lease.chaddr} is not the pod's: what is pinned to that will not reach the guest"
+    pod, leases, settings = journal.pod, journal.leases, journal.settings
+    if leases.chaddr != pod.mac:
+        text = f"its MAC {leases.chaddr} is not the pod's: what is pinned to that will not reach the guest"
         tell(state_dir, "warning", f"domain {domain.name}: {text}; write <mac address='{pod.mac}'/>")
     fitting = min((pod.mtu, *(route.mtu for route in pod.routes if route.is_default and route.mtu)))
     if settings.mtu not in (None, fitting):
         text = f"its MTU {settings.mtu} is not the pod's"
         tell(state_dir, "warning", f"domain {domain.name}: {text}; write <mtu size='{fitting}'/>")
-    for warning in lease.warnings:
+    for warning in leases.warnings:
         tell(state_dir, "warning", f"domain {domain.name}: {warning}")
-    text = f"the VM on {settings.tap} is {lease.yiaddr}/{lease.prefixlen}, MAC {lease.chaddr}"
+    text = f"the VM on {settings.tap} is {', '.join(leases.addresses)}, MAC {leases.chaddr}"
     tell(state_dir, "info", f"domain {domain.name}: prepare: {text}")

@@ -168,14 +168,14 @@ class _Launch:
         journal = outcome.journal
         self._config = replace(self._config, interface=journal.pod.ifname)
         try:
-            for warning in journal.lease.warnings:
+            for warning in journal.leases.warnings:
                 say("warning", "not-carried-over", warning)
             if not journal.settings.sandbox:
                 say("warning", "sandbox-off", SANDBOX_OFF)
             tap = journal.settings.tap
             say("info", "plumbed", f"{journal.pod.ifname} is handed over to {tap}", changed=outcome.changed)
-            lease = journal.lease
-            say("info", "serving", f"the guest will be {lease.yiaddr}/{lease.prefixlen}, MAC {lease.chaddr}")
+            addresses = ", ".join(journal.leases.addresses)
+            say("info", "serving", f"the guest will be {addresses}, MAC {journal.vm_mac}")
             self._served = Served(self._inbox, self._config, journal, self._after)
             self._connect()
             self._refuse_running(found, spare=True)

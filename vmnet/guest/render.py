@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 from vmnet.codec import plain
 from vmnet.dhcp.classless import ON_LINK, covers
+from vmnet.errors import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vmnet.model import ClasslessRoute, Lease
+    from vmnet.model import ClasslessRoute, Lease, Leases
 
 _DEFAULT = "0.0.0.0/0"
 _NAME = "vmnet"
@@ -39,12 +40,16 @@ class Rendered:
     warnings: tuple[str, ...] = ()
 
 
-def render(lease: Lease, form: str) -> Rendered:
+def render(leases: Leases, form: str) -> Rendered:
     """Write the lease in one of `FORMATS`.
 
     Raises:
         KeyError: there is no such format.
+        RefusedError: there is no IPv4 lease.
     """
+    lease = leases.lease
+    if lease is None:
+        raise RefusedError("the pod has no IPv4 address, and that is all that can be written so far")
     names = tuple(name for name in lease.domain_search if _is_plain(name))
     dropped = tuple(
         f"search domain {name!r} is no plain host name: left out"

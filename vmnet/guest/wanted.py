@@ -18,8 +18,8 @@ def wanted(journal: Journal, model: str) -> InterfaceSpec:
     """Say how the domain's interface shall be: what the guest is told by DHCP, it finds in its hardware too."""
     return InterfaceSpec(
         tap=journal.settings.tap,
-        mac=journal.lease.chaddr,
-        mtu=journal.lease.interface_mtu,
+        mac=journal.vm_mac,
+        mtu=journal.leases.interface_mtu,
         model=model,
         pod_interface=journal.pod.ifname,
     )

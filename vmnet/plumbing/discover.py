@@ -6,6 +6,8 @@ from vmnet.errors import NotYetError, RefusedError
 from vmnet.model import Link, PodInterface, Settings, Status
 from vmnet.plumbing.names import bridge_name, nic_name
 
+_SCOPE_UNIVERSE = 0
+"""RT_SCOPE_UNIVERSE (linux/rtnetlink.h): of an IPv6 address that is no link-local one."""
 _USUAL_NAME = "eth0"
 _BRIDGEABLE_MACVLAN = "passthru"
 
@@ -16,7 +18,7 @@ def discover(status: Status, ifname: str = "") -> PodInterface:
     Without a name it is eth0, or the interface that carries the best default route.
 
     Raises:
-        NotYetError: the interface is not there, not up or has no IPv4 address yet.
+        NotYetError: the interface is not there, not up or has no address yet.
         RefusedError: the interface cannot be handed to a VM as it is.
     """
     link = _pod_link(status, ifname)
@@ -25,8 +27,10 @@ def discover(status: Status, ifname: str = "") -> PodInterface:
     addresses = tuple(address for address in status.addresses if address.ifname == link.ifname)
     if not link.up:
         raise NotYetError(f"{link.ifname} is down; try again when the CNI has set it up")
-    if not any(not address.ipv6 for address in addresses):
-        raise NotYetError(f"{link.ifname} has no IPv4 address; try again when the CNI has given it one")
+    if not any(not address.ipv6 or address.scope == _SCOPE_UNIVERSE for address in addresses):
+        raise NotYetError(
+            f"{link.ifname} has neither an IPv4 nor a global IPv6 address; try again when the CNI has given it one"
+        )
     return PodInterface(
         ifname=link.ifname,
         ifindex=link.ifindex,

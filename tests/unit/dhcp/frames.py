@@ -8,13 +8,17 @@ import struct
 from typing import Any
 from unittest.mock import patch
 
-from vmnet.dhcp import compile as compiler
 from vmnet.dhcp.answer import answer
+from vmnet.dhcp.compile import compile_replies
+from vmnet.dhcp.replies import Replies
+from vmnet.dhcp.replies import dumps as dumps_replies
 from vmnet.dhcp.request import parse
 from vmnet.model import ClasslessRoute, Lease
+from vmnet.packets import layers
+from vmnet.server.compiled import Compiled, dumps
 
 with patch.dict(os.environ):  # the import sets variables that are no other test's affair
-    SCAPY = compiler._scapy()
+    SCAPY = layers()
 checksum_of = importlib.import_module("scapy.utils").checksum
 
 VM_MAC = bytes.fromhex("020000000001")
@@ -32,11 +36,16 @@ LEASE = Lease(
     broadcast="10.0.0.255",
     interface_mtu=1450,
 )
-REPLIES = compiler.compile_replies(LEASE)
+REPLIES = compile_replies(LEASE)
 PRL = bytes((1, 3, 6, 12, 15, 26, 28, 51, 54, 58, 59, 119, 121))
 NO_ADDRESS = "0.0.0.0"  # noqa: S104 - nothing is bound
 COOKIE = b"\x63\x82\x53\x63"
 END = b"\xff"
+
+
+def compiled(replies: Replies) -> bytes:
+    """What the server reads, of a guest that is told nothing of IPv6."""
+    return dumps(Compiled(replies.vm_mac, dumps_replies(replies), b""))
 
 
 def packed(address: str) -> bytes:

@@ -9,8 +9,9 @@ import pytest
 
 from tests.unit.dhcp.frames import LEASE, NO_ADDRESS, OTHER, SCAPY, SERVER_ID, VM_MAC, YIADDR
 from vmnet.dhcp.arp import answer
-from vmnet.dhcp.compile import SERVER_MAC, compile_replies
+from vmnet.dhcp.compile import compile_replies
 from vmnet.model import ArpEntry
+from vmnet.packets import SERVER_MAC
 
 GATEWAY, GATEWAY_MAC = "169.254.1.1", "1e:8a:53:c2:07:44"
 REPLIES = compile_replies(replace(LEASE, neighbours=(ArpEntry(GATEWAY, GATEWAY_MAC),)))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.unit.dhcp.frames import LEASE, NO_ADDRESS, REPLIES, SCAPY, VM_MAC
-from vmnet.codec import encode
 from vmnet.dhcp import compile as compiler
-from vmnet.dhcp.replies import ACK, HEAD, INFORM_ACK, NAK, OFFER, loads
+from vmnet.dhcp.replies import ACK, HEAD, INFORM_ACK, NAK, OFFER
 from vmnet.model import FOREVER, ArpEntry, Boot, ClasslessRoute, Lease, RawOption
+from vmnet.packets import SERVER_MAC
 
 
 def options(kind: int = OFFER, **changed: object) -> dict[int, bytes]:
@@ -218,45 +216,10 @@ def test_a_word_that_scapy_does_not_know_is_an_error_here(monkeypatch: pytest.Mo
 
 
 def test_the_server_s_mac_is_not_the_vm_s() -> None:
-    replies = compiler.compile_replies(replace(LEASE, chaddr=compiler.SERVER_MAC))
+    replies = compiler.compile_replies(replace(LEASE, chaddr=SERVER_MAC))
     assert replies.templates[OFFER].head[6:12] != replies.vm_mac
 
 
 @pytest.mark.parametrize(("mtu", "limit"), [(1450, 1450), (None, 1500), (100, 328)])
 def test_the_largest_reply_is_what_the_tap_takes(mtu: int | None, limit: int) -> None:
     assert compiler.compile_replies(replace(LEASE, interface_mtu=mtu)).mtu == limit
-
-
-class Standard:
-    """Stands in for stdin and descriptor 1."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, question: bytes) -> None:
-        self.written = b""
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(question)))
-        monkeypatch.setattr(compiler, "_write_all", self.take)
-
-    def take(self, data: bytes) -> None:
-        self.written += data
-
-
-def test_the_process_answers_with_replies(monkeypatch: pytest.MonkeyPatch) -> None:
-    standard = Standard(monkeypatch, encode(LEASE).encode())
-    compiler.main()
-    assert loads(standard.written).templates[ACK].options == REPLIES.templates[ACK].options
-
-
-@pytest.mark.parametrize(
-    "question", [b"", b"{}", b"\xff\xfe", encode(replace(LEASE, lease_time=0)).encode()], ids=range(4)
-)
-def test_the_process_fails_in_one_line_on_both_sides(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], question: bytes
-) -> None:
-    standard = Standard(monkeypatch, question)
-    with pytest.raises(SystemExit) as ended:
-        compiler.main()
-    assert ended.value.code == 1
-    [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("compile: ")
-    with pytest.raises(ValueError, match=r"^compile: ") as told:
-        loads(standard.written)
-    assert str(told.value) == line

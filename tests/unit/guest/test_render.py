@@ -20,7 +20,7 @@ from vmnet.codec import decode
 from vmnet.config import RENDER_FORMATS
 from vmnet.dhcp.lease import lease
 from vmnet.guest.render import FORMATS, render
-from vmnet.model import Boot, ClasslessRoute, Lease, RawOption, Resolver, Settings
+from vmnet.model import Boot, ClasslessRoute, Lease, Leases, RawOption, Resolver, Settings
 from vmnet.plumbing.discover import discover
 
 if TYPE_CHECKING:
@@ -32,6 +32,11 @@ NAMES = ("bridge", "calico", "cilium", "ovn", "ptp")
 DEFAULT = "0.0.0.0/0"
 
 
+def leases(lease: Lease) -> Leases:
+    """A guest that is told this, and of IPv6 nothing."""
+    return Leases(lease.chaddr, lease, None)
+
+
 def lease_of(layout: str) -> Lease:
     """What a guest in a pod of that layout is told."""
     return lease(discover(layouts.status(layout), "eth0"), RESOLVER, Settings(hostname="vm-1"))
@@ -40,7 +45,7 @@ def lease_of(layout: str) -> Lease:
 @pytest.mark.parametrize("form", RENDER_FORMATS)
 @pytest.mark.parametrize("name", NAMES)
 def test_text_and_warnings(name: str, form: str) -> None:
-    rendered = render(lease_of(name), form)
+    rendered = render(leases(lease_of(name)), form)
     text = rendered.text + "".join(f"# not carried over: {warning}\n" for warning in rendered.warnings)
     path = GOLDEN / f"{name}.{form}"
     if os.environ.get("VMNET_GOLDEN") == "write":
@@ -167,13 +172,13 @@ def read_ifupdown(text: str) -> Said:
 @pytest.mark.parametrize("name", layouts.NAMES)
 def test_read_back_it_is_the_lease(name: str, form: str, read: Callable[[str], Said]) -> None:
     told = lease_of(name)
-    assert read(render(told, form).text) == shall_say(told)
+    assert read(render(leases(told), form).text) == shall_say(told)
 
 
 @pytest.mark.parametrize("name", layouts.NAMES)
 def test_json_is_the_lease_whole(name: str) -> None:
     told = lease_of(name)
-    document = json.loads(render(told, "json").text)
+    document = json.loads(render(leases(told), "json").text)
     assert document["schema"] == 1
     assert decode(Lease, json.dumps(document["lease"]).encode()) == told
 
@@ -181,7 +186,7 @@ def test_json_is_the_lease_whole(name: str) -> None:
 @pytest.mark.parametrize("name", layouts.NAMES)
 def test_kernel_ip(name: str) -> None:
     told = lease_of(name)
-    fields = render(told, "kernel-ip").text.strip().removeprefix("ip=").split(":")
+    fields = render(leases(told), "kernel-ip").text.strip().removeprefix("ip=").split(":")
     client, server, gateway, mask, hostname, device, how, *dns = fields
     assert str(IPv4Interface(f"{client}/{mask}")) == f"{told.yiaddr}/{told.prefixlen}"
     assert (server, gateway, hostname, device, how) == ("", told.router, "vm-1", "", "off")
@@ -200,7 +205,7 @@ def test_kernel_ip(name: str) -> None:
     ],
 )
 def test_what_kernel_ip_cannot_carry_is_said(name: str, unsaid: tuple[str, ...]) -> None:
-    warnings = render(lease_of(name), "kernel-ip").warnings
+    warnings = render(leases(lease_of(name)), "kernel-ip").warnings
     assert any(all(word in warning for word in unsaid) for warning in warnings), warnings
 
 
@@ -217,7 +222,7 @@ CONFIGURED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 @pytest.mark.parametrize("name", CONFIGURED)
 def test_what_only_dhcp_carries_is_said(name: str, form: str) -> None:
     fields, words = CONFIGURED[name]
-    plain, rendered = render(BARE, form), render(replace(BARE, **fields), form)
+    plain, rendered = render(leases(BARE), form), render(leases(replace(BARE, **fields)), form)
     news = rendered.warnings[len(plain.warnings) :]
     if form == "json" or (form, name) == ("networkd", "NTP"):
         assert news == ()
@@ -230,7 +235,7 @@ def test_what_only_dhcp_carries_is_said(name: str, form: str) -> None:
 
 def test_networkd_is_told_the_time_servers() -> None:
     told = replace(BARE, ntp_servers=("10.0.0.123", "10.0.0.124"))
-    assert "\nNTP=10.0.0.123\nNTP=10.0.0.124\n" in render(told, "networkd").text
+    assert "\nNTP=10.0.0.123\nNTP=10.0.0.124\n" in render(leases(told), "networkd").text
 
 
 BARE = Lease("02:00:00:00:00:01", "10.0.0.5", 24, "169.254.75.10")
@@ -238,7 +243,7 @@ BARE = Lease("02:00:00:00:00:01", "10.0.0.5", 24, "169.254.75.10")
 
 @pytest.mark.parametrize("form", RENDER_FORMATS)
 def test_what_the_lease_does_not_say_is_not_said(form: str) -> None:
-    rendered = render(BARE, form)
+    rendered = render(leases(BARE), form)
     lower = rendered.text.lower() if form != "json" else ""
     assert not any(word in lower for word in ("mtu", "dns", "nameservers", "search", "domains", "route", "none"))
     assert not any("host name" in warning for warning in rendered.warnings)
@@ -247,12 +252,12 @@ def test_what_the_lease_does_not_say_is_not_said(form: str) -> None:
 @pytest.mark.parametrize("form", [form for form in RENDER_FORMATS if form != "json"])
 @pytest.mark.parametrize("name", ["a b", "$(reboot)", "~.", "a:b", '"', "a\n[Network]", "#", "-x", "ä"])
 def test_a_search_domain_with_another_meaning_is_left_out_and_said(form: str, name: str) -> None:
-    rendered = render(replace(BARE, domain_search=(name, "good.example")), form)
-    assert rendered.text == render(replace(BARE, domain_search=("good.example",)), form).text
+    rendered = render(leases(replace(BARE, domain_search=(name, "good.example"))), form)
+    assert rendered.text == render(leases(replace(BARE, domain_search=("good.example",))), form).text
     assert sum(repr(name) in warning for warning in rendered.warnings) == 1
 
 
 def test_a_route_within_the_subnet_needs_no_mark() -> None:
     told = replace(BARE, router="10.0.0.1", classless_routes=(ClasslessRoute(DEFAULT, "10.0.0.1"),))
     for form, mark in (("netplan", "on-link"), ("networkd", "GatewayOnLink"), ("ifupdown", "onlink")):
-        assert mark not in render(told, form).text
+        assert mark not in render(leases(told), form).text

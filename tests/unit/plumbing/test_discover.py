@@ -53,9 +53,9 @@ def test_a_missing_interface_names_those_that_are_there_and_may_come_later() -> 
     assert caught.value.retryable
 
 
-def test_no_ipv4_address_yet_may_come_later() -> None:
+def test_no_address_yet_may_come_later() -> None:
     status = replace(layouts.status("bridge"), addresses=())
-    with pytest.raises(NotYetError, match="eth0 has no IPv4 address"):
+    with pytest.raises(NotYetError, match="eth0 has neither an IPv4 nor a global IPv6 address"):
         discover(status)
 
 

@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from vmnet.dhcp.seccomp import ALLOW, CALLS, KILL, NONE, REFUSE, program
+from vmnet.server.seccomp import ALLOW, CALLS, KILL, NONE, REFUSE, program
 
 X86_64, AARCH64, I386, ARM = 0xC000003E, 0xC00000B7, 0x40000003, 0x40000028
 """linux/audit.h."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from vmnet.dhcp import sandbox
+from vmnet.server import sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ import struct
 import pytest
 
 from tests.unit.dhcp.frames import VM_MAC, discover, packed
-from vmnet.dhcp.packet_socket import arp_filter, open_packet_sockets, program
+from vmnet.server.packet_socket import arp_filter, open_packet_sockets, program
 
 TARGETS = ("169.254.75.10", "169.254.1.1", "10.0.0.1")
 VLAN_TAG, VLAN_TAG_PRESENT = 0xFFFFF000 + 44, 0xFFFFF000 + 48

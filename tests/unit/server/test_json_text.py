@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vmnet.dhcp.json_text import dumps
+from vmnet.server.json_text import dumps
 
 VALUES = st.recursive(
     st.text() | st.integers() | st.booleans() | st.none(),

@@ -1,8 +1,8 @@
 """The resident process that faces the guest: inherited descriptors, one loop, a sandbox around it.
 
 It is started as `python -I -S -c … ROOT PACKETS FOREIGN CONTROL REPLIES READY SANDBOX`. After the import root come
-descriptor numbers: the packet sockets on the tap (vmnet.dhcp.packet_socket), the listening status socket, the pipe
-from `compile`, the pipe that hears of READY. SANDBOX is what `sandbox.enter` is told.
+descriptor numbers: the packet sockets on the tap (vmnet.server.packet_socket), the listening status socket, the
+pipe from the compiler, the pipe that hears of READY. SANDBOX is what `sandbox.enter` is told.
 It stays beside every VM, so it and all that it imports do without whatever costs memory: dataclasses, typing,
 enum, json, logging, and `socket`, which imports three of these.
 """
@@ -17,17 +17,17 @@ import struct
 import sys
 import time
 
-from vmnet.dhcp import sandbox
-from vmnet.dhcp.json_text import dumps
 from vmnet.dhcp.request import FOREIGN_SOURCE_MAC
-from vmnet.dhcp.server_log import Log, write_to_stderr
-from vmnet.dhcp.service import QUEUE_FULL, SERVING, TOO_LONG, Service
+from vmnet.server import sandbox
+from vmnet.server.json_text import dumps
+from vmnet.server.log import Log, write_to_stderr
+from vmnet.server.service import QUEUE_FULL, SERVING, TOO_LONG, Service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vmnet.dhcp.json_text import Json
+    from vmnet.server.json_text import Json
 
 _SOL_PACKET, _PACKET_STATISTICS, _PACKET_AUXDATA = 263, 6, 8
 _STATISTICS = struct.Struct("II")

@@ -8,16 +8,17 @@ from vmnet import __version__
 from vmnet.dhcp import lease_state
 from vmnet.dhcp.answer import answer
 from vmnet.dhcp.arp import answer as answer_arp
-from vmnet.dhcp.replies import loads
+from vmnet.dhcp.replies import loads as loads_replies
 from vmnet.dhcp.request import FOREIGN_CHADDR, FOREIGN_SOURCE_MAC, SHORT, foreign_chaddr, parse
+from vmnet.server.compiled import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vmnet.dhcp.json_text import Json
     from vmnet.dhcp.replies import Replies
-    from vmnet.dhcp.server_log import Log
+    from vmnet.server.json_text import Json
+    from vmnet.server.log import Log
 
 COMPILING, SERVING, FAILED = "compiling", "serving", "failed"
 TOO_LONG, QUEUE_FULL = "too_long", "queue_full"
@@ -65,7 +66,7 @@ class Service:
     def load(self, compiled: bytes) -> None:
         """Take the compiled replies. Where they are none, stay and say so: never silence."""
         try:
-            self._replies = loads(compiled)
+            self._replies = loads_replies(loads(compiled).dhcp)
         except ValueError as error:
             self.state, self.reason = FAILED, str(error)
             self._log("error", "failed", f"the guest gets no DHCP: {error}")

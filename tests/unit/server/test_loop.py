@@ -15,13 +15,12 @@ from typing import Any
 
 import pytest
 
-from tests.unit.dhcp.frames import REPLIES, VM_MAC, bootp, discover, dissect, frame, message
-from vmnet.dhcp import sandbox
-from vmnet.dhcp import server as room
-from vmnet.dhcp.replies import dumps
-from vmnet.dhcp.server import Server
-from vmnet.dhcp.server_log import Log
-from vmnet.dhcp.service import Service
+from tests.unit.dhcp.frames import REPLIES, VM_MAC, bootp, compiled, discover, dissect, frame, message
+from vmnet.server import loop as room
+from vmnet.server import sandbox
+from vmnet.server.log import Log
+from vmnet.server.loop import Server
+from vmnet.server.service import Service
 
 PACKETS, FOREIGN, CONTROL, REPLIES_PIPE, READY = 3, 4, 5, 6, 7
 TP_STATUS_CSUMNOTREADY, TP_STATUS_VLAN_VALID = 8, 16
@@ -184,20 +183,20 @@ class Bench:
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     made = Bench(monkeypatch)
-    made.compiled(monkeypatch, dumps(REPLIES))
+    made.compiled(monkeypatch, compiled(REPLIES))
     return made
 
 
 def test_the_guest_is_listened_to_once_all_replies_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(monkeypatch)
     assert bench.poller.watched == {CONTROL, REPLIES_PIPE}
-    data = dumps(REPLIES)
+    data = compiled(REPLIES)
     bench.compiled(monkeypatch, data[:100], data[100:])
     assert bench.poller.watched == {CONTROL, PACKETS, FOREIGN}
     assert bench.service.state == "serving"
 
 
-@pytest.mark.parametrize("parts", [[], [b"Traceback"], [dumps(REPLIES)[:500]], [b"x" * (1 << 20), b"y"]])
+@pytest.mark.parametrize("parts", [[], [b"Traceback"], [compiled(REPLIES)[:500]], [b"x" * (1 << 20), b"y"]])
 def test_without_replies_it_lives_and_answers(monkeypatch: pytest.MonkeyPatch, parts: list[bytes]) -> None:
     bench = Bench(monkeypatch)
     bench.compiled(monkeypatch, *parts)
@@ -288,7 +287,7 @@ def test_a_flood_of_foreign_frames_keeps_nobody_in_the_loop(bench: Bench, monkey
 @pytest.mark.parametrize("state", ["serving", "failed"])
 def test_who_asks_hears_the_newest_counts(monkeypatch: pytest.MonkeyPatch, state: str) -> None:
     bench = Bench(monkeypatch)
-    bench.compiled(monkeypatch, dumps(REPLIES) if state == "serving" else b"")
+    bench.compiled(monkeypatch, compiled(REPLIES) if state == "serving" else b"")
     bench.foreign.statistics, bench.packets.statistics = (5, 0), (300, 100)
     counts = {"foreign_source_mac": 5, "queue_full": 100} if state == "serving" else {}
     for _ in range(2):
@@ -390,17 +389,18 @@ HEAVY |= {"array"}  # it imports collections.abc
 def test_the_process_imports_nothing_heavy() -> None:
     """Follows the imports by their text: an import of this test's own would find everything loaded already."""
     root = Path(room.__file__).parents[2]
-    todo, seen = {"vmnet.dhcp.server"}, set()
+    todo, seen = {"vmnet.server.loop"}, set()
     while todo:
         name = todo.pop()
         seen.add(name)
         lines = (root / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8").splitlines()
         words = [line.split() for line in lines if line.startswith(("import ", "from "))]
-        modules = {f"vmnet.dhcp.{word[3]}" if word[1] == "vmnet.dhcp" else word[1] for word in words}
+        rooms = ("vmnet.dhcp", "vmnet.server", "vmnet.ipv6")
+        modules = {f"{word[1]}.{word[3]}" if word[1] in rooms else word[1] for word in words}
         assert not HEAVY & modules, name
         todo |= {module for module in modules if module.startswith("vmnet.")} - seen
     assert {"vmnet.dhcp.request", "vmnet.dhcp.answer", "vmnet.dhcp.replies", "vmnet.dhcp.lease_state"} <= seen
-    assert {"vmnet.dhcp.sandbox", "vmnet.dhcp.seccomp"} <= seen
+    assert {"vmnet.server.sandbox", "vmnet.server.seccomp"} <= seen
 
 
 def test_a_tap_that_is_made_anew_is_listened_to_again(bench: Bench) -> None:

@@ -8,7 +8,7 @@ import select
 
 import pytest
 
-from vmnet.dhcp.server_log import Log, write_to_stderr
+from vmnet.server.log import Log, write_to_stderr
 
 
 class Clock:

@@ -12,14 +12,14 @@ import os
 import resource
 import struct
 
-from vmnet.dhcp import seccomp
-from vmnet.dhcp.server_log import LARGEST_LOG
+from vmnet.server import seccomp
+from vmnet.server.log import LARGEST_LOG
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vmnet.dhcp.json_text import Json
+    from vmnet.server.json_text import Json
 
 ON, OFF = "on", "off"
 """What the server's last argument says; UID:GID is on, too, as somebody else than nobody."""

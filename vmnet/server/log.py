@@ -6,13 +6,13 @@ import os
 import select
 import time
 
-from vmnet.dhcp.json_text import dumps
+from vmnet.server.json_text import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vmnet.dhcp.json_text import Json
+    from vmnet.server.json_text import Json
 
 LARGEST_LOG = 4 << 20
 """Bytes. The server cannot write beyond, where its log is a file."""

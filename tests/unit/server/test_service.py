@@ -14,16 +14,18 @@ from tests.unit.dhcp.frames import (
     VM_MAC,
     YIADDR,
     bootp,
+    compiled,
     discover,
     frame,
     message,
     option,
     packed,
 )
+from vmnet.dhcp import replies
 from vmnet.dhcp.compile import compile_replies
-from vmnet.dhcp.replies import dumps, dumps_failure
-from vmnet.dhcp.service import Service
 from vmnet.model import ClasslessRoute
+from vmnet.server.compiled import Compiled, dumps, dumps_failure
+from vmnet.server.service import Service
 
 SELECTING = frame(bootp(message(3, option(50, YIADDR), option(54, SERVER_ID)), xid=9))
 DECLINE = frame(bootp(message(4, option(50, YIADDR), option(54, SERVER_ID))))
@@ -52,11 +54,11 @@ class Clock:
         return self.now
 
 
-def service(compiled: bytes = dumps(REPLIES)) -> tuple[Service, Told, Clock]:
+def service(data: bytes = compiled(REPLIES)) -> tuple[Service, Told, Clock]:
     told, clock = Told(), Clock()
     made = Service(told, clock)  # type: ignore[arg-type]
     assert made.state == "compiling"
-    made.load(compiled)
+    made.load(data)
     return made, told, clock
 
 
@@ -85,15 +87,15 @@ def test_a_declined_address_is_told_loudly() -> None:
 
 
 @pytest.mark.parametrize(
-    ("compiled", "reason"),
+    ("data", "reason"),
     [
         (b"", "no compiled replies came"),
-        (dumps(REPLIES)[:-1], "compiled option 56 is malformed"),
+        (dumps(Compiled(VM_MAC, replies.dumps(REPLIES)[:-1], b"")), "compiled option 56 is malformed"),
         (dumps_failure("compile: MemoryError:"), "compile: MemoryError:"),
     ],
 )
-def test_replies_that_never_came_are_not_silence(compiled: bytes, reason: str) -> None:
-    served, told, _ = service(compiled)
+def test_replies_that_never_came_are_not_silence(data: bytes, reason: str) -> None:
+    served, told, _ = service(data)
     assert (served.state, served.reason) == ("failed", reason)
     assert served.report()["reason"] == reason
     assert [line[:2] for line in told.lines] == [("error", "failed")]
@@ -141,7 +143,7 @@ def test_a_flood_is_not_logged() -> None:
 
 def test_options_without_room_are_told_once() -> None:
     routes = tuple(ClasslessRoute(f"192.0.2.{number}/32", "10.0.0.1") for number in range(60))
-    served, told, _ = service(dumps(compile_replies(replace(LEASE, classless_routes=routes))))
+    served, told, _ = service(compiled(compile_replies(replace(LEASE, classless_routes=routes))))
     served.frame(discover(), 0, 0)
     served.frame(frame(bootp(message(1, prl=PRL[:3]))), 0, 0)
     assert served.report()["dropped_options"] == (121,)
@@ -160,7 +162,7 @@ def test_the_vm_s_arp_is_answered_also_where_its_dhcp_is_not_served() -> None:
     question = b"\xff" * 6 + VM_MAC + bytes.fromhex("0806000108000604 0001") + VM_MAC + packed(YIADDR)
     question += bytes(6) + packed(SERVER_ID)
     for served_ in (True, False):
-        served, told, _ = service(dumps(compile_replies(replace(LEASE, served=served_))))
+        served, told, _ = service(compiled(compile_replies(replace(LEASE, served=served_))))
         assert served.frame(question, 0, 0) is not None
         assert served.report()["events"] == {"arp_reply": 1}
         assert (served.frame(discover(), 0, 0) is not None) is served_

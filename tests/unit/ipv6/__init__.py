@@ -1,0 +1,1 @@
+"""Tests of vmnet.ipv6, file for file."""

@@ -1,0 +1,55 @@
+"""The compiler's process: what it reads, what it writes, and how it fails."""
+
+from __future__ import annotations
+
+import io
+import sys
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.dhcp.frames import LEASE, REPLIES, VM_MAC
+from vmnet.codec import encode
+from vmnet.dhcp.replies import dumps as dumps_replies
+from vmnet.model import Leases
+from vmnet.server import compiler
+from vmnet.server.compiled import loads
+
+LEASES = Leases(LEASE.chaddr, LEASE, None)
+IMPOSSIBLE = replace(LEASE, lease_time=0)
+
+
+class Standard:
+    """Stands in for stdin and descriptor 1."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, question: bytes) -> None:
+        self.written = b""
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(question)))
+        monkeypatch.setattr(compiler, "_write_all", self.take)
+
+    def take(self, data: bytes) -> None:
+        self.written += data
+
+
+def test_the_process_answers_with_replies(monkeypatch: pytest.MonkeyPatch) -> None:
+    standard = Standard(monkeypatch, encode(LEASES).encode())
+    compiler.main()
+    compiled = loads(standard.written)
+    assert (compiled.vm_mac, compiled.dhcp, compiled.ipv6) == (VM_MAC, dumps_replies(REPLIES), b"")
+
+
+@pytest.mark.parametrize(
+    "question", [b"", b"{}", b"\xff\xfe", encode(replace(LEASES, lease=IMPOSSIBLE)).encode()], ids=range(4)
+)
+def test_the_process_fails_in_one_line_on_both_sides(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], question: bytes
+) -> None:
+    standard = Standard(monkeypatch, question)
+    with pytest.raises(SystemExit) as ended:
+        compiler.main()
+    assert ended.value.code == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("compile: ")
+    with pytest.raises(ValueError, match=r"^compile: ") as told:
+        loads(standard.written)
+    assert str(told.value) == line

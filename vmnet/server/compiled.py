@@ -1,0 +1,50 @@
+"""How the compiled replies of both families travel to the server: one after the other, each with its length.
+
+This room is read by the server: it imports `struct` and nothing else.
+"""
+
+from __future__ import annotations
+
+import struct
+
+_MAGIC = b"vmnet-compiled-1\n"
+_FAILURE = b"vmnet-failure-1\n"
+_HEAD = struct.Struct("!6sII")
+
+
+class Compiled:
+    """The VM's MAC, and of each family what its room's `loads` reads; empty where the guest has none of it."""
+
+    __slots__ = ("dhcp", "ipv6", "vm_mac")
+
+    def __init__(self, vm_mac: bytes, dhcp: bytes, ipv6: bytes) -> None:
+        self.vm_mac = vm_mac
+        self.dhcp = dhcp
+        self.ipv6 = ipv6
+
+
+def dumps(compiled: Compiled) -> bytes:
+    """The bytes that `loads` reads."""
+    head = _HEAD.pack(compiled.vm_mac, len(compiled.dhcp), len(compiled.ipv6))
+    return _MAGIC + head + compiled.dhcp + compiled.ipv6
+
+
+def dumps_failure(reason: str) -> bytes:
+    """What the compiler writes instead, so that the reason reaches the server's status."""
+    return _FAILURE + reason.encode("utf-8", "replace")
+
+
+def loads(data: bytes) -> Compiled:
+    """Read what `dumps` wrote. Raises ValueError on anything else; after `dumps_failure`, with its reason."""
+    if data.startswith(_FAILURE):
+        raise ValueError(data.removeprefix(_FAILURE).decode("utf-8", "replace") or "compile failed")
+    if not data.startswith(_MAGIC):
+        raise ValueError("no compiled replies came" if not data else "not compiled replies of this version")
+    at = len(_MAGIC) + _HEAD.size
+    try:
+        vm_mac, dhcp, ipv6 = _HEAD.unpack_from(data, len(_MAGIC))
+    except struct.error as error:
+        raise ValueError(f"compiled replies are cut off: {error}") from None
+    if at + dhcp + ipv6 != len(data):
+        raise ValueError(f"compiled replies have {len(data) - at} octets instead of {dhcp + ipv6}")
+    return Compiled(vm_mac, data[at : at + dhcp], data[at + dhcp :])

@@ -1,0 +1,54 @@
+"""The process that compiles the replies: reads `Leases` as JSON from descriptor 0, writes them to descriptor 1."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from vmnet.server.compiled import Compiled, dumps, dumps_failure
+
+if TYPE_CHECKING:
+    from vmnet.model import Lease, Lease6, Leases
+
+
+def main() -> None:
+    """Compile. An error is one line on stderr, exit 1, and a failure on descriptor 1."""
+    try:
+        compiled = compile_leases(_read_leases())
+    except Exception as error:  # noqa: BLE001 - whatever it is, the server must hear of it
+        reason = " ".join(f"compile: {type(error).__name__}: {error}".split())
+        sys.stderr.write(f"{reason}\n")
+        _write_all(dumps_failure(reason))
+        sys.exit(1)
+    _write_all(compiled)
+
+
+def compile_leases(leases: Leases) -> bytes:
+    """Return what `compiled.loads` reads. Raises ValueError where a lease has a value that cannot be carried."""
+    vm_mac = bytes.fromhex(leases.chaddr.replace(":", ""))
+    dhcp = _dhcp(leases.lease) if leases.lease else b""
+    ipv6 = _ipv6(leases.lease6) if leases.lease6 else b""
+    return dumps(Compiled(vm_mac, dhcp, ipv6))
+
+
+def _read_leases() -> Leases:
+    from vmnet.codec import decode
+    from vmnet.model import Leases
+
+    return decode(Leases, sys.stdin.buffer.read())
+
+
+def _dhcp(lease: Lease) -> bytes:
+    from vmnet.dhcp.compile import compile_replies
+    from vmnet.dhcp.replies import dumps as dumps_replies
+
+    return dumps_replies(compile_replies(lease))
+
+
+def _ipv6(_lease: Lease6) -> bytes:
+    return b""
+
+
+def _write_all(data: bytes) -> None:
+    with open(1, "wb", closefd=False) as pipe:
+        pipe.write(data)
