@@ -135,17 +135,22 @@ def event_of(payload: bytes, replies: Replies = REPLIES) -> str:
 
 
 def dissect(reply: bytes) -> tuple[Any, list[tuple[int, bytes]]]:
-    """A reply by scapy's layers, lengths and checksum proven, and its options in order, walked strictly."""
+    """A reply by scapy's layers, and what `proven` says of it."""
     seen = SCAPY.Ether(reply)
-    udp = reply[54:]
-    assert seen[SCAPY.IPv6].plen == len(udp) == seen[SCAPY.UDP].len
-    assert udp[6:8] != b"\0\0"
-    assert checksum_of(reply[22:54] + struct.pack("!II", len(udp), 17) + udp) == 0
     layer = seen[SCAPY.UDP].payload
     while layer.payload:
         assert type(layer).__name__.startswith("DHCP6"), layer
         layer = layer.payload
-    return seen, walk(udp[12:])
+    return seen, proven(reply)
+
+
+def proven(reply: bytes) -> list[tuple[int, bytes]]:
+    """The options of a reply in order, walked strictly, once lengths and checksum are right."""
+    udp = reply[54:]
+    assert reply[18:20] == udp[4:6] == struct.pack("!H", len(udp))
+    assert udp[6:8] != b"\0\0"
+    assert checksum_of(reply[22:54] + struct.pack("!II", len(udp), 17) + udp) == 0
+    return walk(udp[12:])
 
 
 def walk(data: bytes) -> list[tuple[int, bytes]]:
