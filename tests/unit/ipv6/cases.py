@@ -17,12 +17,12 @@ reply: VMNET_GOLDEN=write writes it, and the lines above it, scapy and tshark ju
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.unit.dhcp.cases import parts
 from tests.unit.ipv6.messages import LEASE, frame, outcome
 from vmnet.ipv6.compile import compile_replies
 from vmnet.model import LeasedAddress
@@ -74,10 +74,8 @@ def names() -> list[str]:
 def load(name: str) -> Case:
     """Read a file."""
     case = Case(name)
-    for part in re.split(r"\n(?=\S)", (DIRECTORY / f"{name}.case").read_text(encoding="utf-8").rstrip()):
-        first, _, below = part.partition("\n")
-        key, _, value = first.partition(" ")
-        _take(case, key, value.strip(), [line.strip() for line in below.splitlines()])
+    for key, value, below in parts(DIRECTORY / f"{name}.case"):
+        _take(case, key, value, [line.strip() for line in below.splitlines()])
     return case
 
 
