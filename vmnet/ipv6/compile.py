@@ -100,6 +100,8 @@ def _options(lease: Lease6) -> dict[int, bytes]:
     if lease.ntp_servers:
         servers = [scapy.DHCP6NTPSubOptSrvAddr(addr=address) for address in lease.ntp_servers]
         options[dhcpv6.NTP] = _write(dhcpv6.NTP, "NTPServer", ntpserver=servers)
+        # Obsolete (RFC 5908), and what dhclient asks for.
+        options[dhcpv6.SNTP] = _write(dhcpv6.SNTP, "SNTPServers", sntpservers=list(lease.ntp_servers))
     if lease.hostname:
         options[dhcpv6.FQDN] = _fqdn(lease)
     return options

@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.ipv6.messages import LEASE, POD, REPLIES, SCAPY, SERVER, dissect, frame, outcome, packed, solicit
 from vmnet.ipv6 import compile as compiler
-from vmnet.ipv6.replies import DNS, FQDN, HEAD, NTP, REFRESH_TIME, SEARCH, SERVER_ID
+from vmnet.ipv6.replies import DNS, FQDN, HEAD, NTP, REFRESH_TIME, SEARCH, SERVER_ID, SNTP
 from vmnet.model import FOREVER, Lease6, LeasedAddress, Router
 from vmnet.packets import SERVER_MAC
 
@@ -53,13 +53,14 @@ def test_options_of_what_is_configured() -> None:
     suboption = bytes.fromhex("00010010")
     assert options[NTP][:4] == bytes.fromhex("00380028")
     assert options[NTP][4:] == suboption + packed("2001:db8::123") + suboption + packed("2001:db8::124")
+    assert options[SNTP] == bytes.fromhex("001f0020") + packed("2001:db8::123") + packed("2001:db8::124")
     assert options[DNS] == bytes.fromhex("00170020") + packed("2001:db8::1") + packed("fe80::1")
 
 
 def test_what_the_pod_does_not_have_is_absent_never_empty() -> None:
     bare = Lease6(LEASE.chaddr, SERVER, (LeasedAddress(POD, FOREVER, FOREVER),), (Router("fe80::1", ""),))
     replies = compiler.compile_replies(bare)
-    assert not {DNS, SEARCH, NTP, FQDN} & replies.options.keys()
+    assert not {DNS, SEARCH, SNTP, NTP, FQDN} & replies.options.keys()
     assert replies.mtu == 1500
 
 
