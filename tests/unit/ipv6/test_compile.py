@@ -18,6 +18,7 @@ from vmnet.packets import SERVER_MAC
 if TYPE_CHECKING:
     from vmnet.ipv6.replies import Replies
 
+LONG = b"".join(b"\x3f" + letter * 63 for letter in (b"w", b"x", b"y"))
 DOMAIN = "03737663 07636c7573746572 056c6f63616c 00"
 
 
@@ -125,8 +126,9 @@ def test_t1_and_t2(preferred: tuple[int, ...], times: tuple[int, int]) -> None:
         ("web-0", ("example",), b"\5web-0\7example\0"),
         ("web-0.default.svc", ("example", "b.example"), b"\5web-0\7example\0"),
         ("web-0", (), b"\5web-0"),
-        ("w" * 63, (".".join(["x" * 62] * 3),), b"\x3f" + b"w" * 63 + (b"\x3e" + b"x" * 62) * 3 + b"\0"),
-        ("w" * 63, (".".join(["x" * 63] * 3),), b"\x3f" + b"w" * 63),
+        ("w" * 63, (f"{'x' * 63}.{'y' * 63}.{'z' * 60}",), LONG + b"\x3c" + b"z" * 60 + b"\0"),
+        ("w" * 63, (f"{'x' * 63}.{'y' * 63}.{'z' * 61}",), LONG + b"\x3d" + b"z" * 61 + b"\0"),
+        ("w" * 63, (f"{'x' * 63}.{'y' * 63}.{'z' * 62}",), b"\x3f" + b"w" * 63),
     ],
 )
 def test_the_name(hostname: str, domains: tuple[str, ...], name: bytes) -> None:
