@@ -21,9 +21,10 @@ _LONGEST_LIST = 255 * 8
 
 def fitted(lease: Lease6) -> Lease6:
     """The lease with what its first router's advertisement has room for; each of the others has routes only."""
-    room = min(lease.mtu or _LONGEST, _LONGEST) - _ALWAYS - (_PREF64 if lease.nat64_prefix else 0)
-    nameservers = lease.nameservers[: (min(room, _LONGEST_LIST) - _LIST_HEAD) // 16]
-    left = room - (_LIST_HEAD + 16 * len(nameservers) if nameservers else 0)
+    room = min(lease.mtu or _LONGEST, _LONGEST) - _ALWAYS
+    left = room - (_PREF64 if lease.nat64_prefix else 0)
+    nameservers = lease.nameservers[: (min(left, _LONGEST_LIST) - _LIST_HEAD) // 16]
+    left -= _LIST_HEAD + 16 * len(nameservers) if nameservers else 0
     prefixes = lease.prefixes[: left // _PREFIX]
     left -= _PREFIX * len(prefixes)
     rooms = (left, *(room for _ in lease.routers[1:]))
