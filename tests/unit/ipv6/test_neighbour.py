@@ -138,23 +138,24 @@ def advertised(flags: int, destination: str = POD, *options: bytes) -> bytes:
     return na(NODE, *(options or (TARGET,)), flags=flags, destination=destination)
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        advertised(0x60),
-        advertised(0xE0),
-        advertised(0x40),
-        advertised(0x20),
-        advertised(0x20, ALL_NODES),
-        na(NODE, TARGET, source="fe80::77"),
-        advertised(0x60, POD, option(253, bytes(6)), TARGET),
-        ns(POD, OF_GATEWAY, source=NODE, mac=GATEWAY_MAC),
-        ns("fd00::99", OF_GATEWAY, source=NODE, mac=GATEWAY_MAC),
-        frame(bytes((133,)) + bytes(7) + OF_GATEWAY, source=NODE),
-    ],
-)
-def test_a_gateway_tells_its_mac(data: bytes) -> None:
-    assert heard(taken(data), GATEWAYS) == (2, GATEWAY_MAC)
+HEARD = {
+    "solicited and override": advertised(0x60),
+    "of a router, too": advertised(0xE0),
+    "solicited": advertised(0x40),
+    "override": advertised(0x20),
+    "to all": advertised(0x20, ALL_NODES),
+    "from its link-local address": na(NODE, TARGET, source="fe80::77"),
+    "after another option": advertised(0x60, POD, option(253, bytes(6)), TARGET),
+    "asking for the pod": ns(POD, OF_GATEWAY, source=NODE, mac=GATEWAY_MAC),
+    "asking for another": ns("fd00::99", OF_GATEWAY, source=NODE, mac=GATEWAY_MAC),
+    "as a host that looks for routers": frame(bytes((133,)) + bytes(7) + OF_GATEWAY, source=NODE),
+}
+"""How a gateway tells its MAC."""
+
+
+@pytest.mark.parametrize("name", HEARD)
+def test_a_gateway_tells_its_mac(name: str) -> None:
+    assert heard(taken(HEARD[name]), GATEWAYS) == (2, GATEWAY_MAC)
 
 
 def test_a_link_local_gateway_tells_its_mac_by_its_own_advertisements_too() -> None:
@@ -162,35 +163,36 @@ def test_a_link_local_gateway_tells_its_mac_by_its_own_advertisements_too() -> N
     assert heard(taken(ra), GATEWAYS) == (1, GATEWAY_MAC)
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        advertised(0x00),
-        advertised(0x80),
-        advertised(0x60, ALL_NODES),
-        advertised(0x60, POD, OF_GATEWAY),
-        advertised(0x60, POD, option(253, bytes(6))),
-        advertised(0x60, POD, option(2, bytes(6))),
-        advertised(0x60, POD, option(2, b"\x33\x33" + bytes(4))),
-        advertised(0x60, POD, option(2, bytes(14))),
-        advertised(0x60, POD, option(2, GATEWAY_MAC, 0)),
-        advertised(0x60, POD, option(253, bytes(6), 2), TARGET),
-        na("fd00::2", TARGET, source=NODE),
-        na(NODE, TARGET, hop_limit=64),
-        ns(POD, source=NODE),
-        ns(POD, TARGET, source=NODE),
-        ns(POD, OF_GATEWAY, source="fd00::2"),
-        ns(POD, OF_GATEWAY, source=NODE, hop_limit=254),
-        ns(POD, OF_GATEWAY, source=NODE, code=1),
-        frame(bytes((136, 0, 0, 0, 0x60, 0, 0, 0))),
-        frame(bytes((136, 0, 0, 0, 0x60, 0, 0, 0)) + packed(NODE)[:8]),
-        frame(bytes((137,)) + bytes(7) + packed(NODE) * 2 + TARGET, source=NODE),
-        frame(bytes((128,)) + bytes(7) + OF_GATEWAY, source=NODE),
-        frame(bytes(8), source=NOBODY),
-    ],
-)
-def test_nothing_else_does(data: bytes) -> None:
-    assert heard(taken(data), GATEWAYS) is None
+UNHEARD = {
+    "an answer that is no more than a second opinion": advertised(0x00),
+    "unsolicited and no override": advertised(0x80),
+    "solicited, but to all": advertised(0x60, ALL_NODES),
+    "with the source's option": advertised(0x60, POD, OF_GATEWAY),
+    "without its MAC": advertised(0x60, POD, option(253, bytes(6))),
+    "at no MAC": advertised(0x60, POD, option(2, bytes(6))),
+    "at a group's MAC": advertised(0x60, POD, option(2, b"\x33\x33" + bytes(4))),
+    "at a MAC of another length": advertised(0x60, POD, option(2, bytes(14))),
+    "with an option of length zero": advertised(0x60, POD, option(2, GATEWAY_MAC, 0)),
+    "with an option past the end": advertised(0x60, POD, option(253, bytes(6), 2), TARGET),
+    "of another target": na("fd00::2", TARGET, source=NODE),
+    "that crossed a router": na(NODE, TARGET, hop_limit=64),
+    "a question without a MAC": ns(POD, source=NODE),
+    "a question with the target's option": ns(POD, TARGET, source=NODE),
+    "a question of another": ns(POD, OF_GATEWAY, source="fd00::2"),
+    "a question that crossed a router": ns(POD, OF_GATEWAY, source=NODE, hop_limit=254),
+    "a question with another code": ns(POD, OF_GATEWAY, source=NODE, code=1),
+    "an answer without a target": frame(bytes((136, 0, 0, 0, 0x60, 0, 0, 0))),
+    "an answer whose target is cut off": frame(bytes((136, 0, 0, 0, 0x60, 0, 0, 0)) + packed(NODE)[:8]),
+    "a redirect": frame(bytes((137,)) + bytes(7) + packed(NODE) * 2 + TARGET, source=NODE),
+    "an echo request": frame(bytes((128,)) + bytes(7) + OF_GATEWAY, source=NODE),
+    "nothing at all": frame(bytes(8), source=NOBODY),
+}
+"""What looks like it, or belongs to others."""
+
+
+@pytest.mark.parametrize("name", UNHEARD)
+def test_nothing_else_does(name: str) -> None:
+    assert heard(taken(UNHEARD[name]), GATEWAYS) is None
 
 
 def test_of_two_options_the_first_counts() -> None:
