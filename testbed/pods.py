@@ -5,9 +5,8 @@
     │ cni0 or the veth itself: the gateway ├─veth─┤ eth0  the address│
     └──────────────────────────────────────┘      └──────────────────┘
 
-The peer is an address that only the pod's default route leads to. Addresses, MACs, MTUs and routes of the layouts
-made by hand are those of `shared/pods`; aws is what the AWS VPC CNI makes. The other two are made by the real CNI
-plugins, called as a runtime does.
+The peer is an address that only the pod's default route leads to. Most layouts are made by hand (`layouts.py`),
+two by the real CNI plugins, called as a runtime does.
 """
 
 from __future__ import annotations
@@ -20,10 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from testbed.layouts import LAYOUTS
 from testbed.netns import Completed, Netns, TestbedError, netns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+    from testbed.layouts import Layout
 
 CNI_BIN = Path("/usr/lib/cni")
 IFNAME = "eth0"
@@ -32,26 +34,6 @@ HEADERS = 28
 """IPv4 and ICMP: what an echo of a full MTU does not carry as data."""
 NAMESERVERS = ("10.96.0.10", "10.96.0.11")
 SEARCH = ("vms.svc.cluster.local", "svc.cluster.local", "cluster.local")
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """What a CNI makes of a pod, made by hand: routes are `ip route` arguments, in the order they are added."""
-
-    name: str
-    mac: str
-    address: str
-    gateway: str
-    routes: tuple[str, ...]
-    node_mac: str
-    node: Callable[[Layout], tuple[str, ...]]
-    """The `ip -batch` lines that make the node's end answer as the gateway."""
-    mtu: int = 1500
-    address6: str = ""
-    routes6: tuple[str, ...] = ()
-    neighbours: tuple[str, ...] = ()
-    """`ip neighbour` arguments."""
-    host_ifname: str = "veth0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,141 +58,6 @@ class Pod:
     """An address beyond the gateway."""
 
 
-def _bridge(layout: Layout) -> tuple[str, ...]:
-    return (
-        f"link add cni0 address {layout.node_mac} mtu {layout.mtu} type bridge",
-        f"link set {layout.host_ifname} master cni0",
-        f"link set {layout.host_ifname} type bridge_slave hairpin on",
-        f"address add {layout.gateway}/24 broadcast + dev cni0",
-        "link set cni0 up",
-    )
-
-
-def _bridge_dual(layout: Layout) -> tuple[str, ...]:
-    return (*_bridge(layout), "address add fd00:10:246:1::1/64 dev cni0 nodad")
-
-
-def _ptp(layout: Layout) -> tuple[str, ...]:
-    return (
-        f"address add {layout.gateway}/32 dev {layout.host_ifname}",
-        f"route add {_bare(layout.address)} dev {layout.host_ifname} scope link",
-    )
-
-
-def _aws(layout: Layout) -> tuple[str, ...]:
-    """Nobody answers ARP for the gateway: the pod has its MAC as a permanent neighbour."""
-    return (f"route add {_bare(layout.address)} dev {layout.host_ifname} scope link",)
-
-
-def _calico(layout: Layout) -> tuple[str, ...]:
-    return (f"route add {_bare(layout.address)} dev {layout.host_ifname} scope link",)
-
-
-def _cilium(layout: Layout) -> tuple[str, ...]:
-    return (
-        "link add cilium_host type bridge",
-        f"address add {layout.gateway}/32 dev cilium_host",
-        "link set cilium_host up",
-        f"address add fd00:c1::1/128 dev {layout.host_ifname} nodad",
-        f"route add {_bare(layout.address)} dev {layout.host_ifname} scope link",
-        f"route add {_bare(layout.address6)} dev {layout.host_ifname}",
-    )
-
-
-def _ovn(layout: Layout) -> tuple[str, ...]:
-    return (f"address add {layout.gateway}/23 broadcast + dev {layout.host_ifname}",)
-
-
-LAYOUTS = {
-    layout.name: layout
-    for layout in (
-        Layout(
-            name="bridge",
-            mac="f6:8a:41:0a:f9:62",
-            address="10.244.1.2/24",
-            gateway="10.244.1.1",
-            mtu=1450,
-            routes=("default via 10.244.1.1",),
-            node_mac="ae:fb:5b:3e:f9:78",
-            node=_bridge,
-        ),
-        Layout(
-            name="bridge-dual",
-            mac="8e:da:d3:ea:cd:07",
-            address="10.246.1.2/24",
-            gateway="10.246.1.1",
-            routes=("default via 10.246.1.1",),
-            address6="fd00:10:246:1::2/64",
-            routes6=("default via fd00:10:246:1::1",),
-            node_mac="7a:b4:0c:b9:b4:41",
-            node=_bridge_dual,
-        ),
-        Layout(
-            name="ptp",
-            mac="36:79:8c:6f:b5:32",
-            address="10.247.1.2/24",
-            gateway="10.247.1.1",
-            routes=(
-                "10.247.1.1 scope link src 10.247.1.2",
-                "10.247.1.0/24 via 10.247.1.1 src 10.247.1.2",
-                "default via 10.247.1.1",
-            ),
-            node_mac="92:2c:d6:58:26:5a",
-            node=_ptp,
-        ),
-        Layout(
-            name="calico",
-            mac="8a:76:13:89:8a:9c",
-            address="192.168.77.5/32",
-            gateway="169.254.1.1",
-            mtu=1480,
-            routes=("169.254.1.1 scope link", "default via 169.254.1.1"),
-            node_mac="ee:ee:ee:ee:ee:ee",
-            node=_calico,
-            host_ifname="cali0",
-        ),
-        Layout(
-            name="cilium",
-            mac="32:f2:3f:fc:1a:f4",
-            address="10.0.1.77/32",
-            gateway="10.0.1.241",
-            routes=("10.0.1.241 scope link", "default via 10.0.1.241 mtu 1450"),
-            address6="fd00:c1::77/128",
-            routes6=("fd00:c1::1", "default via fd00:c1::1 mtu 1450"),
-            node_mac="8e:a0:d1:41:96:69",
-            node=_cilium,
-            host_ifname="lxc0",
-        ),
-        Layout(
-            name="ovn",
-            mac="0a:58:0a:80:02:0f",
-            address="10.128.2.15/23",
-            gateway="10.128.2.1",
-            mtu=1400,
-            routes=(
-                "default via 10.128.2.1",
-                "10.128.0.0/14 via 10.128.2.1",
-                "100.64.0.0/16 via 10.128.2.1",
-                "169.254.0.5 via 10.128.2.1",
-                "172.30.0.0/16 via 10.128.2.1",
-            ),
-            node_mac="e6:41:fe:a4:81:4b",
-            node=_ovn,
-        ),
-        Layout(
-            name="aws",
-            mac="4e:11:c7:5d:20:8b",
-            address="10.20.31.7/32",
-            gateway="169.254.1.1",
-            mtu=9001,
-            routes=("169.254.1.1 scope link", "default via 169.254.1.1"),
-            neighbours=("169.254.1.1 lladdr 1e:8a:53:c2:07:44 nud permanent",),
-            node_mac="1e:8a:53:c2:07:44",
-            node=_aws,
-            host_ifname="eni0",
-        ),
-    )
-}
 CNI_LAYOUTS = ("cni-bridge", "cni-ptp")
 NAMES = (*LAYOUTS, *CNI_LAYOUTS)
 
@@ -395,7 +242,3 @@ def must_answer(source: Netns, address: str, size: int = 56) -> None:
 def _ping(source: Netns, address: str, size: int, timeout: int) -> Completed:
     options = ["-c", "1", "-W", str(timeout), "-s", str(size)]
     return source.run("busybox", "ping", *options, address, check=False, timeout=timeout + 5)
-
-
-def _bare(address: str) -> str:
-    return address.partition("/")[0]
