@@ -1,11 +1,12 @@
 """A node and a pod, joined as a CNI leaves them.
 
     ┌ node ────────────────────────────────┐      ┌ pod ─────────────┐
-    │ uplink0 198.51.100.1/24 (the peer)   │      │                  │
+    │ uplink0 198.51.100.1/24 and          │      │                  │
+    │      2001:db8:100::1/64 (the peers)  │      │                  │
     │ cni0 or the veth itself: the gateway ├─veth─┤ eth0  the address│
     └──────────────────────────────────────┘      └──────────────────┘
 
-The peer is an address that only the pod's default route leads to. Most layouts are made by hand (`layouts.py`),
+The peers are addresses that only the pod's default routes lead to. Most layouts are made by hand (`layouts.py`),
 two by the real CNI plugins, called as a runtime does.
 """
 
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from testbed.layouts import LAYOUTS
 from testbed.netns import Completed, Netns, TestbedError, netns
+from testbed.watch import wait_for_sure_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,9 +32,11 @@ if TYPE_CHECKING:
 CNI_BIN = Path("/usr/lib/cni")
 IFNAME = "eth0"
 PEER = "198.51.100.1"
-HEADERS = 28
-"""IPv4 and ICMP: what an echo of a full MTU does not carry as data."""
+PEER6 = "2001:db8:100::1"
+HEADERS, HEADERS6 = 28, 48
+"""IPv4 or IPv6, and ICMP: what an echo of a full MTU does not carry as data."""
 NAMESERVERS = ("10.96.0.10", "10.96.0.11")
+NAMESERVERS6 = ("fd00:10:96::a", "fd00:10:96::b")
 SEARCH = ("vms.svc.cluster.local", "svc.cluster.local", "cluster.local")
 
 
@@ -47,15 +51,20 @@ class Pod:
     host_ifname: str
     """The node's end of the pod's veth."""
     mac: str
-    address: str
-    prefixlen: int
-    gateway: str
     mtu: int
     resolv_conf: Path
-    nameservers: tuple[str, ...] = NAMESERVERS
-    search: tuple[str, ...] = SEARCH
-    peer: str = PEER
+    address: str
+    """IPv4, but in a pod that has none."""
+    prefixlen: int
+    gateway: str
+    peer: str
     """An address beyond the gateway."""
+    address6: str = ""
+    """The IPv6 one; empty in a pod that has none, as is the rest of it."""
+    peer6: str = ""
+    nameservers: tuple[str, ...] = NAMESERVERS
+    nameservers6: tuple[str, ...] = ()
+    search: tuple[str, ...] = SEARCH
 
 
 CNI_LAYOUTS = ("cni-bridge", "cni-ptp")
@@ -66,20 +75,25 @@ NAMES = (*LAYOUTS, *CNI_LAYOUTS)
 def pod(layout: str) -> Iterator[Pod]:
     """Make a node and a pod of that layout; both go at the end of the block.
 
-    Duplicate address detection is off in the pod: it would change the addresses a second after they are made.
+    Duplicate address detection is off in both: it would change the addresses a second after they are made.
     """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vmnet-pod-")))
         resolv_conf = directory / "resolv.conf"
-        resolv_conf.write_text(resolv_conf_text(NAMESERVERS, SEARCH), encoding="ascii")
         node, inside = stack.enter_context(netns()), stack.enter_context(netns())
-        inside.sysctl("ipv6/conf/default/accept_dad", 0)
+        for namespace in (node, inside):
+            namespace.sysctl("ipv6/conf/default/accept_dad", 0)
         _uplink(node)
         if layout in LAYOUTS:
             made = _by_hand(LAYOUTS[layout], node, inside, resolv_conf)
         else:
             made = stack.enter_context(_by_cni(layout, node, inside, resolv_conf))
-        must_answer(made.netns, made.peer)
+        nameservers = (*made.nameservers, *made.nameservers6)
+        resolv_conf.write_text(resolv_conf_text(nameservers, made.search), encoding="ascii")
+        for namespace in (node, inside):
+            wait_for_sure_addresses(namespace)
+        for peer in {made.peer, made.peer6} - {""}:
+            must_answer(made.netns, peer)
         yield made
 
 
@@ -94,10 +108,12 @@ def _uplink(node: Netns) -> None:
     node.ip_batch(
         "link add uplink0 type bridge",
         f"address add {PEER}/24 broadcast + dev uplink0",
+        f"address add {PEER6}/64 dev uplink0 nodad",
         "link set uplink0 up",
         "route add default via 198.51.100.254 dev uplink0",
     )
     node.sysctl("ipv4/ip_forward", 1)
+    node.sysctl("ipv6/conf/all/forwarding", 1)  # its neighbour advertisements say that it is a router
 
 
 def _by_hand(layout: Layout, node: Netns, inside: Netns, resolv_conf: Path) -> Pod:
@@ -106,29 +122,25 @@ def _by_hand(layout: Layout, node: Netns, inside: Netns, resolv_conf: Path) -> P
         f"link add {host} address {layout.node_mac} mtu {layout.mtu} type veth "
         f"peer name {IFNAME} address {layout.mac} mtu {layout.mtu} netns {inside.name}",
     )
-    if layout.name == "calico":
+    if layout.proxy_arp:
         node.sysctl(f"ipv4/conf/{host}/proxy_arp", 1)
         node.sysctl(f"ipv4/neigh/{host}/proxy_delay", 0)
     node.ip_batch(f"link set {host} up", *layout.node(layout))
+    inside.ip_batch(f"link set {IFNAME} up", *_addresses(layout))
     inside.ip_batch(
-        f"address add {layout.address} broadcast + dev {IFNAME}"
-        if not layout.address.endswith("/32")
-        else f"address add {layout.address} dev {IFNAME}",
-        f"link set {IFNAME} up",
-    )
-    if layout.name == "ptp":
-        inside.ip_batch("route delete 10.247.1.0/24 dev eth0")
-    inside.ip_batch(
+        *(f"route delete {subnet} dev {IFNAME}" for subnet in layout.unconnected),
         *(f"neighbour add {neighbour} dev {IFNAME}" for neighbour in layout.neighbours),
-        *(f"route add {_on(route)}" for route in layout.routes),
+        *(f"route add {_on(route)}" for route in (*layout.routes, *layout.routes6)),
     )
+    return _pod(layout.name, node, inside, layout.gateway or layout.gateway6, resolv_conf)
+
+
+def _addresses(layout: Layout) -> Iterator[str]:
+    if layout.address:
+        broadcast = "" if layout.address.endswith("/32") else "broadcast +"
+        yield f"address add {layout.address} {broadcast} dev {IFNAME}"
     if layout.address6:
-        nodad = " nodad" if layout.name == "cilium" else ""
-        inside.ip_batch(
-            f"address add {layout.address6} dev {IFNAME}{nodad}",
-            *(f"route add {_on(route)}" for route in layout.routes6),
-        )
-    return _pod(layout.name, node, inside, layout.gateway, resolv_conf)
+        yield f"address add {layout.address6} dev {IFNAME} {'nodad' if layout.nodad else ''}"
 
 
 def readdress(pod: Pod, address: str) -> None:
@@ -153,7 +165,9 @@ def _on(route: str) -> str:
 def _pod(name: str, node: Netns, inside: Netns, gateway: str, resolv_conf: Path) -> Pod:
     """Describe a pod from what the kernel shows of it."""
     [link] = inside.ip("address", "show", "dev", IFNAME)
-    address = next(entry for entry in link["addr_info"] if entry["family"] == "inet")
+    of_family = {entry["family"]: entry for entry in link["addr_info"] if entry["scope"] == "global"}
+    first = of_family.get("inet") or of_family["inet6"]
+    ipv6 = "inet6" in of_family
     host = next(entry for entry in node.ip("link") if entry["ifindex"] == link["link_index"])
     return Pod(
         layout=name,
@@ -162,11 +176,16 @@ def _pod(name: str, node: Netns, inside: Netns, gateway: str, resolv_conf: Path)
         ifname=IFNAME,
         host_ifname=host["ifname"],
         mac=link["address"],
-        address=address["local"],
-        prefixlen=address["prefixlen"],
-        gateway=gateway,
         mtu=link["mtu"],
         resolv_conf=resolv_conf,
+        address=first["local"],
+        prefixlen=first["prefixlen"],
+        gateway=gateway,
+        peer=PEER if "inet" in of_family else PEER6,
+        address6=of_family["inet6"]["local"] if ipv6 else "",
+        peer6=PEER6 if ipv6 else "",
+        nameservers=NAMESERVERS if "inet" in of_family else (),
+        nameservers6=NAMESERVERS6 if ipv6 else (),
     )
 
 
