@@ -1,0 +1,68 @@
+"""TCP between two namespaces: what a ping cannot show are unfinished checksums and segments of many frames."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+from testbed.netns import TestbedError, entered
+
+if TYPE_CHECKING:
+    from testbed.netns import Netns
+
+CHUNK = bytes(1 << 16)
+ROUNDS = 8
+PATIENCE = 5
+
+
+def must_carry(source: Netns, target: Netns, address: str) -> None:
+    """Connect from one namespace to an address of the other, and have all it sends come back."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with _opened(target, family) as listening, _opened(source, family) as calling:
+        listening.bind((address, 0))
+        listening.listen()
+        echo = threading.Thread(target=_echo, args=(listening,))
+        echo.start()
+        try:
+            calling.connect(listening.getsockname())
+            back = _round_trips(calling)
+        except OSError as error:
+            raise TestbedError(f"TCP from {source.name} to {address} in {target.name}: {error}") from error
+        finally:
+            echo.join()
+    if back != ROUNDS * len(CHUNK):
+        raise TestbedError(
+            f"TCP from {source.name} to {address}: of {ROUNDS * len(CHUNK)} octets {back} came back"
+        )
+
+
+def _opened(namespace: Netns, family: socket.AddressFamily) -> socket.socket:
+    with entered(namespace):
+        made = socket.socket(family, socket.SOCK_STREAM)
+    made.settimeout(PATIENCE)
+    return made
+
+
+def _echo(listening: socket.socket) -> None:
+    try:
+        connection, _ = listening.accept()
+        with connection:
+            connection.settimeout(PATIENCE)
+            while chunk := connection.recv(1 << 16):
+                connection.sendall(chunk)
+    except OSError:
+        return  # the caller learns it by what does not come back
+
+
+def _round_trips(calling: socket.socket) -> int:
+    """Send chunk by chunk; give how many octets came back."""
+    back = 0
+    for number in range(1, ROUNDS + 1):
+        calling.sendall(CHUNK)
+        while back < number * len(CHUNK):
+            received = len(calling.recv(len(CHUNK)))
+            if not received:
+                return back
+            back += received
+    return back
