@@ -7,7 +7,7 @@ link is said by routes (RFC 5942 §4).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from testbed.facts import Comparison, NoFactsError, RouteFact, compare_routes, comparison, report
@@ -15,10 +15,13 @@ from testbed.netns import TestbedError
 from testbed.pods import ping
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from testbed.netns import Netns
     from testbed.pods import Pod
 
 DEFAULT = "::/0"
+LINK_LOCAL = "fe80:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +48,30 @@ def read_facts6(namespace: Netns, ifname: str, peer: str) -> Facts6:
     shown = namespace.ip("-6", "route", "show", "table", "main", "dev", ifname)
     neighbours = namespace.ip("-6", "neighbour", "show", "dev", ifname)
     macs = {entry["dst"]: entry["lladdr"] for entry in neighbours if "lladdr" in entry}
-    routes = [route for route in _single(shown) if not route["dst"].startswith("fe80:")]
-    routes.sort(key=lambda route: int(route.get("metric", 0)))
-    default = next((route for route in routes if route["dst"] == "default"), None)
+    shown.sort(key=lambda route: int(route.get("metric", 0)))
     addresses = tuple(entry["local"] for entry in link["addr_info"] if entry["scope"] == "global")
+    default = next((route for route in shown if route["dst"] == "default"), None)
     if not addresses or default is None:
         raise NoFactsError(f"{ifname}: no IPv6 address or no default route: {addresses} {shown}")
+    routes = [route_fact6(route["dst"], route.get("gateway", "")) for route in _single(shown)]
+    mtu = _mtu(default) or int(namespace.run("cat", f"/proc/sys/net/ipv6/conf/{ifname}/mtu").stdout)
+    return named_by_mac(addresses, routes, macs, mtu)
+
+
+def route_fact6(dst: str, gateway: str) -> RouteFact:
+    """A route as iproute2 or busybox shows it."""
+    return RouteFact(DEFAULT if dst == "default" else dst if "/" in dst else f"{dst}/128", gateway)
+
+
+def named_by_mac(
+    addresses: tuple[str, ...], routes: Iterable[RouteFact], macs: dict[str, str], mtu: int
+) -> Facts6:
+    """Put the facts together: `routes` by metric and with the gateways' addresses, whose MACs are known."""
     own = {f"{address}/128" for address in addresses}
-    facts = tuple(dict.fromkeys(_route(route, macs) for route in routes))
-    return Facts6(
-        addresses=tuple(sorted(addresses)),
-        gateway=macs.get(default["gateway"], ""),
-        routes=tuple(route for route in facts if route.dst not in own),
-        mtu=_mtu(default) or int(namespace.run("cat", f"/proc/sys/net/ipv6/conf/{ifname}/mtu").stdout),
-    )
+    other = [route for route in routes if route.dst not in own and not route.dst.startswith(LINK_LOCAL)]
+    named = tuple(dict.fromkeys(_by_mac(route, macs) for route in other))
+    gateway = next((route.gateway for route in named if route.dst == DEFAULT), "")
+    return Facts6(tuple(sorted(addresses)), gateway, named, mtu)
 
 
 def _single(routes: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -66,13 +79,10 @@ def _single(routes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**route, **hop} for route in routes for hop in route.get("nexthops", [{}])]
 
 
-def _route(route: dict[str, Any], macs: dict[str, str]) -> RouteFact:
-    dst = DEFAULT if route["dst"] == "default" else route["dst"]
-    if "/" not in dst:
-        # A router is there at its MAC, whether it is told to be on the link or is its own next hop.
-        return RouteFact(f"{dst}/128", macs.get(route.get("gateway", dst), route.get("gateway", "")))
-    gateway = route.get("gateway", "")
-    return RouteFact(dst, macs.get(gateway, gateway))
+def _by_mac(route: RouteFact, macs: dict[str, str]) -> RouteFact:
+    """A router is there at its MAC, whether it is said to be on the link or to be its own next hop."""
+    next_hop = route.gateway or route.dst.removesuffix("/128")
+    return replace(route, gateway=macs.get(next_hop, route.gateway))
 
 
 def _mtu(route: dict[str, Any]) -> int:
@@ -82,7 +92,7 @@ def _mtu(route: dict[str, Any]) -> int:
 def read_pod6(pod: Pod) -> Facts6:
     """Read the pod's IPv6 identity, before `vmnet up`: what a guest shall have."""
     facts = read_facts6(pod.netns, pod.ifname, pod.peer6)
-    return Facts6(facts.addresses, facts.gateway, facts.routes, facts.mtu, pod.nameservers6, pod.search)
+    return replace(facts, nameservers=pod.nameservers6, search=pod.search)
 
 
 def compare6(pod: Facts6, guest: Facts6) -> list[Comparison]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from testbed.netns import TestbedError, entered
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from testbed.netns import Netns
 
 CHUNK = bytes(1 << 16)
@@ -17,29 +20,42 @@ PATIENCE = 5
 
 
 def must_carry(source: Netns, target: Netns, address: str) -> None:
-    """Connect from one namespace to an address of the other, and have all it sends come back."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with _opened(target, family) as listening, _opened(source, family) as calling:
+    """Connect from one namespace to an address of the other, and have all that is sent come back."""
+    with echoing(target, address) as port:
+        must_echo(source, address, port)
+
+
+@contextmanager
+def echoing(namespace: Netns, address: str) -> Iterator[int]:
+    """Send back what comes on one connection to that address; gives the port."""
+    with _opened(namespace, address) as listening:
         listening.bind((address, 0))
         listening.listen()
         echo = threading.Thread(target=_echo, args=(listening,))
         echo.start()
         try:
-            calling.connect(listening.getsockname())
-            back = _round_trips(calling)
-        except OSError as error:
-            raise TestbedError(f"TCP from {source.name} to {address} in {target.name}: {error}") from error
+            yield listening.getsockname()[1]
         finally:
             echo.join()
+
+
+def must_echo(source: Netns, address: str, port: int) -> None:
+    """Have all that is sent to an address and port come back."""
+    with _opened(source, address) as calling:
+        try:
+            calling.connect((address, port))
+            back = _round_trips(calling)
+        except OSError as error:
+            raise TestbedError(f"TCP from {source.name} to {address}: {error}") from error
     if back != ROUNDS * len(CHUNK):
         raise TestbedError(
             f"TCP from {source.name} to {address}: of {ROUNDS * len(CHUNK)} octets {back} came back"
         )
 
 
-def _opened(namespace: Netns, family: socket.AddressFamily) -> socket.socket:
+def _opened(namespace: Netns, address: str) -> socket.socket:
     with entered(namespace):
-        made = socket.socket(family, socket.SOCK_STREAM)
+        made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     made.settimeout(PATIENCE)
     return made
 
@@ -49,10 +65,10 @@ def _echo(listening: socket.socket) -> None:
         connection, _ = listening.accept()
         with connection:
             connection.settimeout(PATIENCE)
-            while chunk := connection.recv(1 << 16):
+            while chunk := connection.recv(len(CHUNK)):
                 connection.sendall(chunk)
     except OSError:
-        return  # the caller learns it by what does not come back
+        return  # whoever called learns it by what does not come back
 
 
 def _round_trips(calling: socket.socket) -> int:
