@@ -153,6 +153,8 @@ class FdbEntry:
     mac: str
 
 
+SERVER_PREFIX = "fe80::766d:6e65:7400/120"
+"""The link-local addresses that our server answers for, "vmnet" in ASCII: its own, and those of its routers."""
 TABLE_PREFIX = "vmnet_"
 """What the names of our nftables tables begin with."""
 NOTE_PREFIX = "vmnet."
@@ -473,7 +475,8 @@ class Leases:
     @property
     def warnings(self) -> tuple[str, ...]:
         """In words, what of the pod's network could not be carried over to the guest."""
-        return tuple(warning for lease in (self.lease, self.lease6) if lease for warning in lease.warnings)
+        both = (lease for lease in (self.lease, self.lease6) if lease)
+        return tuple(dict.fromkeys(warning for lease in both for warning in lease.warnings))
 
     @property
     def addresses(self) -> tuple[str, ...]:
