@@ -38,6 +38,7 @@ def lease(pod: PodInterface, resolver: Resolver, settings: Settings) -> Lease:
     address, address_warnings = _address(pod)
     routes, default, route_warnings = classless.routes(pod, address)
     nameservers, nameserver_warnings = _nameservers(resolver, told)
+    ntp_servers, ntp_warnings = _ipv4_only("NTP server", 42, told.ntp_servers)
     search, search_warnings = (resolver.search, resolver.search_warnings)
     if told.domain_search is not None:
         search, search_warnings = told.domain_search, ()
@@ -57,7 +58,7 @@ def lease(pod: PodInterface, resolver: Resolver, settings: Settings) -> Lease:
         broadcast="" if address.broadcast == "0.0.0.0" else address.broadcast,  # noqa: S104 - "none", not a bind
         interface_mtu=mtu,
         lease_time=told.lease_time,
-        ntp_servers=told.ntp_servers,
+        ntp_servers=ntp_servers,
         boot=told.boot,
         ipv6_only_wait=told.ipv6_only_wait,
         options=told.options,
@@ -69,6 +70,7 @@ def lease(pod: PodInterface, resolver: Resolver, settings: Settings) -> Lease:
             *neighbour_warnings,
             *nameserver_warnings,
             *search_warnings,
+            *ntp_warnings,
             *mtu_warnings,
             *hostname_warnings,
         ),
@@ -116,15 +118,21 @@ def _nameservers(resolver: Resolver, told: Told) -> tuple[tuple[str, ...], list[
     servers, warnings = resolver.nameservers, list(resolver.warnings)
     if told.nameservers is not None:
         servers, warnings = told.nameservers, []
-    warnings += [
-        f"nameserver {address}: option 6 carries IPv4 only, the guest does not get it"
-        for address in servers
-        if ":" in address
-    ]
-    nameservers = tuple(address for address in servers if ":" not in address)
+    nameservers, unsaid = _ipv4_only("nameserver", 6, servers)
+    warnings += unsaid
     if not nameservers:
         warnings.append("there is no IPv4 nameserver to hand over: the guest resolves no names")
     return nameservers, warnings
+
+
+def _ipv4_only(what: str, option: int, addresses: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
+    """What the option carries of these addresses, and a sentence for each that it does not."""
+    warnings = [
+        f"{what} {address}: option {option} carries IPv4 only, the guest does not get it"
+        for address in addresses
+        if ":" in address
+    ]
+    return tuple(address for address in addresses if ":" not in address), warnings
 
 
 def _mtu(pod: PodInterface, default: Route | None, settings: Settings) -> tuple[int | None, list[str]]:
