@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv6Network
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,6 +21,7 @@ from vmnet import patterns
 from vmnet.config import FromFile
 from vmnet.errors import UsageError
 from vmnet.model import FOREVER, Boot, RawOption, Told
+from vmnet.told import is_link_local
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -257,13 +258,14 @@ def _told(said: Interface, path: str) -> Told:
 
 def _global(addresses: list[str], path: str) -> tuple[str, ...]:
     """Return addresses as iproute2 writes them; the guest shall need no word about the link they are on."""
-    for at, address in enumerate(addresses):
-        if ":" in address and IPv6Address(address).is_link_local:
+    written = [_written(address) for address in addresses]
+    for at, address in enumerate(written):
+        if is_link_local(address):
             raise UsageError(
                 f"{path}[{at}]: {address} is link-local: it means nothing without the name of a link, "
                 "which is another in the guest; write a global address"
             )
-    return tuple(_written(address) for address in addresses)
+    return tuple(written)
 
 
 def _written(address: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from vmnet.dhcp.lease_state import DECLINED
+from vmnet.lease_state import DECLINED
 from vmnet.plumbing.names import nic_name
 
 if TYPE_CHECKING:

@@ -473,7 +473,8 @@ class Leases:
     @property
     def warnings(self) -> tuple[str, ...]:
         """In words, what of the pod's network could not be carried over to the guest."""
-        return tuple(warning for lease in (self.lease, self.lease6) if lease for warning in lease.warnings)
+        both = (lease for lease in (self.lease, self.lease6) if lease)
+        return tuple(dict.fromkeys(warning for lease in both for warning in lease.warnings))
 
     @property
     def addresses(self) -> tuple[str, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-_NAT64_LENGTHS = (96, 64, 56, 48, 40, 32)
-"""Of the prefixes that PREF64 carries (RFC 8781 §4)."""
+from vmnet.ipv6.lease import PREF64_LENGTHS
+
 _END = r"$(?!\n)"
 """Python's `$` alone also stands before a line feed."""
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
@@ -16,7 +16,7 @@ _LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 MAC = r"^[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}" + _END
 IPV4 = f"^{_DOTTED}{_END}"
 EITHER = f"^({_DOTTED}|{_COLONS}){_END}"
-NAT64 = f"^({_COLONS})/({'|'.join(map(str, _NAT64_LENGTHS))}){_END}"
+NAT64 = f"^({_COLONS})/({'|'.join(map(str, PREF64_LENGTHS))}){_END}"
 DOMAIN = rf"^{_LABEL}(\.{_LABEL})*{_END}"
 TEXT = "^[ -~]+" + _END
 HEX = "^[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2})*" + _END
@@ -24,7 +24,7 @@ IN_WORDS = {
     MAC: "a VM's MAC like 52:54:00:12:34:56",
     IPV4: "an IPv4 address",
     EITHER: "an IPv4 or IPv6 address",
-    NAT64: f"an IPv6 prefix of {', '.join(map(str, _NAT64_LENGTHS[:-1]))} or {_NAT64_LENGTHS[-1]} bits",
+    NAT64: f"an IPv6 prefix of {', '.join(map(str, PREF64_LENGTHS[:-1]))} or {PREF64_LENGTHS[-1]} bits",
     DOMAIN: "a domain name in small letters",
     TEXT: "printable ASCII characters",
     HEX: "octets in hexadecimal like 0601ff or 06:01:ff",

@@ -129,7 +129,7 @@ def test_the_only_interface_need_not_be_named(tmp_path: Path) -> None:
         ("{dns: {servers: ['fd00::1', 'fd00::g']}}", "interfaces.net1.dns.servers[1]: expected an IPv4 or IPv6"),
         ("{dns: {servers: ['fd00::/64']}}", "interfaces.net1.dns.servers[0]: expected an IPv4 or IPv6 address"),
         ("{dns: {servers: ['fe80::1%eth0']}}", "interfaces.net1.dns.servers[0]: expected an IPv4 or IPv6 address"),
-        ("{dns: {servers: [10.0.0.1, 'FEBF::1']}}", "interfaces.net1.dns.servers[1]: FEBF::1 is link-local"),
+        ("{dns: {servers: [10.0.0.1, 'FEBF::1']}}", "interfaces.net1.dns.servers[1]: febf::1 is link-local"),
         ("{ipv6: auto}", "interfaces.net1.ipv6: invalid enum value 'auto'"),
         ("{autonomous: true}", "interfaces.net1.autonomous: expected `str`, got `bool`"),
         ("{nat64_prefix: '64:ff9b::'}", "interfaces.net1.nat64_prefix: expected an IPv6 prefix of 96, 64, 56,"),

@@ -5,6 +5,7 @@ Whatever of the pod's network DHCP cannot carry becomes a sentence in `Lease.war
 
 from __future__ import annotations
 
+from vmnet import told as shared
 from vmnet.dhcp import classless
 from vmnet.errors import RefusedError
 from vmnet.model import (
@@ -16,15 +17,12 @@ from vmnet.model import (
     Resolver,
     Route,
     Settings,
-    Told,
 )
 
 _IFA_F_DEPRECATED = 0x20
-_RT_SCOPE_UNIVERSE = 0
 _SMALLEST_MTU = 68
 _LARGEST_MTU = 65535
 """The bounds of option 26 (RFC 2132 §5.1)."""
-_LONGEST_HOSTNAME = 63
 _SERVER_IDS = tuple(f"169.254.75.{host}" for host in range(10, 255))
 """Where the server identifier is taken from: link-local, so that no router ever forwards to it (RFC 3927)."""
 
@@ -37,13 +35,11 @@ def lease(pod: PodInterface, resolver: Resolver, settings: Settings) -> Lease:
     told = settings.told
     address, address_warnings = _address(pod)
     routes, default, route_warnings = classless.routes(pod, address)
-    nameservers, nameserver_warnings = _nameservers(resolver, told)
-    ntp_servers, ntp_warnings = _ipv4_only("NTP server", 42, told.ntp_servers)
-    search, search_warnings = (resolver.search, resolver.search_warnings)
-    if told.domain_search is not None:
-        search, search_warnings = told.domain_search, ()
+    nameservers, _, nameserver_warnings = shared.nameservers(pod, resolver, settings)
+    ntp_servers, _, ntp_warnings = shared.ntp_servers(pod, settings)
+    search, search_warnings = shared.domain_search(resolver, settings)
     mtu, mtu_warnings = _mtu(pod, default, settings)
-    hostname, hostname_warnings = _hostname(settings.hostname)
+    hostname, hostname_warnings = shared.hostname(settings.hostname)
     neighbours, neighbour_warnings = _neighbours(pod)
     return Lease(
         chaddr=(settings.mac or pod.mac).lower(),
@@ -78,14 +74,11 @@ def lease(pod: PodInterface, resolver: Resolver, settings: Settings) -> Lease:
 
 
 def _address(pod: PodInterface) -> tuple[Address, list[str]]:
-    usable = [
+    candidates = [
         address
-        for address in pod.addresses
-        if address.scope == _RT_SCOPE_UNIVERSE
-        and address.preferred_lifetime
-        and not address.flags & _IFA_F_DEPRECATED
+        for address in shared.global_addresses(pod, ipv6=False)
+        if address.preferred_lifetime and not address.flags & _IFA_F_DEPRECATED
     ]
-    candidates = [address for address in usable if not address.ipv6]
     if not candidates:
         raise RefusedError(
             f"{pod.ifname} has no global IPv4 address to hand to the guest: give the pod one, or wait for its CNI"
@@ -93,11 +86,6 @@ def _address(pod: PodInterface) -> tuple[Address, list[str]]:
     warnings = [
         f"address {address.local}/{address.prefixlen}: DHCP carries one address only, the guest does not get it"
         for address in candidates[1:]
-    ]
-    warnings += [
-        f"address {address.local}/{address.prefixlen}: DHCPv4 carries no IPv6, the guest does not get it"
-        for address in usable
-        if address.ipv6
     ]
     return candidates[0], warnings
 
@@ -114,54 +102,13 @@ def _neighbours(pod: PodInterface) -> tuple[tuple[ArpEntry, ...], list[str]]:
     return tuple(ArpEntry(entry.dst, entry.mac) for entry in permanent if entry.dst in gateways), warnings
 
 
-def _nameservers(resolver: Resolver, told: Told) -> tuple[tuple[str, ...], list[str]]:
-    servers, warnings = resolver.nameservers, list(resolver.warnings)
-    if told.nameservers is not None:
-        servers, warnings = told.nameservers, []
-    nameservers, unsaid = _ipv4_only("nameserver", 6, servers)
-    warnings += unsaid
-    if not nameservers:
-        warnings.append("there is no IPv4 nameserver to hand over: the guest resolves no names")
-    return nameservers, warnings
-
-
-def _ipv4_only(what: str, option: int, addresses: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
-    """What the option carries of these addresses, and a sentence for each that it does not."""
-    warnings = [
-        f"{what} {address}: option {option} carries IPv4 only, the guest does not get it"
-        for address in addresses
-        if ":" in address
-    ]
-    return tuple(address for address in addresses if ":" not in address), warnings
-
-
 def _mtu(pod: PodInterface, default: Route | None, settings: Settings) -> tuple[int | None, list[str]]:
-    """What the guest can send without loss: the device's MTU, or the default route's where that is smaller."""
-    mtu = settings.mtu
-    warnings = []
-    if mtu is None:
-        mtu = min(pod.mtu, (default and default.mtu) or pod.mtu)
-    elif mtu > pod.mtu:
-        warnings.append(
-            f"the MTU {mtu} is larger than {pod.ifname}'s {pod.mtu}: larger frames of the guest are lost"
-        )
+    mtu = shared.mtu(pod, default, settings)
+    warnings = shared.mtu_warnings(pod, settings)
     if not _SMALLEST_MTU <= mtu <= _LARGEST_MTU:
         warnings.append(f"the MTU {mtu} is not one that DHCP can carry: the guest uses its own")
         return None, warnings
     return mtu, warnings
-
-
-def _hostname(name: str) -> tuple[str, list[str]]:
-    """One label of 1 to 63 octets (RFC 2132 §3.14, RFC 1035 §2.3.1): the domain is option 15's to say."""
-    label = name.partition(".")[0]
-    fitting = label[:_LONGEST_HOSTNAME].rstrip("-")  # as kubelet cuts a pod's name
-    if not fitting and not name:
-        return "", []
-    if not fitting or not fitting.isascii() or not fitting.replace("-", "").replace("_", "").isalnum():
-        return "", [f"the hostname {name!r} is not one that DHCP can carry: the guest keeps its own"]
-    if fitting != label:
-        return fitting, [f"the hostname {label!r} is longer than {_LONGEST_HOSTNAME} octets: cut to {fitting!r}"]
-    return fitting, []
 
 
 def _server_id(pod: PodInterface) -> str:

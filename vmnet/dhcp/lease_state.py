@@ -1,15 +1,8 @@
-"""What the guest has made of its lease so far: a pure function of the state and what happened."""
+"""What the guest has made of its IPv4 lease so far: a pure function of the state and what happened."""
 
 from __future__ import annotations
 
-SILENT = "silent"
-"""Nothing was heard of the guest."""
-ASKED = "asked"
-"""It asked, and holds nothing of ours: it was refused, or chose another server."""
-OFFERED = "offered"
-BOUND = "bound"
-RELEASED = "released"
-DECLINED = "declined"
+from vmnet.lease_state import ASKED, BOUND, DECLINED, OFFERED, RELEASED
 
 _AFTER = {
     "offer": OFFERED,

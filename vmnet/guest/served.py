@@ -9,8 +9,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vmnet import agent, processes
-from vmnet.dhcp import lease_state
+from vmnet import agent, lease_state, processes
 from vmnet.errors import RefusedError, UnexpectedError, VmnetError
 from vmnet.journal import StateDirectory
 from vmnet.kernel.inotify import watch_file

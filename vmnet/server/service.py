@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from vmnet import __version__
-from vmnet.dhcp import lease_state
+from vmnet import __version__, lease_state
 from vmnet.dhcp.answer import answer
 from vmnet.dhcp.arp import answer as answer_arp
+from vmnet.dhcp.lease_state import after
 from vmnet.dhcp.replies import loads as loads_replies
 from vmnet.dhcp.request import FOREIGN_CHADDR, FOREIGN_SOURCE_MAC, SHORT, foreign_chaddr, parse
 from vmnet.server.compiled import loads
@@ -146,7 +146,7 @@ class Service:
 
     def _happened(self, event: str) -> None:
         self.events[event] = self.events.get(event, 0) + 1
-        state = lease_state.after(self.lease, event)
+        state = after(self.lease, event)
         if state != self.lease:
             self.lease = state
             self._since = self._clock()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vmnet.dhcp import lease_state
+from vmnet import lease_state
+from vmnet.dhcp.lease_state import after
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,6 @@ from vmnet.dhcp import lease_state
 def test_a_guest_s_way(events: list[str], states: list[str]) -> None:
     state, seen = lease_state.SILENT, []
     for event in events:
-        state = lease_state.after(state, event)
+        state = after(state, event)
         seen.append(state)
     assert seen == states

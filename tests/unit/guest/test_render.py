@@ -20,6 +20,7 @@ from vmnet.codec import decode
 from vmnet.config import RENDER_FORMATS
 from vmnet.dhcp.lease import lease
 from vmnet.guest.render import FORMATS, render
+from vmnet.ipv6.lease import lease6
 from vmnet.model import (
     FOREVER,
     Boot,
@@ -39,8 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 GOLDEN = Path(__file__).parents[2] / "data" / "render"
-RESOLVER = Resolver(("10.96.0.10", "10.96.0.11", "10.96.0.12"), ("vms.svc.cluster.local", "cluster.local"))
-NAMES = ("bridge", "calico", "cilium", "ovn", "ptp")
+SERVERS = ("10.96.0.10", "10.96.0.11", "10.96.0.12", "fd00:96::a")
+RESOLVER = Resolver(SERVERS, ("vms.svc.cluster.local", "cluster.local"))
+NAMES = ("bridge", "bridge-dual", "calico", "cilium", "ovn", "ptp")
 DEFAULT = "0.0.0.0/0"
 
 
@@ -64,30 +66,23 @@ def stands_in(gateway: str, number: int = 1) -> Router:
     return Router(f"fe80::766d:6e65:74{number:02x}", gateway, is_default=True)
 
 
-BRIDGE6 = Lease6(
-    "8e:da:d3:ea:cd:07",
-    "fe80::766d:6e65:7400",
-    (address("fd00:10:246:1::2"),),
-    (stands_in("fd00:10:246:1::1"),),
-    prefixes=("fd00:10:246:1::/64",),
-    mtu=1500,
-    nameservers=("fd00:96::a",),
-    domain_search=RESOLVER.search,
-    hostname="vm-1",
-)
+def told_of(layout: str) -> Leases:
+    """What a guest in a pod of that layout is told of both families."""
+    pod = discover(layouts.status(layout), "eth0")
+    settings = Settings(hostname="vm-1")
+    return Leases(pod.mac, lease(pod, RESOLVER, settings), lease6(pod, RESOLVER, settings))
+
+
+DUAL = told_of("bridge-dual")
+assert DUAL.lease6
+BRIDGE6 = DUAL.lease6
+ALONE = replace(DUAL, lease=None)
 CALICO6 = replace(
     BRIDGE6,
     addresses=(address("fd00:77::5"),),
     routers=(Router("fe80::ecee:eeff:feee:eeee", "fe80::ecee:eeff:feee:eeee", is_default=True),),
     prefixes=(),
     mtu=1480,
-)
-CILIUM6 = replace(
-    BRIDGE6,
-    addresses=(address("fd00:c1::77"),),
-    routers=(stands_in("fd00:c1::1"),),
-    prefixes=("fd00:c1::1/128",),
-    mtu=1450,
 )
 MANY6 = replace(
     BRIDGE6,
@@ -104,27 +99,17 @@ MANY6 = replace(
     nat64_prefix="64:ff9b::/96",
 )
 """Whatever can be: a second address, a gateway beyond all prefixes, two ways to one place, a smaller MTU."""
-
-
-def both(layout: str, lease6: Lease6) -> Leases:
-    """A guest that is told of both families."""
-    lease = lease_of(layout)
-    return Leases(lease.chaddr, lease, lease6)
-
-
 LEASES = {
-    **{name: leases(lease_of(name)) for name in NAMES},
-    "bridge-dual": both("bridge-dual", BRIDGE6),
-    "calico-dual": both("calico", CALICO6),
-    "cilium-dual": both("cilium", CILIUM6),
-    "many-dual": both("bridge-dual", MANY6),
-    "ipv6-only": Leases(BRIDGE6.chaddr, None, BRIDGE6),
-    "calico-ipv6-only": Leases(BRIDGE6.chaddr, None, CALICO6),
+    **{name: told_of(name) for name in layouts.NAMES},
+    "calico-by-hand": replace(told_of("calico"), lease6=CALICO6),
+    "many": replace(DUAL, lease6=MANY6),
+    "ipv6-only": ALONE,
+    "calico-ipv6-only": replace(ALONE, lease6=CALICO6),
 }
 
 
 @pytest.mark.parametrize("form", RENDER_FORMATS)
-@pytest.mark.parametrize("name", [*NAMES, "bridge-dual", "many-dual", "ipv6-only"])
+@pytest.mark.parametrize("name", [*NAMES, "many", "ipv6-only"])
 def test_text_and_warnings(name: str, form: str) -> None:
     rendered = render(LEASES[name], form)
     text = rendered.text + "".join(f"# not carried over: {warning}\n" for warning in rendered.warnings)
@@ -374,8 +359,7 @@ CONFIGURED6: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 @pytest.mark.parametrize("name", CONFIGURED6)
 def test_what_only_a_listener_hears_is_said(name: str, form: str) -> None:
     fields, words = CONFIGURED6[name]
-    alone = Leases(BRIDGE6.chaddr, None, BRIDGE6)
-    plain, rendered = render(alone, form), render(replace(alone, lease6=replace(BRIDGE6, **fields)), form)
+    plain, rendered = render(ALONE, form), render(replace(ALONE, lease6=replace(BRIDGE6, **fields)), form)
     news = [warning for warning in rendered.warnings if warning not in plain.warnings]
     if form == "json" or (form, name) == ("networkd", "NTP"):
         assert news == []
@@ -390,7 +374,7 @@ def test_what_only_a_listener_hears_is_said(name: str, form: str) -> None:
 def test_a_router_that_is_none_is_no_gateway(form: str) -> None:
     """Where the pod has no gateway, the server's advertisements carry the rest."""
     none = Router(BRIDGE6.server_address, "")
-    rendered = render(Leases(BRIDGE6.chaddr, None, replace(BRIDGE6, routers=(none,))), form)
+    rendered = render(replace(ALONE, lease6=replace(BRIDGE6, routers=(none,))), form)
     assert form == "json" or not any(word in rendered.text for word in ("via", "Gateway", "fe80"))
 
 
