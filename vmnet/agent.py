@@ -22,7 +22,7 @@ from vmnet.errors import (
     UnexpectedError,
     VmnetError,
 )
-from vmnet.ipv6.lease import lease6
+from vmnet.ipv6.lease import lease6, untold
 from vmnet.journal import BindingDirectory, StateDirectory
 from vmnet.kernel import firewall, netns, sysctl
 from vmnet.kernel.apply import apply
@@ -32,7 +32,11 @@ from vmnet.model import (
     ISOLATION_OFF,
     AddEntry,
     Change,
+    Lease,
+    Lease6,
+    PodInterface,
     Resolver,
+    Settings,
     Spec,
     Status,
 )
@@ -269,15 +273,25 @@ def _begin(place: Place, config: Config, now: Status) -> Journal:
     text = resolver_text(config.resolv_conf)
     resolver = Resolver(warnings=("there is no resolv.conf: the guest gets no DNS server",))
     resolver = resolver if text is None else parse(text)
+    ipv4, ipv6 = _leases(pod, resolver, settings)
     return Journal(
         schema=SCHEMA,
         boot_id=place.here.boot_id,
         netns_cookie=place.here.netns_cookie,
         pod=pod,
         settings=settings,
-        lease=lease(pod, resolver, settings) if any(not address.ipv6 for address in pod.addresses) else None,
-        lease6=lease6(pod, resolver, settings),
+        lease=ipv4,
+        lease6=ipv6,
     )
+
+
+def _leases(pod: PodInterface, resolver: Resolver, settings: Settings) -> tuple[Lease | None, Lease6 | None]:
+    """Compose what the guest is told, of at least one family."""
+    ipv6 = lease6(pod, resolver, settings)
+    if ipv6 and all(address.ipv6 for address in pod.addresses):
+        return None, ipv6
+    ipv4 = lease(pod, resolver, settings)
+    return replace(ipv4, warnings=(*ipv4.warnings, *untold(pod, settings))), ipv6
 
 
 def _recalled(place: Place, config: Config, now: Status) -> Known | None:

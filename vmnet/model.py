@@ -153,6 +153,8 @@ class FdbEntry:
     mac: str
 
 
+SERVER_PREFIX = "fe80::766d:6e65:7400/120"
+"""The link-local addresses that our server answers for, "vmnet" in ASCII: its own, and those of its routers."""
 TABLE_PREFIX = "vmnet_"
 """What the names of our nftables tables begin with."""
 NOTE_PREFIX = "vmnet."

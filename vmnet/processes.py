@@ -85,7 +85,7 @@ def start_server(
     read_end, write_end = os.pipe()
     try:
         null = os.open(os.devnull, os.O_RDWR)
-        arguments = server_arguments((*packets.descriptors(), control.fileno(), replies, write_end), settings)
+        arguments = server_arguments(packets, (control.fileno(), replies, write_end), settings)
         pid = _spawn(arguments, null, log, log)
         os.close(null)
         _remember(directory, pid)
@@ -96,11 +96,15 @@ def start_server(
     return read_end
 
 
-def server_arguments(descriptors: tuple[int, ...], settings: Settings) -> list[str]:
-    """Return the interpreter's arguments: as vmnet.server.loop names them; makes the descriptors inheritable."""
-    for descriptor in descriptors:
+def server_arguments(packets: PacketSockets, others: tuple[int, int, int], settings: Settings) -> list[str]:
+    """Return the interpreter's arguments: as vmnet.server.loop names them; makes the descriptors inheritable.
+
+    `others` are control socket, replies and READY.
+    """
+    for descriptor in (*packets.descriptors(), *others):
         os.set_inheritable(descriptor, True)
-    return ["-I", "-S", "-c", _ENTER.format("loop"), _PACKAGE_ROOT, *map(str, descriptors), _sandbox(settings)]
+    words = (*packets.arguments(), *map(str, others), _sandbox(settings))
+    return ["-I", "-S", "-c", _ENTER.format("loop"), _PACKAGE_ROOT, *words]
 
 
 def _sandbox(settings: Settings) -> str:
@@ -120,7 +124,7 @@ def become_server(directory: BindingDirectory, packets: PacketSockets, replies: 
     read_end, write_end = os.pipe()
     os.set_inheritable(read_end, True)
     _remember(directory, os.getpid())
-    arguments = server_arguments((*packets.descriptors(), control.fileno(), replies, write_end), settings)
+    arguments = server_arguments(packets, (control.fileno(), replies, write_end), settings)
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 # no shell is the point
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 from vmnet import processes
 from vmnet.errors import KernelError, UnexpectedError
 from vmnet.model import CreateLink
-from vmnet.server.packet_socket import open_packet_sockets
+from vmnet.plumbing.names import bridge_name
+from vmnet.server.packet_filter import Hearing
+from vmnet.server.packet_socket import Gateways, open_packet_sockets
 
 if TYPE_CHECKING:
     from vmnet.journal import BindingDirectory
@@ -86,11 +89,32 @@ def open_packets(journal: Journal) -> PacketSockets:
     Raises:
         KernelError: the tap is gone, or CAP_NET_RAW is missing.
     """
-    tap, lease = journal.settings.tap, journal.lease
-    vm_mac = bytes.fromhex(journal.vm_mac.replace(":", ""))
-    arp_targets = (lease.server_id, *(entry.address for entry in lease.neighbours)) if lease else ()
+    tap = journal.settings.tap
     try:
-        return open_packet_sockets(tap, vm_mac, arp_targets)
+        return open_packet_sockets(tap, hearing(journal), followed(journal))
     except OSError as error:
         missing = "CAP_NET_RAW" if isinstance(error, PermissionError) else ""
         raise KernelError(error.errno or 0, f"open a packet socket on {tap}", missing) from error
+
+
+def hearing(journal: Journal) -> Hearing:
+    """Say what of the guest's frames is for the server."""
+    lease, lease6 = journal.lease, journal.lease6
+    return Hearing(
+        vm_mac=bytes.fromhex(journal.vm_mac.replace(":", "")),
+        arp_targets=(lease.server_id, *(entry.address for entry in lease.neighbours)) if lease else (),
+        ipv6=lease6 is not None,
+        solicited=tuple(router.gateway for router in lease6.routers if router.permanent) if lease6 else (),
+    )
+
+
+def followed(journal: Journal) -> Gateways | None:
+    """Name the gateways whose MACs may change under the guest's feet, and where they are; None without any.
+
+    Raises:
+        OSError: the NIC is gone.
+    """
+    routers = journal.lease6.routers if journal.lease6 else ()
+    gateways = tuple(router.gateway for router in routers if router.gateway and not router.permanent)
+    pod = journal.pod
+    return Gateways(gateways, socket.if_indextoname(pod.ifindex), bridge_name(pod.ifname)) if gateways else None

@@ -38,7 +38,13 @@ _TYPE_MASK = 0x3FFF
 _FAMILIES = {1: "inet", 5: "netdev", 7: "bridge"}
 """NFPROTO_* (linux/netfilter.h) to nft's word, of what we load."""
 _NUMBERS = {name: number for number, name in _FAMILIES.items()}
-_HOOKS = {("netdev", 0): "ingress", ("bridge", 0): "prerouting", ("bridge", 1): "input", ("inet", 1): "input"}
+_HOOKS = {
+    ("netdev", 0): "ingress",
+    ("bridge", 0): "prerouting",
+    ("bridge", 1): "input",
+    ("bridge", 3): "output",
+    ("inet", 1): "input",
+}
 _POLICIES = ("drop", "accept")
 _NO_NFTABLES = (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT)
 """What a kernel without nf_tables answers (net/netfilter/nfnetlink.c)."""

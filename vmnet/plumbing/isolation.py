@@ -3,6 +3,7 @@
     guest ──▶ chain `guest` (ingress of the tap) ──▶ bridge ──▶ pod network
                                                        └──▶ chain `pod` (bridge input) ──▶ the pod's own sockets
     guest ◀── bridge ◀── chain `network` (ingress of the NIC) ◀── pod network
+    our server ──▶ chain `server` (bridge output) ──▶ pod network: only to ask for an IPv6 gateway's MAC
 
 `guest` is a list of what may pass, since whatever is forbidden by name is bypassed by another form of it (double
 tags, extension headers, fragments). The server hears DHCP by a packet socket, which is asked before `guest` is.
@@ -17,7 +18,14 @@ from dataclasses import dataclass
 from socket import AF_INET6, inet_pton
 from typing import TYPE_CHECKING
 
-from vmnet.model import DHCP_EXTERNAL, ISOLATION_DHCP_ONLY, ISOLATION_OFF, FilterChain, Ruleset
+from vmnet.model import (
+    DHCP_EXTERNAL,
+    ISOLATION_DHCP_ONLY,
+    ISOLATION_OFF,
+    SERVER_PREFIX,
+    FilterChain,
+    Ruleset,
+)
 from vmnet.plumbing.names import bridge_name, nic_name, table_name
 
 if TYPE_CHECKING:
@@ -91,9 +99,7 @@ _AUTHENTICATED = _Rule(
     "ether type ip6 meta l4proto 51 @th,0,8 { 0, 43, 44, 51, 58, 60 } drop",
     "no ICMPv6 behind an authentication header",
 )
-_DHCPV6_OF_GUEST = _Rule(
-    "ether type ip6 udp dport { 546, 547 } drop", "DHCPv6 is for our server, and served by it alone"
-)
+_NO_OTHER_DHCPV6 = _Rule("ether type ip6 udp dport 546 drop", "no other DHCPv6 server")
 _ROUTER_MESSAGES = _Rule("icmp type { redirect, router-advertisement } drop", "no router messages")
 _LATER_FRAGMENTS4 = _Rule(
     f"ip frag-off & 0x1fff != 0 {_SOUND} accept", "later fragments have neither port nor type"
@@ -135,8 +141,12 @@ class _Guest:
     ipv6: tuple[str, ...]
     routers: tuple[str, ...]
     """The link-local addresses of the pod's IPv6 gateways, which the guest may not claim."""
+    gateways: tuple[str, ...]
+    """Its other IPv6 gateways: for each our server plays a router."""
+    told_ipv6: bool
+    """Whether our server answers for the addresses of `SERVER_PREFIX`."""
     served_elsewhere: bool
-    """Whether a DHCP server in the pod network serves the guest, instead of ours."""
+    """Whether a DHCP server and a router in the pod network serve the guest, instead of ours."""
     tap: str
     nic: str
     bridge: str
@@ -156,23 +166,26 @@ def rulesets(pod: PodInterface, settings: Settings) -> tuple[Ruleset, ...]:
         _Chain("netdev", "guest", of_guest, "ingress", guest.tap, _default(settings.isolation)),
         _Chain("netdev", "network", of_network, "ingress", guest.nic, _ACCEPT),
     )
-    sockets = _Chain("bridge", "pod", _sockets(guest), "input", "", _DROP)
+    own = (_Chain("bridge", "pod", _sockets(guest), "input", "", _DROP), *_server(guest))
     return (
-        _ruleset(table, (*ingress, sockets)),
+        _ruleset(table, (*ingress, *own)),
         _ruleset(table, (*ingress, _inet_sockets(guest)), _UNFILTERED_BRIDGE),
-        _ruleset(table, (*_bridged(guest, settings.isolation), sockets), _UNFILTERED_INGRESS),
+        _ruleset(table, (*_bridged(guest, settings.isolation), *own), _UNFILTERED_INGRESS),
     )
 
 
 def _guest(pod: PodInterface, settings: Settings) -> _Guest:
     own = [address.local for address in pod.addresses if not (address.ipv6 and address.scope == _SCOPE_LINK)]
     every = _without_overlaps([*own, *settings.allow_addresses])
-    gateways = dict.fromkeys(route.gateway for route in pod.routes if route.gateway.startswith(_LINK_LOCAL_BEGINS))
+    gateways = tuple(dict.fromkeys(route.gateway for route in pod.routes if ":" in route.gateway))
+    link_local = tuple(gateway for gateway in gateways if gateway.startswith(_LINK_LOCAL_BEGINS))
     return _Guest(
         macs=tuple(dict.fromkeys((settings.mac or pod.mac, *settings.allow_macs))),
         ipv4=tuple(prefix for prefix in every if ":" not in prefix),
         ipv6=tuple(prefix for prefix in every if ":" in prefix),
-        routers=tuple(gateways),
+        routers=link_local,
+        gateways=tuple(gateway for gateway in gateways if gateway not in link_local),
+        told_ipv6=settings.told.ipv6 and any(":" in prefix for prefix in own),
         served_elsewhere=settings.dhcp == DHCP_EXTERNAL,
         tap=settings.tap,
         nic=nic_name(pod.ifname),
@@ -255,6 +268,9 @@ def _ipv4_of_guest(guest: _Guest) -> Iterator[_Rule]:
 
 
 def _ipv6_of_guest(guest: _Guest) -> Iterator[_Rule]:
+    yield from _server_addresses(guest)
+    if guest.served_elsewhere:
+        yield _Rule(f"ip6 saddr {{ ::, {_LINK_LOCAL} }} icmpv6 type nd-router-solicit accept", "asks for routers")
     for target in guest.ipv6:
         yield _Rule(f"ip6 saddr :: {_solicitation(target)} accept", "probes for own addresses (RFC 4862)")
     yield _Rule(f"ip6 saddr :: {_solicitation(_LINK_LOCAL)} accept", "probes for a link-local address (RFC 4862)")
@@ -273,7 +289,7 @@ def _ipv6_of_guest(guest: _Guest) -> Iterator[_Rule]:
         yield _Rule(f"{_advertisement(target)} accept", "neighbour discovery for own addresses")
     yield _Rule(f"{_advertisement(_LINK_LOCAL)} accept", "neighbour discovery for a link-local address")
     yield _Rule(f"icmpv6 type {_set(_HARMLESS_ICMPV6)} accept", "ICMPv6 that no router sends")
-    yield _DHCPV6_OF_GUEST
+    yield _dhcpv6_of_guest(guest)
     yield _AUTHENTICATED
     yield _Rule("ether type ip6 meta l4proto != 58 accept", "IPv6 of the VM, its headers understood")
 
@@ -284,11 +300,30 @@ def _dhcpv4_of_guest(guest: _Guest) -> _Rule:
     return _Rule("ip protocol 17 udp dport { 67, 68 } drop", "DHCP is for our server, and served by it alone")
 
 
+def _dhcpv6_of_guest(guest: _Guest) -> _Rule:
+    if guest.served_elsewhere:
+        return _Rule("ether type ip6 udp dport 546 drop", "the guest is no DHCPv6 server")
+    return _Rule("ether type ip6 udp dport { 546, 547 } drop", "DHCPv6 is for our server, and served by it alone")
+
+
+def _server_addresses(guest: _Guest) -> tuple[_Rule, ...]:
+    """Keep to ourselves what only our server answers: else the gateway would look for who asks."""
+    if not guest.told_ipv6:
+        return ()
+    return (
+        _Rule(f"ip6 daddr {SERVER_PREFIX} drop", "for our server, which has heard it"),
+        _Rule(f"{_solicitation(SERVER_PREFIX)} drop", "our server answers for these"),
+        _Rule(f"{_advertisement(SERVER_PREFIX)} drop", "nobody else bears these"),
+    )
+
+
 def _dhcp_of_guest(guest: _Guest) -> tuple[_Rule, ...]:
+    solicitations = () if guest.served_elsewhere else ("nd-router-solicit",)
     return (
         *(_LATER_FRAGMENTS4, _dhcpv4_of_guest(guest), _ROUTER_MESSAGES, _UNDERSTOOD4, _BROKEN4),
-        _DHCPV6_OF_GUEST,
-        *_no_router_messages(("nd-router-solicit",)),
+        *_server_addresses(guest),
+        _dhcpv6_of_guest(guest),
+        *_no_router_messages(("nd-router-advert", "nd-redirect", *solicitations)),
     )
 
 
@@ -298,8 +333,8 @@ def _dhcp_of_network(guest: _Guest) -> tuple[_Rule, ...]:
         _LATER_FRAGMENTS4,
         *(() if guest.served_elsewhere else (dhcpv4,)),
         *(_ROUTER_MESSAGES, _UNDERSTOOD4, _BROKEN4),
-        _Rule("ether type ip6 udp dport 546 drop", "no other DHCPv6 server"),
-        *_no_router_messages(()),
+        *(() if guest.served_elsewhere else (_NO_OTHER_DHCPV6,)),
+        *_no_router_messages(("nd-redirect",) if guest.served_elsewhere else ("nd-router-advert", "nd-redirect")),
     )
 
 
@@ -311,12 +346,12 @@ def _priority_tags() -> tuple[_Rule, ...]:
     )
 
 
-def _no_router_messages(more: tuple[str, ...]) -> tuple[_Rule, ...]:
-    """Let all IPv6 pass but router advertisements, redirects and `more`, in whatever headers they are wrapped.
+def _no_router_messages(types: tuple[str, ...]) -> tuple[_Rule, ...]:
+    """Let all IPv6 pass but ICMPv6 of these types, in whatever headers they are wrapped.
 
     What cannot be told from them does not pass either (RFC 7113).
     """
-    kept = _set((*more, "nd-router-advert", "nd-redirect"))
+    kept = _set(types)
     return (
         _LATER_FRAGMENTS,
         _SPLIT_HEADERS,
@@ -330,6 +365,23 @@ def _no_router_messages(more: tuple[str, ...]) -> tuple[_Rule, ...]:
 def _sockets(guest: _Guest) -> tuple[_Rule, ...]:
     ports = _set((f'"{guest.tap}"', f'"{guest.nic}"'))
     return (_Rule(f"iifname != {ports} accept", "other bridges are none of our business"), _NOTHING_ELSE)
+
+
+def _server(guest: _Guest) -> tuple[_Chain, ...]:
+    """Of what our server could send through the bridge, let out only what finds a gateway's MAC, as the VM would.
+
+    Nobody else sends from this bridge: it has no address.
+    """
+    if not (guest.told_ipv6 and guest.gateways):
+        return ()
+    ports = _set((f'"{guest.tap}"', f'"{guest.nic}"'))
+    asking = f'oifname "{guest.nic}" ether saddr {guest.macs[0]} ip6 saddr {_set(guest.ipv6)} ip6 hoplimit 255'
+    rules = (
+        _Rule(f"oifname != {ports} accept", "other bridges are none of our business"),
+        *(_Rule(f"{asking} {_solicitation(gateway)} accept", "a gateway's MAC") for gateway in guest.gateways),
+        _NOTHING_ELSE,
+    )
+    return (_Chain("bridge", "server", rules, "output", "", _DROP),)
 
 
 def _inet_sockets(guest: _Guest) -> _Chain:

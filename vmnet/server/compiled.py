@@ -9,24 +9,25 @@ import struct
 
 _MAGIC = b"vmnet-compiled-1\n"
 _FAILURE = b"vmnet-failure-1\n"
-_HEAD = struct.Struct("!6sII")
+_HEAD = struct.Struct("!6sIII")
 
 
 class Compiled:
-    """The VM's MAC, and of each family what its room's `loads` reads; empty where the guest has none of it."""
+    """The VM's MAC, and of each protocol what its room's `loads` reads; empty where the guest has none of it."""
 
-    __slots__ = ("dhcp", "ipv6", "vm_mac")
+    __slots__ = ("advertisements", "dhcp", "dhcpv6", "vm_mac")
 
-    def __init__(self, vm_mac: bytes, dhcp: bytes, ipv6: bytes) -> None:
+    def __init__(self, vm_mac: bytes, dhcp: bytes = b"", advertisements: bytes = b"", dhcpv6: bytes = b"") -> None:
         self.vm_mac = vm_mac
         self.dhcp = dhcp
-        self.ipv6 = ipv6
+        self.advertisements = advertisements
+        self.dhcpv6 = dhcpv6
 
 
 def dumps(compiled: Compiled) -> bytes:
     """The bytes that `loads` reads."""
-    head = _HEAD.pack(compiled.vm_mac, len(compiled.dhcp), len(compiled.ipv6))
-    return _MAGIC + head + compiled.dhcp + compiled.ipv6
+    parts = (compiled.dhcp, compiled.advertisements, compiled.dhcpv6)
+    return b"".join([_MAGIC, _HEAD.pack(compiled.vm_mac, *map(len, parts)), *parts])
 
 
 def dumps_failure(reason: str) -> bytes:
@@ -42,9 +43,13 @@ def loads(data: bytes) -> Compiled:
         raise ValueError("no compiled replies came" if not data else "not compiled replies of this version")
     at = len(_MAGIC) + _HEAD.size
     try:
-        vm_mac, dhcp, ipv6 = _HEAD.unpack_from(data, len(_MAGIC))
+        vm_mac, *lengths = _HEAD.unpack_from(data, len(_MAGIC))
     except struct.error as error:
         raise ValueError(f"compiled replies are cut off: {error}") from None
-    if at + dhcp + ipv6 != len(data):
-        raise ValueError(f"compiled replies have {len(data) - at} octets instead of {dhcp + ipv6}")
-    return Compiled(vm_mac, data[at : at + dhcp], data[at + dhcp :])
+    if at + sum(lengths) != len(data):
+        raise ValueError(f"compiled replies have {len(data) - at} octets instead of {sum(lengths)}")
+    parts = []
+    for length in lengths:
+        parts.append(data[at : at + length])
+        at += length
+    return Compiled(vm_mac, *parts)

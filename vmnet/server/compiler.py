@@ -27,8 +27,8 @@ def compile_leases(leases: Leases) -> bytes:
     """Return what `compiled.loads` reads. Raises ValueError where a lease has a value that cannot be carried."""
     vm_mac = bytes.fromhex(leases.chaddr.replace(":", ""))
     dhcp = _dhcp(leases.lease) if leases.lease else b""
-    ipv6 = _ipv6(leases.lease6) if leases.lease6 else b""
-    return dumps(Compiled(vm_mac, dhcp, ipv6))
+    advertisements, dhcpv6 = _ipv6(leases.lease6) if leases.lease6 else (b"", b"")
+    return dumps(Compiled(vm_mac, dhcp, advertisements, dhcpv6))
 
 
 def _read_leases() -> Leases:
@@ -45,8 +45,14 @@ def _dhcp(lease: Lease) -> bytes:
     return dumps_replies(compile_replies(lease))
 
 
-def _ipv6(_lease: Lease6) -> bytes:
-    return b""
+def _ipv6(lease: Lease6) -> tuple[bytes, bytes]:
+    """Router advertisements and neighbour discovery, and DHCPv6."""
+    from vmnet.ipv6.advertisements import dumps as dumps_advertisements
+    from vmnet.ipv6.compile import compile_replies
+    from vmnet.ipv6.compile_advertisements import compile_advertisements
+    from vmnet.ipv6.replies import dumps as dumps_replies
+
+    return dumps_advertisements(compile_advertisements(lease)), dumps_replies(compile_replies(lease))
 
 
 def _write_all(data: bytes) -> None:

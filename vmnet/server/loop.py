@@ -1,8 +1,9 @@
 """The resident process that faces the guest: inherited descriptors, one loop, a sandbox around it.
 
-It is started as `python -I -S -c … ROOT PACKETS FOREIGN CONTROL REPLIES READY SANDBOX`. After the import root come
-descriptor numbers: the packet sockets on the tap (vmnet.server.packet_socket), the listening status socket, the
-pipe from the compiler, the pipe that hears of READY. SANDBOX is what `sandbox.enter` is told.
+It is started as `python -I -S -c … ROOT PACKETS FOREIGN NETWORK ASKING BRIDGE CONTROL REPLIES READY SANDBOX`.
+After the import root come descriptor numbers: the packet sockets (vmnet.server.packet_socket), -1 for those
+towards the pod network where there are none; the listening status socket, the pipe from the compiler, the pipe
+that hears of READY. BRIDGE is what ASKING is bound to, SANDBOX is what `sandbox.enter` is told.
 It stays beside every VM, so it and all that it imports do without whatever costs memory: dataclasses, typing,
 enum, json, logging, and `socket`, which imports three of these.
 """
@@ -21,6 +22,7 @@ from vmnet.dhcp.request import FOREIGN_SOURCE_MAC
 from vmnet.server import sandbox
 from vmnet.server.json_text import dumps
 from vmnet.server.log import Log, write_to_stderr
+from vmnet.server.network import Network, receive
 from vmnet.server.service import QUEUE_FULL, SERVING, TOO_LONG, Service
 
 TYPE_CHECKING = False
@@ -29,12 +31,9 @@ if TYPE_CHECKING:
 
     from vmnet.server.json_text import Json
 
-_SOL_PACKET, _PACKET_STATISTICS, _PACKET_AUXDATA = 263, 6, 8
+_SOL_PACKET, _PACKET_STATISTICS = 263, 6
 _STATISTICS = struct.Struct("II")
 """linux/if_packet.h, `struct tpacket_stats`: frames that passed the filter, those of them that were dropped."""
-_AUXDATA = struct.Struct("I12xH2x")
-"""linux/if_packet.h, `struct tpacket_auxdata`: tp_status and tp_vlan_tci."""
-_AUXDATA_SPACE = _socket.CMSG_SPACE(_AUXDATA.size)
 _PEER = struct.Struct("iII")
 """`struct ucred`: pid, uid, gid."""
 _LARGEST_FRAME = 2048
@@ -48,7 +47,7 @@ _TICK = 0.2
 """Seconds between two looks for a tap that was deleted and may be made again, and between two at foreign MACs."""
 _FOREIGN_FRAMES = 32
 """At most so many at a look: while it lasts, a flood brings more."""
-_ETHERNET_HEADER = 14
+_ETHERNET_HEADER, _ETH_P_IPV6 = 14, b"\x86\xdd"
 
 
 class Server:
@@ -56,25 +55,26 @@ class Server:
 
     def __init__(
         self,
-        packets: _socket.socket,
-        foreign: _socket.socket,
+        ears: tuple[_socket.socket, _socket.socket],
+        network: Network | None,
         control: _socket.socket,
         replies: int,
         service: Service,
     ) -> None:
-        self._packets = packets
-        self._foreign = foreign
+        """Take the sockets on the tap, of the VM and of others, and the rest as the arguments have it."""
+        self._packets, self._foreign = ears
+        self._network = network
         self._control = control
         self._replies = replies
         self._service = service
         self._compiled = b""
-        self._buffer = bytearray(_LARGEST_FRAME)
-        self._view = memoryview(self._buffer)
+        self._view = memoryview(bytearray(_LARGEST_FRAME))
         self._asker = os.getuid()
         self.sandbox: dict[str, Json] = {}
-        self._tap, self._protocol, *_ = packets.getsockname()
+        self._tap, self._protocol, *_ = self._packets.getsockname()
         self._deaf = False
-        self._foreign_due = 0.0
+        self._due: dict[int, float] = {}
+        """When the sockets that are left alone for a while are looked at again, by descriptor."""
         self._poller = select.poll()
         self._handlers: dict[int, Callable[[], None]] = {}
         self._watch(control.fileno(), self.tell)
@@ -86,15 +86,25 @@ class Server:
             self.turn()
 
     def turn(self) -> None:
-        """Wait for the next event and see to it; look for the tap where it is gone."""
-        waiting = self._deaf or self._foreign_due
-        for descriptor, _ in self._poller.poll(_TICK * 1000 if waiting else None):
+        """Wait for the next event and see to it; look for the tap where it is gone, and to what is due."""
+        for descriptor, _ in self._poller.poll(self._patience()):
             self._handlers[descriptor]()
         if self._deaf:
             self._rebind()
-        if self._foreign_due and time.monotonic() >= self._foreign_due:
-            self._foreign_due = 0.0
-            self._watch(self._foreign.fileno(), self.take_foreign)
+        now = time.monotonic()
+        for descriptor in [descriptor for descriptor, due in self._due.items() if due <= now]:
+            del self._due[descriptor]
+            self._poller.register(descriptor, select.POLLIN)
+        due = self._service.due()
+        if due is not None and due <= now:
+            self._send(*self._service.tick())
+
+    def _patience(self) -> float | None:
+        """How many milliseconds may be waited; None for ever."""
+        due = self._service.due()
+        waits = [_TICK] if self._deaf or self._due else []
+        waits += [] if due is None else [max(0.0, due - time.monotonic())]
+        return min(waits) * 1000 if waits else None
 
     def take_replies(self) -> None:
         """Read on in the compiler's pipe; at its end listen to the guest, whose frames the kernel has kept."""
@@ -109,35 +119,49 @@ class Server:
         if self._service.state == SERVING:
             self._watch(self._packets.fileno(), self.take_frame)
             self._watch(self._foreign.fileno(), self.take_foreign)
+            if self._network:
+                self._watch(self._network.fileno(), self.take_network)
         else:
             self._packets.close()  # nobody will ever read what the kernel would keep
             self._foreign.close()
+            if self._network:
+                self._network.close()
 
     def take_frame(self) -> None:
         """Read one frame, and send what it asks for. The kernel refusing either is counted and survived."""
         try:
-            size, ancillary, flags, _ = self._packets.recvmsg_into(
-                [self._buffer], _AUXDATA_SPACE, _socket.MSG_DONTWAIT
-            )
+            frame = receive(self._packets, self._view)
         except OSError as error:
             self._service.error("receive", error)
             # A link that is merely down keeps its name; of a deleted one the kernel forgets it (af_packet.c).
             self._deaf = not self._packets.getsockname()[0]
             return
-        if flags & _socket.MSG_TRUNC:
+        if frame is None:
             self._service.ignore(TOO_LONG)
-            return
-        tp_status = vlan_tci = 0
-        for level, kind, data in ancillary:
-            if level == _SOL_PACKET and kind == _PACKET_AUXDATA:
-                tp_status, vlan_tci = _AUXDATA.unpack(data)
-        reply = self._service.frame(bytes(self._view[:size]), tp_status, vlan_tci)
-        if reply is None:
-            return
-        try:
-            self._packets.send(reply, _socket.MSG_DONTWAIT)
-        except OSError as error:
-            self._service.error("send", error)
+        elif frame[0][12:14] == _ETH_P_IPV6:
+            self._send(*self._service.ipv6_frame(*frame))
+        else:
+            reply = self._service.frame(*frame)
+            if reply is not None:
+                self._send((reply,))
+
+    def take_network(self) -> None:
+        """Hear the gateways, then leave their socket alone for a while."""
+        if self._network:
+            for frame in self._network.heard():
+                self._send(*self._service.network_frame(*frame))
+            self._leave_alone(self._network.fileno())
+
+    def _send(self, to_guest: tuple[bytes, ...], to_network: tuple[bytes, ...] = ()) -> None:
+        """Send; the kernel refusing it is counted and survived."""
+        for frame in to_guest:
+            try:
+                self._packets.send(frame, _socket.MSG_DONTWAIT)
+            except OSError as error:
+                self._service.error("send", error)
+        if self._network:
+            for frame in to_network:
+                self._network.ask(frame)
 
     def take_foreign(self) -> None:
         """See which other MACs speak DHCP, then leave their socket alone for a while; the kernel counts on."""
@@ -148,8 +172,11 @@ class Server:
         except OSError:
             pass  # that was all; and of a tap that is down or gone the other socket tells
         self._count()
+        self._leave_alone(descriptor)
+
+    def _leave_alone(self, descriptor: int) -> None:
         self._poller.unregister(descriptor)
-        self._foreign_due = time.monotonic() + _TICK
+        self._due[descriptor] = time.monotonic() + _TICK
 
     def _count(self) -> None:
         """Count what the kernel did not hand over: frames of other MACs, and the VM's that came too fast."""
@@ -200,19 +227,26 @@ class Server:
 def main() -> None:
     """Serve on the descriptors that the arguments number. Ended by SIGTERM."""
     end_by_signals()
-    packets, foreign, control, replies, ready = map(int, sys.argv[1:6])
+    *given, bridge = sys.argv[1:6]
+    packets, foreign, network, asking = map(int, given)
+    control, replies, ready = map(int, sys.argv[6:9])
     _name_process(b"vmnet-server")
     control_socket = _socket.socket(fileno=control)
     control_socket.setblocking(False)
     control_socket.listen(_WAITERS)  # here, so that who connects is told our pid, and the uid we started with
     log = Log(write_to_stderr)
     ears = _socket.socket(fileno=packets), _socket.socket(fileno=foreign)
-    server = Server(*ears, control_socket, replies, Service(log))
-    server.sandbox = sandbox.enter(sys.argv[6], (packets, foreign), (control, replies, ready))
+    server = Server(ears, _network(network, asking, bridge), control_socket, replies, Service(log))
+    bindable, mute = ((packets, foreign, asking), (network,)) if bridge else ((packets, foreign), ())
+    server.sandbox = sandbox.enter(sys.argv[9], bindable, mute, (control, replies, ready))
     if not server.sandbox["on"]:
         log("warning", "sandbox_off", "the sandbox is off, which is for debugging only")
     _say_ready(ready)
     server.run()
+
+
+def _network(hearing: int, asking: int, bridge: str) -> Network | None:
+    return Network(_socket.socket(fileno=hearing), _socket.socket(fileno=asking), bridge) if bridge else None
 
 
 def end_by_signals() -> None:

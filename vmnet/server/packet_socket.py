@@ -1,8 +1,13 @@
-"""The server's ears: packet sockets on the tap. One hears the VM's DHCP and some of its ARP, one all others' DHCP.
+"""The server's ears: packet sockets on the tap. One hears what the VM says to us, one all others' DHCP.
 
 They are opened by the plumber as soon as the tap exists: from then on the kernel keeps what the guest sends.
 There are two, so that DHCP from a MAC that is not the VM's can neither fill the queue in which the VM's waits nor
 wake the server more often than it likes (docs/decisions/0017-foreign-frames.md).
+
+Where our server plays a router there are two more, to follow the gateway's MAC
+(docs/decisions/0020-ipv6-next-hop.md): one hears the gateway on the NIC, and may not send; one is for sending into
+the bridge, whose chain `server` lets nothing by but what asks for a gateway. The server binds it itself: a bridge
+may come, and come anew.
 """
 
 from __future__ import annotations
@@ -13,58 +18,48 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vmnet.server.packet_filter import encoded, of_gateways, of_others, of_vm
+
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from vmnet.server.packet_filter import Hearing, Program
+
 _ETH_P_ALL = 0x0003
 """Not ETH_P_IP: the tap is a bridge's port, and the bridge takes the frames before those sockets are asked."""
-_ETH_P_ARP, _ARP_REQUEST = 0x0806, 1
 _SOL_PACKET = 263
 _PACKET_AUXDATA = 8
 _PACKET_IGNORE_OUTGOING = 23
 _SO_ATTACH_FILTER = 26
 _SO_LOCK_FILTER = 44
+_SMALL_QUEUE = 16384
+"""SO_RCVBUF, which the kernel doubles: room for 32 DISCOVERs, as many foreign MACs as are told of. Of what the
+gateways say it is enough, too; the rest of a flood is not worth any memory."""
+NONE = -1
+"""In place of a descriptor: there is no such socket."""
 
-# linux/bpf_common.h
-_LD_W, _LD_H, _LD_B, _LDX_MSH, _LD_H_IND = 0x20, 0x28, 0x30, 0xB1, 0x48
-_JEQ, _JSET, _RET = 0x15, 0x45, 0x06
-_VLAN_TAG, _VLAN_TAG_PRESENT = 0xFFFFF000 + 44, 0xFFFFF000 + 48
-_WHOLE_FRAME, _HEADER = 0x40000, 14
-_MOST_TARGETS = 240
-"""A jump goes over at most 255 instructions."""
-_FOREIGN_QUEUE = 16384
-"""SO_RCVBUF, which the kernel doubles: room for 32 DISCOVERs, as many foreign MACs as are told of."""
 
-Program = tuple[tuple[int, int, int, int], ...]
-"""(code, jump if true, jump if false, constant) each: linux/filter.h."""
+@dataclass(frozen=True, slots=True)
+class Gateways:
+    """The gateways whose MACs are followed, the link that they are heard on and the one that is asked through."""
 
-_DHCP: Program = (
-    (_LD_W, 0, 0, _VLAN_TAG_PRESENT),
-    (_JEQ, 2, 0, 0),
-    (_LD_W, 0, 0, _VLAN_TAG),
-    (_JSET, 9, 0, 0x0FFF),  # VLAN 0 says only a priority
-    (_LD_H, 0, 0, 12),
-    (_JEQ, 0, 7, 0x0800),
-    (_LD_B, 0, 0, 23),
-    (_JEQ, 0, 5, socket.IPPROTO_UDP),
-    (_LD_H, 0, 0, 20),
-    (_JSET, 3, 0, 0x3FFF),  # more fragments, or an offset
-    (_LDX_MSH, 0, 0, 14),  # X = the IP header's length: options may make it longer than 20
-    (_LD_H_IND, 0, 0, 16),
-    (_JEQ, 1, 0, 67),
-    (_RET, 0, 0, 0),
-)
-"""Goes on behind its end with IPv4 UDP to port 67, whole and in no VLAN. Everything else stays in the kernel."""
+    addresses: tuple[str, ...]
+    nic: str
+    bridge: str
 
 
 @dataclass(frozen=True, slots=True)
 class PacketSockets:
-    """The two ears. As a context manager it closes them."""
+    """The server's sockets. As a context manager it closes them."""
 
     guest: socket.socket
     """Whole frames that come from the VM's MAC, with their auxdata."""
     foreign: socket.socket
     """Ethernet headers of the frames that come from any other MAC, few of them."""
+    gateways: tuple[socket.socket, socket.socket] | None = None
+    """One that hears whole frames of the gateways, with their auxdata; and one to ask with, not bound yet."""
+    bridge: str = ""
+    """What the latter is to be bound to."""
 
     def __enter__(self) -> PacketSockets:
         return self
@@ -74,79 +69,62 @@ class PacketSockets:
     ) -> None:
         self.close()
 
-    def descriptors(self) -> tuple[int, int]:
-        """Return the two in the order in which the server is told of them."""
-        return self.guest.fileno(), self.foreign.fileno()
+    def descriptors(self) -> tuple[int, ...]:
+        """Return those that there are."""
+        return tuple(sock.fileno() for sock in self._every())
+
+    def arguments(self) -> tuple[str, ...]:
+        """Return what the server is told of them; `NONE` for a descriptor that there is not."""
+        missing = () if self.gateways else (NONE, NONE)
+        return (*map(str, (*self.descriptors(), *missing)), self.bridge)
+
+    def _every(self) -> tuple[socket.socket, ...]:
+        return (self.guest, self.foreign, *(self.gateways or ()))
 
     def close(self) -> None:
         """Stop listening."""
-        self.guest.close()
-        self.foreign.close()
+        for sock in self._every():
+            sock.close()
 
 
-def arp_filter(targets: tuple[str, ...], vm_mac: bytes) -> Program:
-    """What comes before the DHCP filter: takes the VM's ARP requests for these addresses, decides of ARP alone."""
-    numbers = [int.from_bytes(socket.inet_aton(target)) for target in targets[:_MOST_TARGETS]]
-    count = len(numbers)
-    return (
-        (_LD_H, 0, 0, 12),
-        (_JEQ, 0, count + 9, _ETH_P_ARP),
-        (_LD_W, 0, 0, 6),
-        (_JEQ, 0, count + 5, int.from_bytes(vm_mac[:4])),
-        (_LD_H, 0, 0, 10),
-        (_JEQ, 0, count + 3, int.from_bytes(vm_mac[4:])),
-        (_LD_H, 0, 0, 20),
-        (_JEQ, 0, count + 1, _ARP_REQUEST),
-        (_LD_W, 0, 0, 38),
-        *((_JEQ, count - at, 0, number) for at, number in enumerate(numbers)),
-        (_RET, 0, 0, 0),
-        (_RET, 0, 0, _WHOLE_FRAME),
-    )
-
-
-def open_packet_sockets(ifname: str, vm_mac: bytes, arp_targets: tuple[str, ...]) -> PacketSockets:
-    """Open both on `ifname`, non-blocking and filtered before the first frame can come in.
-
-    The guest's hears its ARP requests for `arp_targets`, too.
+def open_packet_sockets(tap: str, hearing: Hearing, gateways: Gateways | None = None) -> PacketSockets:
+    """Open all, non-blocking and filtered before the first frame can come in.
 
     Raises OSError: PermissionError without CAP_NET_RAW, ENODEV where there is no such link.
     """
-    of_vm = (*arp_filter(arp_targets, vm_mac), *program(vm_mac, of_vm=_WHOLE_FRAME))
-    guest = _open(ifname, of_vm, (_SOL_PACKET, _PACKET_AUXDATA, 1))
+    auxdata = (_SOL_PACKET, _PACKET_AUXDATA, 1)
+    small = (socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_QUEUE)
+    opened = [_open(tap, of_vm(hearing), (auxdata,))]
     try:
-        of_others = program(vm_mac, of_others=_HEADER)
-        foreign = _open(ifname, of_others, (socket.SOL_SOCKET, socket.SO_RCVBUF, _FOREIGN_QUEUE))
+        opened.append(_open(tap, of_others(hearing.vm_mac, ipv6=hearing.ipv6), (small,)))
+        if gateways:
+            opened.append(_open(gateways.nic, of_gateways(gateways.addresses), (auxdata, small)))
+            opened.append(_deaf())
     except OSError:
-        guest.close()
+        for sock in opened:
+            sock.close()
         raise
-    return PacketSockets(guest, foreign)
+    guest, foreign, *more = opened
+    if not gateways:
+        return PacketSockets(guest, foreign)
+    hearing_gateways, asking = more
+    return PacketSockets(guest, foreign, (hearing_gateways, asking), gateways.bridge)
 
 
-def program(vm_mac: bytes, *, of_vm: int = 0, of_others: int = 0) -> Program:
-    """The filter that keeps so many octets of each DHCP frame, by the source MAC. Everything else stays out.
-
-    The MAC is looked at last: of ordinary traffic, which is all from the VM, nearly all is gone by then.
-    """
-    return (
-        *_DHCP,
-        (_LD_W, 0, 0, 6),
-        (_JEQ, 0, 3, int.from_bytes(vm_mac[:4])),
-        (_LD_H, 0, 0, 10),
-        (_JEQ, 0, 1, int.from_bytes(vm_mac[4:])),
-        (_RET, 0, 0, of_vm),
-        (_RET, 0, 0, of_others),
-    )
+def _deaf() -> socket.socket:
+    """Make a socket that hears nothing: of protocol 0."""
+    return socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
 
 
-def _open(ifname: str, instructions: Program, option: tuple[int, int, int]) -> socket.socket:
-    # Protocol 0 hears nothing: the filter stands before bind() lets frames in.
-    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+def _open(ifname: str, program: Program, options: tuple[tuple[int, int, int], ...]) -> socket.socket:
+    sock = _deaf()  # the filter stands before bind() lets frames in
     try:
-        _attach(sock, instructions)
-        sock.setsockopt(*option)
+        _attach(sock, program)
+        for option in options:
+            sock.setsockopt(*option)
         sock.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
         sock.bind((ifname, _ETH_P_ALL))
-        # Bound while the tap is down, it holds an ENETDOWN; it hears once the tap is up (net/packet/af_packet.c).
+        # Bound while the link is down, it holds an ENETDOWN; it hears once that is up (net/packet/af_packet.c).
         sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     except OSError:
         sock.close()
@@ -154,9 +132,9 @@ def _open(ifname: str, instructions: Program, option: tuple[int, int, int]) -> s
     return sock
 
 
-def _attach(sock: socket.socket, instructions: Program) -> None:
+def _attach(sock: socket.socket, program: Program) -> None:
     """Attach a filter for good: the process that faces the guest cannot take it off again."""
-    code = array("B", b"".join(struct.pack("HBBI", *instruction) for instruction in instructions))
+    code = array("B", encoded(program))
     address, _ = code.buffer_info()
-    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(instructions), address))
+    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(program), address))
     sock.setsockopt(socket.SOL_SOCKET, _SO_LOCK_FILTER, 1)

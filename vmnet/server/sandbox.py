@@ -66,8 +66,10 @@ class _NotReachedError(Exception):
     """What a stage needs is not here; says what."""
 
 
-def enter(wish: str, packets: tuple[int, ...], others: tuple[int, ...]) -> dict[str, Json]:
+def enter(wish: str, packets: tuple[int, ...], mute: tuple[int, ...], others: tuple[int, ...]) -> dict[str, Json]:
     """Give everything up but these descriptors and the standard ones; say what was reached, and what not and why.
+
+    Only `packets` may be bound anew; nothing is sent from those that are `mute`.
 
     Raises:
         OSError: serving a hostile guest like this is not what anybody asked for.
@@ -75,14 +77,14 @@ def enter(wish: str, packets: tuple[int, ...], others: tuple[int, ...]) -> dict[
     if wish == OFF:
         return {"on": False, "reached": (), "missed": {}}
     stages: tuple[tuple[str, bool, Callable[[], object]], ...] = (
-        ("descriptors", False, lambda: _close_but({0, 1, 2, *packets, *others})),
+        ("descriptors", False, lambda: _close_but({0, 1, 2, *packets, *mute, *others})),
         ("bounding", False, _empty_bounding_set),
         ("user", False, lambda: _become(wish)),
         ("capabilities", True, _shed_capabilities),
         ("no_new_privs", True, lambda: _prctl(_PR_SET_NO_NEW_PRIVS, 1)),
         ("limits", False, _set_limits),
         ("landlock", False, _renounce_files),
-        ("seccomp", True, lambda: _filter_calls(packets)),
+        ("seccomp", True, lambda: _filter_calls(packets, mute)),
     )
     reached, missed = [], {}
     for name, required, step in stages:
@@ -165,9 +167,9 @@ def _renounce_files() -> None:
         os.close(rules)
 
 
-def _filter_calls(packets: tuple[int, ...]) -> None:
+def _filter_calls(packets: tuple[int, ...], mute: tuple[int, ...]) -> None:
     machine = os.uname().machine
-    program = seccomp.program(machine, packets) if struct.calcsize("P") == 8 else b""
+    program = seccomp.program(machine, packets, mute) if struct.calcsize("P") == 8 else b""
     if not program:
         raise _NotReachedError(f"there is no table of system calls for {machine}")
     if not _has_seccomp():

@@ -63,8 +63,10 @@ if TYPE_CHECKING:
     """Code, jump if true, jump if false, constant (linux/filter.h)."""
 
 
-def program(machine: str, packets: tuple[int, ...]) -> bytes:
+def program(machine: str, packets: tuple[int, ...], mute: tuple[int, ...] = ()) -> bytes:
     """The program for this machine; `packets` are the only descriptors that bind(2) takes.
+
+    Nothing is sent from those that are `mute`.
 
     Empty where there is no table for the machine.
     """
@@ -77,7 +79,7 @@ def program(machine: str, packets: tuple[int, ...]) -> bytes:
         (_RETURN, 0, 0, KILL),
         (_LOAD, 0, 0, _NUMBER),
     ]
-    conditions = _conditions(packets)
+    conditions = _conditions(packets, mute)
     for name, numbers in CALLS.items():
         if numbers[column] != NONE:
             granted = [*conditions.get(name, ()), (_RETURN, 0, 0, ALLOW)]
@@ -86,7 +88,7 @@ def program(machine: str, packets: tuple[int, ...]) -> bytes:
     return b"".join(struct.pack("HBBI", *instruction) for instruction in instructions)
 
 
-def _conditions(packets: tuple[int, ...]) -> dict[str, list[Instruction]]:
+def _conditions(packets: tuple[int, ...], mute: tuple[int, ...]) -> dict[str, list[Instruction]]:
     """What must also be true of a call's arguments. What they point to cannot be seen (seccomp(2))."""
     no_code = _without_bit(2, _PROT_EXEC)
     return {
@@ -95,7 +97,8 @@ def _conditions(packets: tuple[int, ...]) -> dict[str, list[Instruction]]:
         "ioctl": _one_of(1, (_FIONBIO, _SIOCGIFNAME, _SIOCGIFINDEX)),
         "bind": _one_of(0, packets),
         # To an address a packet socket sends out of any link (packet(7)); without one, out of that it is bound to.
-        "sendto": [*_one_of(4, (0,)), *_one_of(4, (0,), half=1)],
+        "sendto": [*_one_of(4, (0,)), *_one_of(4, (0,), half=1), *_none_of(0, mute)],
+        "write": _none_of(0, mute),
     }
 
 
@@ -111,6 +114,13 @@ def _one_of(argument: int, values: tuple[int, ...], half: int = 0) -> list[Instr
     """Compare 32 bits, which are all that the kernel looks at in a descriptor or an ioctl(2) request."""
     tests: list[Instruction] = [(_EQUAL, len(values) - at, 0, value) for at, value in enumerate(values)]
     return [_load(argument, half), *tests, (_RETURN, 0, 0, REFUSE)]
+
+
+def _none_of(argument: int, values: tuple[int, ...]) -> list[Instruction]:
+    return [
+        _load(argument),
+        *(step for value in values for step in ((_EQUAL, 0, 1, value), (_RETURN, 0, 0, REFUSE))),
+    ]
 
 
 def _load(argument: int, half: int = 0) -> Instruction:

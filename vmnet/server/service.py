@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import time
 
-from vmnet import __version__, lease_state
+from vmnet import __version__
 from vmnet.dhcp.answer import answer
 from vmnet.dhcp.arp import answer as answer_arp
 from vmnet.dhcp.lease_state import after
 from vmnet.dhcp.replies import loads as loads_replies
 from vmnet.dhcp.request import FOREIGN_CHADDR, FOREIGN_SOURCE_MAC, SHORT, foreign_chaddr, parse
 from vmnet.server.compiled import loads
+from vmnet.server.guest_lease import GuestLease
+from vmnet.server.ipv6_service import NOTHING, Ipv6Service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vmnet.dhcp.replies import Replies
+    from vmnet.server.compiled import Compiled
+    from vmnet.server.ipv6_service import Sends
     from vmnet.server.json_text import Json
     from vmnet.server.log import Log
 
@@ -25,7 +29,6 @@ TOO_LONG, QUEUE_FULL = "too_long", "queue_full"
 NOT_SERVED = "not_served"
 _FOREIGN_MACS = 32
 """How many MACs are told of: a hostile guest may make up any number."""
-_LEVELS = {lease_state.ASKED: "warning", lease_state.DECLINED: "error"}
 _SENTENCES = {
     "offer": "the guest was offered its address",
     "ack_rapid_commit": "the guest has its lease, by rapid commit",
@@ -51,22 +54,23 @@ class Service:
     def __init__(self, log: Log, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
         self._clock = clock
-        self._began = self._since = clock()
+        self._began = clock()
+        self._vm_mac = b""
         self._replies: Replies | None = None
+        self._ipv6: Ipv6Service | None = None
+        self._lease = GuestLease(after, _SENTENCES, log, clock)
         self._foreign: set[bytes] = set()
         self._dropped: set[int] = set()
         self._last_xid: int | None = None
         self.state = COMPILING
         self.reason = ""
-        self.lease = lease_state.SILENT
-        self.events: dict[str, int] = {}
         self.ignored: dict[str, int] = {}
         self.errors: dict[str, int] = {}
 
     def load(self, compiled: bytes) -> None:
         """Take the compiled replies. Where they are none, stay and say so: never silence."""
         try:
-            self._replies = loads_replies(loads(compiled).dhcp)
+            self._take(loads(compiled))
         except ValueError as error:
             self.state, self.reason = FAILED, str(error)
             self._log("error", "failed", f"the guest gets no DHCP: {error}")
@@ -74,17 +78,25 @@ class Service:
         self.state = SERVING
         self._log("info", "serving", "the replies are compiled: serving", seconds=self._clock() - self._began)
 
+    def _take(self, compiled: Compiled) -> None:
+        self._vm_mac = compiled.vm_mac
+        if compiled.dhcp:
+            self._replies = loads_replies(compiled.dhcp)
+        if compiled.advertisements:
+            self._ipv6 = Ipv6Service(compiled, self._log, self._clock)
+
     def frame(self, frame: bytes, tp_status: int, vlan_tci: int) -> bytes | None:
         """What to send for a frame of the guest, if anything. For frames that come after a good `load`."""
         replies = self._replies
         if replies is None:
-            raise RuntimeError("a frame before the replies")
+            self.ignore(NOT_SERVED)
+            return None
         request = parse(frame, replies.vm_mac, tp_status, vlan_tci)
         if isinstance(request, str):
             # An ARP request is shorter than any DHCP message: DHCP's way need not look for one.
             reply = answer_arp(frame, replies, tp_status, vlan_tci) if request == SHORT else None
             if reply:
-                self._happened("arp_reply")
+                self._lease.happened("arp_reply")
                 return reply
             self.ignore(request)
             if request == FOREIGN_CHADDR:
@@ -95,10 +107,33 @@ class Service:
             return None
         answered = answer(request, replies)
         self._last_xid = request.xid
-        self._happened(answered.event)
+        self._lease.happened(answered.event, xid=request.xid, address=self._yiaddr())
         if answered.dropped and not self._dropped.issuperset(answered.dropped):
             self._tell_dropped(answered.dropped)
         return answered.frame
+
+    def ipv6_frame(self, frame: bytes, tp_status: int, vlan_tci: int) -> Sends:
+        """What to send for a frame of the guest, to it and to the pod network."""
+        if self._ipv6 is None:
+            self.ignore(NOT_SERVED)
+            return NOTHING
+        sends = self._ipv6.frame(frame, tp_status, vlan_tci)
+        if isinstance(sends, str):
+            self.ignore(sends)
+            return NOTHING
+        return sends
+
+    def network_frame(self, frame: bytes, tp_status: int, vlan_tci: int) -> Sends:
+        """What to send for a frame of the pod network."""
+        return self._ipv6.network_frame(frame, tp_status, vlan_tci) if self._ipv6 else NOTHING
+
+    def due(self) -> float | None:
+        """When `tick` has something to do, by the clock; None for never."""
+        return self._ipv6.due() if self._ipv6 else None
+
+    def tick(self) -> Sends:
+        """What is due by now, to the guest and to the pod network."""
+        return self._ipv6.tick() if self._ipv6 else NOTHING
 
     def ignore(self, reason: str, frames: int = 1) -> None:
         """Count frames that were not taken."""
@@ -120,7 +155,7 @@ class Service:
 
     def rebound(self) -> None:
         """Tell that the tap was deleted and made again, and is listened to again."""
-        self._happened("rebound")
+        self._lease.happened("rebound")
         self._log("warning", "rebound", "the tap was made anew: serving it")
 
     def report(self) -> dict[str, Json]:
@@ -131,33 +166,19 @@ class Service:
             "version": __version__,
             "state": self.state,
             "reason": self.reason,
-            "lease": self.lease,
-            "lease_seconds": now - self._since,
+            "lease": self._lease.state,
+            "lease_seconds": self._lease.seconds(),
             "uptime_seconds": now - self._began,
-            "vm_mac": replies.vm_mac.hex(":") if replies else "",
+            "vm_mac": self._vm_mac.hex(":") if self._vm_mac else "",
             "yiaddr": self._yiaddr(),
             "server_id": ".".join(map(str, replies.server_id)) if replies else "",
             "last_xid": self._last_xid,
-            "events": self.events,
+            "events": self._lease.events,
             "ignored": self.ignored,
             "errors": self.errors,
             "dropped_options": tuple(sorted(self._dropped)),
+            "ipv6": self._ipv6.report() if self._ipv6 else None,
         }
-
-    def _happened(self, event: str) -> None:
-        self.events[event] = self.events.get(event, 0) + 1
-        state = after(self.lease, event)
-        if state != self.lease:
-            self.lease = state
-            self._since = self._clock()
-            self._log(
-                _LEVELS.get(state, "info"),
-                event,
-                _SENTENCES[event],
-                lease=state,
-                xid=self._last_xid,
-                address=self._yiaddr(),
-            )
 
     def _yiaddr(self) -> str:
         return ".".join(map(str, self._replies.yiaddr)) if self._replies else ""

@@ -45,7 +45,7 @@ END = b"\xff"
 
 def compiled(replies: Replies) -> bytes:
     """What the server reads, of a guest that is told nothing of IPv6."""
-    return dumps(Compiled(replies.vm_mac, dumps_replies(replies), b""))
+    return dumps(Compiled(replies.vm_mac, dumps_replies(replies)))
 
 
 def packed(address: str) -> bytes:

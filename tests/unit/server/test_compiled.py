@@ -7,12 +7,12 @@ import pytest
 from vmnet.server.compiled import Compiled, dumps, dumps_failure, loads
 
 MAC = bytes(range(6))
-DATA = dumps(Compiled(MAC, b"dhcp", b"and ipv6"))
+DATA = dumps(Compiled(MAC, b"dhcp", b"routers", b"6"))
 
 
 def test_what_was_written_reads_back() -> None:
     again = loads(DATA)
-    assert (again.vm_mac, again.dhcp, again.ipv6) == (MAC, b"dhcp", b"and ipv6")
+    assert (again.vm_mac, again.dhcp, again.advertisements, again.dhcpv6) == (MAC, b"dhcp", b"routers", b"6")
 
 
 def test_a_cut_off_pipe_is_refused_wherever_it_was_cut() -> None:

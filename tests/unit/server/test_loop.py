@@ -22,7 +22,7 @@ from vmnet.server.log import Log
 from vmnet.server.loop import Server
 from vmnet.server.service import Service
 
-PACKETS, FOREIGN, CONTROL, REPLIES_PIPE, READY = 3, 4, 5, 6, 7
+PACKETS, FOREIGN, CONTROL, REPLIES_PIPE, READY, NETWORK, ASKING = 3, 4, 5, 6, 7, 8, 9
 TP_STATUS_CSUMNOTREADY, TP_STATUS_VLAN_VALID = 8, 16
 
 
@@ -157,8 +157,9 @@ class Bench:
         self.lines: list[bytes] = []
         monkeypatch.setattr(select, "poll", lambda: self.poller)
         self.service = Service(Log(self.lines.append))
-        sockets: tuple[Any, Any, Any] = self.packets, self.foreign, self.control
-        self.server = Server(*sockets, REPLIES_PIPE, self.service)
+        ears: tuple[Any, Any] = self.packets, self.foreign
+        control: Any = self.control
+        self.server = Server(ears, None, control, REPLIES_PIPE, self.service)
 
     def compiled(self, monkeypatch: pytest.MonkeyPatch, *parts: bytes) -> None:
         """Let the compiler write these parts and close its pipe."""
@@ -343,14 +344,16 @@ def test_status_is_4_kib_at_most_and_json_all_the_same(
 class Main:
     """`main` with everything around it replaced: what it does in which order."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, report: dict[str, Any]) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, report: dict[str, Any], *ears: str) -> None:
         self.steps: list[str] = []
         self.lines: list[bytes] = []
         self.report = report
         bench = Bench(monkeypatch)
-        sockets = {PACKETS: bench.packets, FOREIGN: bench.foreign, CONTROL: self}
-        numbers = map(str, (PACKETS, FOREIGN, CONTROL, REPLIES_PIPE, READY))
-        monkeypatch.setattr(sys, "argv", ["-c", *numbers, "on"])
+        network = {NETWORK: Packets(NETWORK), ASKING: Packets(ASKING)}
+        sockets = {PACKETS: bench.packets, FOREIGN: bench.foreign, CONTROL: self, **network}
+        self.given_up: tuple[object, ...] = ()
+        numbers = map(str, (CONTROL, REPLIES_PIPE, READY))
+        monkeypatch.setattr(sys, "argv", ["-c", *ears, *numbers, "on"])
         monkeypatch.setattr(_socket, "socket", lambda fileno: sockets[fileno])
         monkeypatch.setattr(sandbox, "enter", self.enter)
         monkeypatch.setattr(room, "write_to_stderr", self.lines.append)
@@ -367,18 +370,26 @@ class Main:
     def listen(self, _waiters: int) -> None:
         self.steps.append("listen")
 
-    def enter(self, wish: str, packets: tuple[int, ...], others: tuple[int, ...]) -> dict[str, Any]:
-        assert (packets, others) == ((PACKETS, FOREIGN), (CONTROL, REPLIES_PIPE, READY))
+    def enter(self, wish: str, *descriptors: tuple[int, ...]) -> dict[str, Any]:
+        self.given_up = descriptors
         self.steps.append(f"enter {wish}")
         return self.report
 
 
 @pytest.mark.parametrize("on", [True, False])
 def test_it_listens_gives_everything_up_says_ready_and_serves(monkeypatch: pytest.MonkeyPatch, on: bool) -> None:
-    process = Main(monkeypatch, {"on": on, "reached": (), "missed": {}})
+    process = Main(monkeypatch, {"on": on, "reached": (), "missed": {}}, *map(str, (PACKETS, FOREIGN, -1, -1)), "")
     room.main()
+    assert process.given_up == ((PACKETS, FOREIGN), (), (CONTROL, REPLIES_PIPE, READY))
     assert process.steps == ["vmnet-server", "listen", "enter on", f"ready {READY}", f"serve {on}"]
     assert [json.loads(line)["event"] for line in process.lines] == ([] if on else ["sandbox_off"])
+
+
+def test_what_hears_the_pod_network_is_mute_and_never_bound_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = map(str, (PACKETS, FOREIGN, NETWORK, ASKING))
+    process = Main(monkeypatch, {"on": True, "reached": (), "missed": {}}, *numbers, "k6t-eth0")
+    room.main()
+    assert process.given_up == ((PACKETS, FOREIGN, ASKING), (NETWORK,), (CONTROL, REPLIES_PIPE, READY))
 
 
 HEAVY = {"dataclasses", "typing", "json", "re", "enum", "logging", "argparse", "selectors", "subprocess", "socket"}
@@ -414,12 +425,12 @@ def test_a_tap_that_is_made_anew_is_listened_to_again(bench: Bench) -> None:
     assert bench.poller.waits == [None, 200]
     bench.packets.tap_is_there, bench.foreign.tap_is_there = True, False
     bench.server.turn()
-    assert bench.service.events == {}
+    assert bench.service.report()["events"] == {}
     bench.foreign.tap_is_there = True
     bench.server.turn()
     assert bench.packets.bound == [("tap0", 3), ("tap0", 3)]
     assert bench.foreign.bound == [("tap0", 3)]
-    assert bench.service.events == {"rebound": 1}
+    assert bench.service.report()["events"] == {"rebound": 1}
     bench.server.turn()
     assert bench.poller.waits[-1] is None
 

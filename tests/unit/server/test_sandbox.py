@@ -79,7 +79,7 @@ class Process:
         return int(arguments[0] == CAPBSET_READ)
 
     def enter(self, wish: str = "on") -> dict[str, Any]:
-        return dict(sandbox.enter(wish, (3,), (4, 6)))
+        return dict(sandbox.enter(wish, (3,), (8,), (4, 6)))
 
     def made(self, name: str) -> list[tuple[Any, ...]]:
         return [call for call in self.calls if call[0] == name]

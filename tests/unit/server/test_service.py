@@ -90,7 +90,7 @@ def test_a_declined_address_is_told_loudly() -> None:
     ("data", "reason"),
     [
         (b"", "no compiled replies came"),
-        (dumps(Compiled(VM_MAC, replies.dumps(REPLIES)[:-1], b"")), "compiled option 56 is malformed"),
+        (dumps(Compiled(VM_MAC, replies.dumps(REPLIES)[:-1])), "compiled option 56 is malformed"),
         (dumps_failure("compile: MemoryError:"), "compile: MemoryError:"),
     ],
 )
@@ -170,6 +170,14 @@ def test_the_vm_s_arp_is_answered_also_where_its_dhcp_is_not_served() -> None:
         assert "arp_reply" not in told.events()
 
 
-def test_a_frame_before_the_replies_is_a_bug() -> None:
-    with pytest.raises(RuntimeError, match="before the replies"):
-        Service(Told()).frame(discover(), 0, 0)  # type: ignore[arg-type]
+def test_a_guest_that_is_told_nothing_of_ipv4_is_not_answered() -> None:
+    served, _, _ = service(dumps(Compiled(VM_MAC)))
+    assert served.frame(discover(), 0, 0) is None
+    assert served.report()["ignored"] == {"not_served": 1}
+
+
+def test_a_guest_that_is_told_nothing_of_ipv6_is_not_answered() -> None:
+    served, _, _ = service()
+    assert served.ipv6_frame(b"", 0, 0) == served.network_frame(b"", 0, 0) == served.tick() == ((), ())
+    assert (served.due(), served.report()["ipv6"]) == (None, None)
+    assert served.report()["ignored"] == {"not_served": 1}

@@ -1,0 +1,151 @@
+"""The server without its sockets, IPv6's half: router advertisements, neighbour discovery and DHCPv6."""
+
+from __future__ import annotations
+
+import _random
+import _socket
+
+from vmnet.ipv6 import lease_state
+from vmnet.ipv6.advertise import Advertiser
+from vmnet.ipv6.advertisements import UNKNOWN
+from vmnet.ipv6.advertisements import loads as loads_advertisements
+from vmnet.ipv6.answer import answer
+from vmnet.ipv6.message import parse as parse_message
+from vmnet.ipv6.neighbour import RouterSolicitation, heard
+from vmnet.ipv6.neighbour import parse as parse_solicitation
+from vmnet.ipv6.packet import UDP, parse
+from vmnet.ipv6.replies import loads as loads_replies
+from vmnet.server.guest_lease import GuestLease
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vmnet.ipv6.advertisements import RouterFrames
+    from vmnet.ipv6.packet import Packet
+    from vmnet.server.compiled import Compiled
+    from vmnet.server.json_text import Json
+    from vmnet.server.log import Log
+
+    Sends = tuple[tuple[bytes, ...], tuple[bytes, ...]]
+    """Frames for the guest, and frames that ask the pod network for a gateway."""
+
+NOTHING: Sends = ((), ())
+FOREIGN_SOURCE_MAC, NOT_SERVED = "ipv6_foreign_source_mac", "ipv6_not_served"
+_SENTENCES = {
+    "advertise": "the guest was offered its IPv6 address",
+    "reply_rapid_commit": "the guest has its IPv6 lease, by rapid commit",
+    "reply_request": "the guest has its IPv6 lease",
+    "reply_renew": "the guest has its IPv6 lease by renewing it",
+    "reply_rebind": "the guest has its IPv6 lease by rebinding",
+    "confirm": "the guest has confirmed its IPv6 lease",
+    "not_on_link": "the guest wanted IPv6 addresses that are not its: refused",
+    "other_server": "the guest chose another DHCPv6 server: find out who else answers it",
+    "decline": "ADDRESS CONFLICT: the guest found its IPv6 address in use. The CNI may have given it to another "
+    "pod too, or its last owner may not be gone. It is offered again: there is no other",
+    "release": "the guest gave its IPv6 lease back",
+}
+
+
+class Ipv6Service:
+    """One guest, served: fed with frames, it hands back what to send."""
+
+    def __init__(self, compiled: Compiled, log: Log, clock: Callable[[], float]) -> None:
+        """Take the compiled replies. Raises ValueError where they are none."""
+        self._advertisements = loads_advertisements(compiled.advertisements)
+        self._replies = loads_replies(compiled.dhcpv6)
+        self._advertiser = Advertiser(self._advertisements, clock, _random.Random().random)
+        self._gateways = self._advertisements.gateways
+        self._lease = GuestLease(lease_state.after, _SENTENCES, log, clock)
+        self._log = log
+
+    def frame(self, frame: bytes, tp_status: int, vlan_tci: int) -> Sends | str:
+        """What to send for a frame of the guest, or a named reason to ignore it."""
+        packet = parse(frame, tp_status, vlan_tci)
+        if isinstance(packet, str):
+            return packet
+        if packet.mac != self._advertisements.vm_mac:
+            return FOREIGN_SOURCE_MAC
+        return self._dhcpv6(packet) if packet.protocol == UDP else self._solicitation(packet)
+
+    def network_frame(self, frame: bytes, tp_status: int, vlan_tci: int) -> Sends:
+        """What to send for a frame of the pod network, which may tell where a gateway is."""
+        packet = parse(frame, tp_status, vlan_tci)
+        known = None if isinstance(packet, str) else heard(packet, self._gateways)
+        if known is None:
+            return NOTHING
+        number, mac = known
+        before = self._advertiser.macs[number]
+        frames = self._advertiser.heard(number, mac)
+        if self._advertiser.macs[number] != before:
+            self._tell_moved(number, before)
+        return frames, ()
+
+    def due(self) -> float | None:
+        """When `tick` has something to do, by the clock; None for never."""
+        return self._advertiser.due()
+
+    def tick(self) -> Sends:
+        """What is due by now."""
+        frames, probes = self._advertiser.tick()
+        if frames:
+            self._lease.happened("router_advertisement")
+        return frames, probes
+
+    def report(self) -> dict[str, Json]:
+        """What `vmnet status` shows."""
+        macs = zip(self._advertisements.routers, self._advertiser.macs, strict=True)
+        return {
+            "lease": self._lease.state,
+            "lease_seconds": self._lease.seconds(),
+            "addresses": tuple(_text(address) for address in self._replies.addresses),
+            "routers": tuple(_router(router, mac) for router, mac in macs),
+            "events": self._lease.events,
+        }
+
+    def _solicitation(self, packet: Packet) -> Sends | str:
+        solicitation = parse_solicitation(packet)
+        if isinstance(solicitation, str):
+            return solicitation
+        if isinstance(solicitation, RouterSolicitation):
+            if not self._advertisements.served:
+                return NOT_SERVED
+            self._lease.happened("router_solicitation")
+            return self._advertiser.solicited(solicitation), ()
+        self._lease.happened("neighbour_solicitation")
+        return self._advertiser.neighbour_solicited(solicitation)
+
+    def _dhcpv6(self, packet: Packet) -> Sends | str:
+        if not self._replies.served:
+            return NOT_SERVED
+        message = parse_message(packet)
+        if isinstance(message, str):
+            return message
+        answered = answer(message, self._replies)
+        self._lease.happened(answered.event, xid=message.xid)
+        return (answered.frame,) if answered.frame else (), ()
+
+    def _tell_moved(self, number: int, before: bytes) -> None:
+        router = self._advertisements.routers[number]
+        event = "gateway_found" if before == UNKNOWN else "gateway_moved"
+        words = "was found" if before == UNKNOWN else "has another MAC now, and the guest is told"
+        self._lease.happened(event)
+        self._log(
+            "info" if before == UNKNOWN else "warning",
+            event,
+            f"the IPv6 gateway {words}",
+            gateway=_text(router.gateway),
+            mac=self._advertiser.macs[number].hex(":"),
+        )
+
+
+def _router(router: RouterFrames, mac: bytes) -> dict[str, Json]:
+    return {
+        "address": _text(router.address),
+        "gateway": _text(router.gateway) if router.gateway else "",
+        "mac": "" if mac == UNKNOWN else mac.hex(":"),
+    }
+
+
+def _text(address: bytes) -> str:
+    return _socket.inet_ntop(_socket.AF_INET6, address)
