@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from vmnet.codec import plain
 from vmnet.guest.kernel_ip import kernel_ip
 from vmnet.guest.static import Rendered, static
+from vmnet.ipv6.autonomous import AUTONOMOUS_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,9 +61,12 @@ def _by_asking_only(leases: Leases, ntp_servers: tuple[str, ...]) -> tuple[str, 
             (str(lease.ipv6_only_wait or ""), "ipv6_only_wait: only a guest that asks by DHCP is told {}"),
         ]
     if lease6 := leases.lease6:
-        own = " ".join(prefix for prefix in lease6.prefixes if prefix.endswith("/64")) if lease6.autonomous else ""
+        made = [prefix for prefix in lease6.prefixes if prefix.endswith(f"/{AUTONOMOUS_LENGTH}")]
         facts += [
-            (own, "autonomous: only a guest that hears router advertisements makes addresses of its own from {}"),
+            (
+                " ".join(made if lease6.autonomous else ()),
+                "autonomous: only a guest that hears router advertisements makes addresses of its own from {}",
+            ),
             (lease6.nat64_prefix, "nat64_prefix: only a guest that hears router advertisements is told {}"),
         ]
     return tuple(sentence.format(value) for value, sentence in facts if value)

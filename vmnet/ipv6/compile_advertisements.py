@@ -6,6 +6,7 @@ from socket import AF_INET6, inet_ntop, inet_pton
 from typing import TYPE_CHECKING, Any
 
 from vmnet.ipv6.advertisements import OURS, UNKNOWN, Advertisements, RouterFrames
+from vmnet.ipv6.autonomous import AUTONOMOUS_LENGTH
 from vmnet.ipv6.lease import PREF64_LENGTHS
 from vmnet.ipv6.packet import ICMPV6, checksum
 from vmnet.packets import ipv6_layers, server_mac
@@ -28,8 +29,6 @@ _VALID, _PREFERRED = 5400, 2700
 """Seconds: a prefix that has changed is not long in use (RFC 9096 §3.1, §3.2)."""
 _PREF64_UNIT = 8
 """RFC 8781 §4: the lifetime counts 8 seconds."""
-_AUTONOMOUS_LENGTH = 64
-"""RFC 4862 §5.5.3 with the interface identifiers of RFC 2464 §4."""
 
 
 def compile_advertisements(lease: Lease6) -> Advertisements:
@@ -120,7 +119,7 @@ def _prefix(lease: Lease6, prefix: str) -> Packet:
     return ipv6_layers().ICMPv6NDOptPrefixInfo(
         prefixlen=length,
         L=1,
-        A=int(lease.autonomous and length == _AUTONOMOUS_LENGTH),
+        A=int(lease.autonomous and length == AUTONOMOUS_LENGTH),
         R=0,
         validlifetime=_VALID,
         preferredlifetime=_PREFERRED,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from socket import AF_INET6, inet_pton
 
 from vmnet import told as shared
+from vmnet.ipv6.autonomous import autonomous_warnings
 from vmnet.ipv6.fitting import fitted
 from vmnet.ipv6.routers import routers
 from vmnet.model import DHCP_ON, Lease6, LeasedAddress, PodInterface, Resolver, Settings
@@ -52,6 +53,7 @@ def lease6(pod: PodInterface, resolver: Resolver, settings: Settings) -> Lease6 
                 *shared.mtu_warnings(pod, settings),
                 *hostname_warnings,
                 *nat64_warnings,
+                *autonomous_warnings(prefixes, settings),
             ),
             served=settings.dhcp == DHCP_ON,
         )
