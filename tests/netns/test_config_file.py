@@ -26,8 +26,8 @@ interfaces:
   eth0:
     mtu: 1300
     lease_time: 600
-    dns: {servers: [10.0.0.53], search: [example.org]}
-    ntp: [10.0.0.123]
+    dns: {servers: ["fd00::53", 10.0.0.53], search: [example.org]}
+    ntp: [10.0.0.123, "fd00::123"]
     boot: {server: 10.0.0.9, file: ipxe.efi}
     options: [{code: 252, text: "http://wpad/"}]
 """
@@ -65,9 +65,9 @@ def test_a_file_that_says_otherwise_of_a_bound_pod_is_refused(agent: Agent, file
     for said, otherwise, words in (
         ("mtu: 1300", "mtu: 1200", "eth0 is bound already with mtu 1300, not 1200; run `vmnet down` first"),
         (
-            "[10.0.0.123]",
+            '[10.0.0.123, "fd00::123"]',
             "[10.0.0.1]",
-            "eth0 is bound already with ntp 10.0.0.123, not 10.0.0.1; run `vmnet down`",
+            "eth0 is bound already with ntp 10.0.0.123, fd00::123, not 10.0.0.1; run `vmnet down`",
         ),
     ):
         file.write_text(FILE.replace(said, otherwise), encoding="ascii")

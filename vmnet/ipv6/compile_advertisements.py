@@ -6,6 +6,7 @@ from socket import AF_INET6, inet_ntop, inet_pton
 from typing import TYPE_CHECKING, Any
 
 from vmnet.ipv6.advertisements import OURS, UNKNOWN, Advertisements, RouterFrames
+from vmnet.ipv6.autonomous import AUTONOMOUS_LENGTH
 from vmnet.ipv6.lease import PREF64_LENGTHS
 from vmnet.ipv6.packet import ICMPV6, checksum
 from vmnet.packets import ipv6_layers, server_mac
@@ -29,8 +30,6 @@ _VALID, _PREFERRED = 5400, 2700
 _PREF64_UNIT = 8
 """RFC 8781 §4: the lifetime counts 8 seconds."""
 _LONGEST_LABEL = 63
-_AUTONOMOUS_LENGTH = 64
-"""RFC 4862 §5.5.3 with the interface identifiers of RFC 2464 §4."""
 
 
 def compile_advertisements(lease: Lease6) -> Advertisements:
@@ -121,7 +120,7 @@ def _prefix(lease: Lease6, prefix: str) -> Packet:
     return ipv6_layers().ICMPv6NDOptPrefixInfo(
         prefixlen=length,
         L=1,
-        A=int(lease.autonomous and length == _AUTONOMOUS_LENGTH),
+        A=int(lease.autonomous and length == AUTONOMOUS_LENGTH),
         R=0,
         validlifetime=_VALID,
         preferredlifetime=_PREFERRED,
