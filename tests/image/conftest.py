@@ -16,6 +16,7 @@ import pytest
 
 from testbed import podman, pods
 from testbed.facts import GuestFacts, read_pod
+from tests.conftest import FIGURES
 from tests.failure import sections
 from tests.require import require
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from testbed.pods import Pod
 
 HERE = Path(__file__).parent
-SIZES = pytest.StashKey[dict[str, int]]()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,8 +51,8 @@ def launcher(engine: Podman, pytestconfig: pytest.Config) -> str:
 
 def _built(engine: Podman, target: str, config: pytest.Config) -> str:
     name = podman.image(engine, target)
-    sizes = config.stash.setdefault(SIZES, {})
-    sizes["base"], sizes[target] = engine.megabytes(podman.BASE), engine.megabytes(name)
+    for what, image in (("base", podman.BASE), (target, name)):
+        config.stash[FIGURES][f"image {what}"] = f"{engine.megabytes(image)} MB"
     return name
 
 
@@ -75,11 +75,17 @@ def container(engine: Podman, agent: str, pod: Pod, tmp_path: Path) -> Container
     return podman.Container(engine, agent, pod.netns, pod.resolv_conf, state)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The time limit is the test's: whoever comes first waits for the build, which has a limit of its own."""
+    """The time limit is the test's: whoever comes first waits for the build, which has a limit of its own.
+
+    The tests with podman are one group, whose containers have fixed names in places.
+    """
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.timeout(120, func_only=True))
+            if "engine" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group("podman"))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -92,9 +98,3 @@ def pytest_runtest_makereport(
         fixtures: dict[str, Any] = getattr(item, "funcargs", {})
         report.sections.extend(sections(fixtures))
     return report
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print how large the images are, the base included."""
-    for target, size in config.stash.get(SIZES, {}).items():
-        terminalreporter.write_line(f"image {target}: {size} MB")
