@@ -13,7 +13,7 @@ LOCK = $(VENV)/lock/bin/uv pip compile --quiet --generate-hashes --no-header --n
 # Most tests wait most of the time: more workers than cores, then what is to have the machine to itself.
 define tests
 @code=0; \
-$(RUN) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder -m 'not alone' $(1) || code=$$?; \
+$(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not alone' $(1) || code=$$?; \
 $(RUN) -m pytest -m alone $(1) || code=$$?; \
 exit $$code
 endef

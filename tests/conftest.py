@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,31 +14,43 @@ TESTS = Path(__file__).parent
 ROOMS = ("unit", "netns", "vm", "image")
 BUILDS = pytest.mark.timeout(900)
 """The first test of an image builds it, from nothing on a new machine."""
+LONGEST = (
+    "image/test_contents.py",  # builds the images, which the other files of the room then find
+    "netns/test_crash.py",
+    "vm/test_hook.py",
+    "vm/test_launch.py",
+    "fuzz/test_fuzz.py",
+    "netns/test_lease_life.py",
+    "netns/test_faults.py",
+    "netns/test_up_down.py",
+    "vm/test_boot_clients.py",
+    "netns/test_hostile_guest.py",
+    "netns/test_render.py",
+    "netns/test_concurrency.py",
+)
 FIGURES = pytest.StashKey[dict[str, str]]()
 """What the summary says at the end, by name."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark each test with the room it lives in; let workers begin with the rooms whose tests take longest."""
+    """Mark each test with the room it lives in; let workers begin with the files that take longest."""
     for item in items:
         room = item.path.relative_to(TESTS).parts[0]
         if room in ROOMS:
             item.add_marker(room)
         if room == "image":
             item.add_marker(BUILDS)
-        if _shares(item):
-            item.add_marker(pytest.mark.xdist_group(f"{room}/{item.path.name}"))
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: item.get_closest_marker("unit") is not None)
+        items.sort(key=_turn)
 
 
-def _shares(item: pytest.Item) -> bool:
-    """Whether it shares something with other tests of its file, which then all go to one worker."""
-    if not isinstance(item, pytest.Function):
-        return False
-    definitions = chain.from_iterable(item._fixtureinfo.name2fixturedefs.values())
-    return any(definition.scope in ("module", "class") for definition in definitions)
+def _turn(item: pytest.Item) -> int:
+    """When a file's tests are handed to a worker."""
+    name = str(item.path.relative_to(TESTS))
+    if name in LONGEST:
+        return LONGEST.index(name)
+    return len(LONGEST) + (item.get_closest_marker("unit") is not None)
 
 
 def pytest_configure(config: pytest.Config) -> None:

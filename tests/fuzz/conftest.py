@@ -20,8 +20,9 @@ STARTED = pytest.StashKey[Background]()
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the look at the fuzzer behind all other tests; with workers before them, since one is busy with it."""
-    items.sort(key=_is_ours, reverse=_is_worker(config))
+    """Put the look at the fuzzer behind all other tests; but with workers, one is busy with it."""
+    if not _is_worker(config):
+        items.sort(key=_is_ours)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -75,17 +75,11 @@ def container(engine: Podman, agent: str, pod: Pod, tmp_path: Path) -> Container
     return podman.Container(engine, agent, pod.netns, pod.resolv_conf, state)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The time limit is the test's: whoever comes first waits for the build, which has a limit of its own.
-
-    The tests with podman are one group, whose containers have fixed names in places.
-    """
+    """The time limit is the test's: whoever comes first waits for the build, which has a limit of its own."""
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.timeout(120, func_only=True))
-            if "engine" in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group("podman"))
 
 
 @pytest.hookimpl(wrapper=True)
