@@ -20,7 +20,6 @@ LONGEST = (
     "vm/test_hook.py",
     "vm/test_launch.py",
     "fuzz/test_fuzz.py",
-    "netns/test_lease_life.py",
     "netns/test_faults.py",
     "netns/test_up_down.py",
     "vm/test_boot_clients.py",
