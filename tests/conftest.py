@@ -26,7 +26,13 @@ LONGEST = (
     "netns/test_hostile_guest.py",
     "netns/test_render.py",
     "netns/test_concurrency.py",
+    "netns/test_state_directory.py",
+    "netns/test_soak.py",
+    "unit/dhcp/test_mutations.py",
+    "unit/test_stale_journals.py",
+    "vm/test_guest.py",
 )
+"""The files whose tests take longest, for the workers to begin with; some minutes are lost without it, no test."""
 FIGURES = pytest.StashKey[dict[str, str]]()
 """What the summary says at the end, by name."""
 
@@ -59,6 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.workeroutput["figures"] = config.stash[FIGURES]
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: WorkerController) -> None:
     """Take a worker's figures."""
     node.config.stash[FIGURES].update(getattr(node, "workeroutput", {}).get("figures", {}))
