@@ -28,7 +28,6 @@ LONGEST = (
     "netns/test_concurrency.py",
     "netns/test_state_directory.py",
     "netns/test_soak.py",
-    "unit/dhcp/test_mutations.py",
     "unit/test_stale_journals.py",
     "vm/test_guest.py",
 )
