@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from vmnet import processes
+from vmnet import processes, server_call
 from vmnet.changed import first_change
 from vmnet.config import resolver_text
 from vmnet.conflict import conflict
@@ -206,7 +206,7 @@ def status(config: Config) -> Report:
         differences += [f"link {name} is gone for good" for name in missing_links(now, spec)]
         if known.directory is None:
             return Report(known.journal, (*differences, "save the pod's facts again: the journal is lost"))
-        answer = processes.ask_server(known.directory)
+        answer = server_call.ask_server(known.directory)
         trouble = processes.trouble(known.directory, answer)
         if trouble:
             differences.append(f"start the DHCP server: {trouble}")
