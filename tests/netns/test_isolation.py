@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -54,6 +55,8 @@ ROUTER = f"default via {probes.ROUTER} dev eth0 metric 2048"
 TABLE, FAMILIES = "vmnet_eth0", ("netdev", "bridge", "inet")
 _CALLS = itertools.count()
 VNET_HDR = tap_guest.VNET_HDR
+FORWARDS_WITHIN, SEND_AGAIN = 20, 0.1
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,18 @@ class Line:
             heard.append(self._next("guest")[VNET_HDR:])
         return heard
 
+    def wait_until_it_forwards(self) -> None:
+        """Send until something comes through: the bridge waits for the tap's carrier, which is announced late."""
+        patience, deadline = self.network.gettimeout(), time.monotonic() + FORWARDS_WITHIN
+        self.network.settimeout(SEND_AGAIN)
+        while True:
+            try:
+                self.heard_before_the_last()
+                break
+            except TimeoutError:
+                assert time.monotonic() < deadline, "nothing comes through"
+        self.network.settimeout(patience)
+
     def _next(self, side: str) -> bytes:
         if side == "network":
             return self.tap.receive(lambda _frame: True)
@@ -141,7 +156,9 @@ def line(directory: Path, *flags: str) -> Iterator[Line]:
                     [path] = agent.state_dir.glob("**/journal.json")
                     journal = decode(Journal, path.read_bytes())
                     best = [ruleset.text for ruleset in rulesets(journal.pod, journal.settings)[:1]]
-                    yield Line(pod, tap, network, journal.pod, agent, "".join(best))
+                    made = Line(pod, tap, network, journal.pod, agent, "".join(best))
+                    made.wait_until_it_forwards()
+                    yield made
         finally:
             agent.clear()
 
