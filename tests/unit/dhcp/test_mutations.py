@@ -53,6 +53,7 @@ def batch(chance: random.Random) -> list[tuple[bytes, int]]:
     return [(mutated(chance), STATUSES[int(chance.random() * len(STATUSES))]) for _ in range(BATCH)]
 
 
+@pytest.mark.alone(reason="a million in a minute")
 @pytest.mark.timeout(3 * MOST_SECONDS)
 def test_a_million_mutated_frames_none_raises_and_none_takes_long() -> None:
     seed = int(os.environ.get("VMNET_SEED") or random.SystemRandom().randrange(1 << 32))
