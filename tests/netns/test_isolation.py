@@ -55,7 +55,7 @@ ROUTER = f"default via {probes.ROUTER} dev eth0 metric 2048"
 TABLE, FAMILIES = "vmnet_eth0", ("netdev", "bridge", "inet")
 _CALLS = itertools.count()
 VNET_HDR = tap_guest.VNET_HDR
-FORWARDS_WITHIN, SEND_AGAIN = 20, 0.1
+CARRIER_WITHIN, SEND_AGAIN = 20, 0.1
 """Seconds."""
 
 
@@ -108,17 +108,25 @@ class Line:
             heard.append(self._next("guest")[VNET_HDR:])
         return heard
 
-    def wait_until_it_forwards(self) -> None:
-        """Send until something comes through: the bridge waits for the tap's carrier, which is announced late."""
-        patience, deadline = self.network.gettimeout(), time.monotonic() + FORWARDS_WITHIN
+    def wait_for_the_carrier(self) -> None:
+        """Send until something comes through, and all else that follows from the tap's carrier is there.
+
+        The kernel announces a carrier up to a second late; not before that does the bridge forward.
+        """
+        patience, deadline = self.network.gettimeout(), time.monotonic() + CARRIER_WITHIN
         self.network.settimeout(SEND_AGAIN)
-        while True:
-            try:
-                self.heard_before_the_last()
-                break
-            except TimeoutError:
-                assert time.monotonic() < deadline, "nothing comes through"
+        while not (self._forwards() and self._has_multicast_route()):
+            assert time.monotonic() < deadline, "nothing comes through"
         self.network.settimeout(patience)
+
+    def _forwards(self) -> bool:
+        try:
+            return bool(self.heard_before_the_last())
+        except TimeoutError:
+            return False
+
+    def _has_multicast_route(self) -> bool:
+        return bool(self.pod.netns.ip("-6", "route", "show", "table", "local", "dev", "tap0", "type", "multicast"))
 
     def _next(self, side: str) -> bytes:
         if side == "network":
@@ -157,7 +165,7 @@ def line(directory: Path, *flags: str) -> Iterator[Line]:
                     journal = decode(Journal, path.read_bytes())
                     best = [ruleset.text for ruleset in rulesets(journal.pod, journal.settings)[:1]]
                     made = Line(pod, tap, network, journal.pod, agent, "".join(best))
-                    made.wait_until_it_forwards()
+                    made.wait_for_the_carrier()
                     yield made
         finally:
             agent.clear()

@@ -145,6 +145,7 @@ def _age(mine: Trial) -> None:
     [path] = mine.agent.state_dir.glob("**/journal.json")
     today = path.read_text(encoding="ascii")
     journal = {**json.loads(today), "schema": 1}
+    del journal["lease6"]
     for part, name in schema._ADDED[1]:
         del journal[part][name]
     text = json.dumps(journal, separators=(",", ":"))
