@@ -120,6 +120,13 @@ def at(config: Config) -> Iterator[Place]:
             "this is the host's own network namespace, and a VM would take the host off the network; "
             "run in the pod's, or name it with --netns"
         )
+    with standing_here(config) as place:
+        yield place
+
+
+@contextlib.contextmanager
+def standing_here(config: Config) -> Iterator[Place]:
+    """Stay in the namespace that we are in, whosever it is."""
     netns_cookie = netns.cookie()
     with NetlinkSocket() as netlink:
         yield Place(netlink, StateDirectory(config.state_dir, netns_cookie), Here(netns_cookie, netns.boot_id()))

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from vmnet.model import Told
 
 _VARIABLE_PREFIX = "VMNET_"
-_CODES = "exit codes: 0 ok, 1 unexpected, 2 usage, 3 refused before any change, 4 failed and rolled back, \
-5 roll-back incomplete, 6 wait timed out, 7 drift found, 8 libvirt failed, 9 domain refused, 10 domain crashed"
+_CODES = "exit codes: 0 ok, 1 unexpected, 2 usage, 3 refused before any change, 4 failed and rolled back, 5 \
+roll-back incomplete, 6 wait timed out, 7 drift or finding, 8 libvirt failed, 9 domain refused, 10 domain crashed"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -173,6 +173,15 @@ def _add_launch(parser: argparse.ArgumentParser) -> None:
     add("--grace", metavar="SECONDS", help=grace)
     add("--keep", action="store_true", help="leave the binding up when the domain has ended")
     add("domain", metavar="DOMAIN.xml", help="the domain as libvirt takes it")
+
+
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--all", action="store_true", help="show the checks that found nothing, too")
+    add("--domain", metavar="FILE", help="a domain's XML, to be compared with the binding")
+    ear = "how long to listen for other DHCP servers and routers; nothing is sent (default: 1; 0 for not at all)"
+    add("--listen", metavar="SECONDS", help=ear)
+    parser.epilog = "example: vmnet doctor --all; each code is explained in docs/doctor.md"
 
 
 def _add_define_domain(parser: argparse.ArgumentParser) -> None:
@@ -325,6 +334,24 @@ def _status(asked: argparse.Namespace) -> int:
     return 7 if report.drift else 0
 
 
+def _doctor(asked: argparse.Namespace) -> int:
+    from vmnet.doctor import report
+    from vmnet.doctor.evidence import INFO
+    from vmnet.doctor.gather import DEFAULT_SECONDS, Wishes, gather
+    from vmnet.doctor.table import examine, worst
+
+    listen = _text(asked, "listen")
+    seconds = DEFAULT_SECONDS if listen is None else checks.seconds(listen, "listen")
+    evidence = gather(_config(asked), Wishes(asked.domain or "", seconds))
+    if asked.json:
+        _print(report.as_json(evidence))
+    else:
+        from vmnet import screen
+
+        screen.show(report.outline(evidence, every=asked.all))
+    return 0 if worst(examine(evidence)) == INFO else 7
+
+
 def _serve(asked: argparse.Namespace) -> int:
     from vmnet import agent
 
@@ -421,6 +448,12 @@ _VERBS = (
         _status,
         "compare what is there with what shall be there; exit 7 on any difference",
         (_add_place, _add_json),
+    ),
+    _Verb(
+        "doctor",
+        _doctor,
+        "look for what is wrong, or in the way of `up`, and say what to do; exit 7 on a warning or an error",
+        (_add_place, _add_settings, _add_doctor, _add_json),
     ),
     _Verb("serve", _serve, "run the DHCP server of a binding that is up, in the foreground", (_add_place,)),
     _Verb(
