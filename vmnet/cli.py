@@ -199,6 +199,20 @@ def _add_wait(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example: vmnet wait --for bound --timeout 30; each cause is explained in docs/watching.md"
 
 
+def _add_capture(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("-w", "--write", metavar="FILE.pcap", help="write them to a file for Wireshark instead of showing them")
+    add("--follow", action="store_true", help="go on with those to come, until Ctrl-C")
+    parser.epilog = "example: vmnet capture --follow"
+
+
+def _add_support_bundle(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("-o", "--output", metavar="FILE.tar", default="vmnet-support.tar", help="where (default: %(default)s)")
+    add("--redact", action="store_true", help="replace addresses, MACs, host names and domains by placeholders")
+    parser.epilog = "example: vmnet support-bundle --redact -o support.tar"
+
+
 def _add_define_domain(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--vmi", metavar="JSON", help="the VirtualMachineInstance; not looked at")
@@ -366,6 +380,22 @@ def _wait(asked: argparse.Namespace) -> int:
     return 0
 
 
+def _capture(asked: argparse.Namespace) -> int:
+    from vmnet.watching import capture
+
+    capture.capture(_config(asked), capture.Wishes(asked.write or "", asked.follow, asked.json))
+    return 0
+
+
+def _support_bundle(asked: argparse.Namespace) -> int:
+    from vmnet.watching import bundle
+
+    for name, why in bundle.bundle(_config(asked), asked.output, redact=asked.redact).items():
+        say("warning", "not-bundled", f"{name} is not in it: {why}")
+    say("info", "bundled", f"{asked.output} is written; look through it before you send it", path=asked.output)
+    return 0
+
+
 def _show(asked: argparse.Namespace, value: object, nodes: Sequence[Node]) -> None:
     """Print for machines, or for people."""
     if asked.json:
@@ -500,10 +530,22 @@ _VERBS = (
         (_add_place, _add_wait, _add_json),
     ),
     _Verb(
+        "capture",
+        _capture,
+        "show the last frames of DHCP, ARP and router discovery between guest and server",
+        (_add_place, _add_capture, _add_json),
+    ),
+    _Verb(
         "doctor",
         _doctor,
         "look for what is wrong, or in the way of `up`, and say what to do; exit 7 on a warning or an error",
         (_add_place, _add_settings, _add_doctor, _add_json),
+    ),
+    _Verb(
+        "support-bundle",
+        _support_bundle,
+        "write one tar with all that somebody needs who is asked for help",
+        (_add_place, _add_support_bundle),
     ),
     _Verb("serve", _serve, "run the DHCP server of a binding that is up, in the foreground", (_add_place,)),
     _Verb(
