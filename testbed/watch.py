@@ -10,12 +10,12 @@ import socket
 import struct
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from testbed.netns import Netns, TestbedError, entered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 NETLINK_NETFILTER = 12
 SOL_NETLINK = 270
@@ -36,7 +36,7 @@ NAMES = {
 }
 """linux/rtnetlink.h."""
 RTM_NEWLINK = 16
-RTMGRP_IPV4_ROUTE = 0x40
+RTMGRP_LINK, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR = 0x1, 0x40, 0x100
 HEADER = struct.Struct("=IHHII")
 NFNL_SUBSYS_NFTABLES = 10
 
@@ -73,15 +73,23 @@ def watched(namespace: Netns) -> Iterator[Watch]:
 
 def wait_for_default_route(namespace: Netns, timeout: float) -> None:
     """Wait until packets know a way out of a namespace."""
+    wait_for_ip(namespace, RTMGRP_IPV4_ROUTE, "-4 route show default", any, timeout)
+
+
+def wait_for_ip(
+    namespace: Netns, group: int, question: str, shown: Callable[[list[Any]], bool], timeout: float = 20
+) -> None:
+    """Wait until what `ip QUESTION` shows in a namespace is so; asked anew with each news of that group."""
     deadline = time.monotonic() + timeout
     with entered(namespace), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as news:
-        news.bind((0, RTMGRP_IPV4_ROUTE))
-        while not namespace.ip("-4", "route", "show", "default"):
+        news.bind((0, group))
+        while not shown(namespace.ip(*question.split())):
             news.settimeout(max(deadline - time.monotonic(), 0.001))
             try:
                 news.recv(1 << 17)
             except TimeoutError:
-                raise TestbedError(f"no default route in {namespace.name} within {timeout} s") from None
+                text = f"`ip {question}` does not show what it shall in {namespace.name} within {timeout} s"
+                raise TestbedError(text) from None
 
 
 def _drain(source: socket.socket) -> Iterator[str]:

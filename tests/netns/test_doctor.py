@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from testbed.agent import VMNET
-from testbed.netns import background, run
+from testbed.netns import run
 from testbed.snapshot import difference, snapshot
+from testbed.watch import RTMGRP_LINK, wait_for_ip
 from tests.at_once import Outcome, at_once
 from tests.netns.troubles import TROUBLES, Trouble, patient
 from vmnet.doctor.table import CHECKS
@@ -92,14 +93,14 @@ def test_a_sound_pod_before_up_and_while_its_guest_has_its_lease(tmp_path: Path)
         assert said["listened_seconds"] == 1
 
 
-def test_nothing_is_touched(pod: Pod, agent: Agent, tmp_path: Path) -> None:
+def test_nothing_is_touched(pod: Pod, agent: Agent) -> None:
     before = snapshot(pod)
     agent.run("doctor", "--listen", "0", check=False)
     assert difference(before, snapshot(pod)) == ""
     assert not agent.state_dir.exists()
-    with background(pod.netns.command("ip", "monitor", "link"), tmp_path / "monitor.log") as told:
-        agent.up()
-        told.wait_for("tap0: <NO-CARRIER.* state DOWN")  # the kernel is in no hurry to say so
+    agent.up()
+    # The kernel is in no hurry to say that nobody holds the tap.
+    wait_for_ip(pod.netns, RTMGRP_LINK, "link show dev tap0", lambda links: "NO-CARRIER" in links[0]["flags"])
     bound = snapshot(pod)
     agent.run("doctor", "--listen", "0", check=False)
     assert difference(bound, snapshot(pod)) == ""

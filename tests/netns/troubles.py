@@ -17,6 +17,7 @@ from testbed import agent as agents
 from testbed import pods, tap_guest
 from testbed.netns import background, entered, kill, wait_for_end
 from testbed.privileges import confined
+from testbed.watch import RTMGRP_IPV6_IFADDR, wait_for_ip
 from tests.netns.raw_client import RawClient
 from tests.unit.dhcp.frames import bootp, frame, message, option
 from vmnet.codec import decode
@@ -172,10 +173,8 @@ def bridge_without_facts(it: Patient) -> None:
 def somebody_elses_ipv6_address(it: Patient) -> None:
     it.pod.node.ip_batch("address add fd00:10:246:1::77/64 dev cni0 nodad")
     it.pod.netns.sysctl("ipv6/conf/eth0/accept_dad", 1)
-    monitor = it.pod.netns.command("ip", "-6", "monitor", "address")
-    with background(monitor, it.directory / "monitor.log") as told:
-        it.ip("address add fd00:10:246:1::77/64 dev eth0")
-        told.wait_for("fd00:10:246:1::77/64.*dadfailed")
+    it.ip("address add fd00:10:246:1::77/64 dev eth0")
+    wait_for_ip(it.pod.netns, RTMGRP_IPV6_IFADDR, "-6 address show dadfailed", any)
 
 
 def address_for_ten_minutes(it: Patient) -> None:
@@ -445,7 +444,9 @@ TROUBLES = (
     ),
     Trouble("VMN-207", "warning", address_for_ten_minutes, "10.244.1.77 is valid for ", "without a lifetime"),
     Trouble("VMN-208", "error", larger_than_the_pods, "would be refused", "frames would be lost", ward="flags-1"),
-    Trouble("VMN-301", "error", spanning_tree, "to do: set k6t-eth0 stp=", "run `vmnet up`", ward="bound-1"),
+    Trouble(
+        "VMN-301", "error", spanning_tree, "`vmnet up` would set k6t-eth0 stp=", "run `vmnet up`", ward="bound-1"
+    ),
     Trouble("VMN-302", "error", nic_deleted, "which was eth0", "run `vmnet down`"),
     Trouble(
         "VMN-303", "error", other_end_down, "eth0 is up and has no carrier", "on the node, set the other end up"
