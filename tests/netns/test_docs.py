@@ -58,6 +58,12 @@ def test_ipv6(pod: Pod, agent: Agent, tmp_path: Path) -> None:
     assert difference(found, snapshot(pod)) == ""
 
 
+def test_doctor(pod: Pod, agent: Agent, tmp_path: Path) -> None:
+    found = snapshot(pod)
+    docs.play(docs.page("doctor.md"), agent.command, tmp_path, environment(agent))
+    assert difference(found, snapshot(pod)) == ""
+
+
 GOOD = Block(3, "true\n", marked=True, run=True)
 
 

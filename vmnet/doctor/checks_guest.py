@@ -9,7 +9,7 @@ from vmnet.dhcp.request import FOREIGN_CHADDR, FOREIGN_SOURCE_MAC
 from vmnet.dhcp.resolv import parse
 from vmnet.doctor.evidence import ERROR, INFO, WARNING, Finding
 from vmnet.lease_state import SILENT
-from vmnet.model import DHCP_EXTERNAL, DHCP_ON, FOREVER
+from vmnet.model import DHCP_EXTERNAL, DHCP_ON, FOREVER, ISOLATION_OFF
 from vmnet.told import domain_search, nameservers
 
 if TYPE_CHECKING:
@@ -150,13 +150,12 @@ def other_dhcp_server(evidence: Evidence) -> Iterator[Finding]:
     heard = [one for one in evidence.heard if one.what in ("DHCP", "DHCPv6")]
     seen = (*map(_said, heard), *((f"the guest chose another server: {events} times",) if events else ()))
     if seen:
+        kept = "and the guest listened to it" if events else _reaches(evidence)
         yield Finding(
             WARNING,
-            "there is another DHCP server in the pod network"
-            + (", and the guest listened to it" if events else ": isolation keeps it from the guest"),
+            f"there is another DHCP server in the pod network, {kept}",
             seen,
-            "end it, or let it serve the guest instead of vmnet (--dhcp external); without isolation it is chance "
-            "which of the two the guest takes",
+            "end it, or let it serve the guest instead of vmnet (--dhcp external)",
         )
 
 
@@ -165,17 +164,31 @@ def other_router(evidence: Evidence) -> Iterator[Finding]:
     heard = [one for one in evidence.heard if one.what == "router advertisement"]
     if not heard:
         return
-    routes = evidence.journal.pod.routes if evidence.journal else ()
-    strangers = [one for one in heard if one.address not in {route.gateway for route in routes}]
-    expected = not strangers or evidence.told_settings.dhcp == DHCP_EXTERNAL
-    yield Finding(
-        INFO if expected else WARNING,
-        f"a router advertises itself in the pod network{'' if expected else ', none of the gateways of the pod'}",
-        tuple(map(_said, heard)),
-        "nothing: isolation keeps it from the guest, who learns its routes from vmnet"
-        if expected
-        else "find it by its MAC; without isolation the guest would take its routes",
-    )
+    settings = evidence.told_settings
+    gateways = {route.gateway for route in evidence.journal.pod.routes} if evidence.journal else set()
+    strangers = [one for one in heard if one.address not in gateways]
+    kept = settings.isolation != ISOLATION_OFF
+    if settings.dhcp == DHCP_EXTERNAL or (kept and not strangers):
+        yield Finding(
+            INFO,
+            "a router advertises itself in the pod network",
+            tuple(map(_said, heard)),
+            "nothing: the guest learns its routes from it (--dhcp external), or from vmnet, which knows this one",
+        )
+    else:
+        whose = "that is none of the pod's gateways " if strangers else ""
+        yield Finding(
+            WARNING,
+            f"a router {whose}advertises itself in the pod network, {_reaches(evidence)}",
+            tuple(map(_said, heard)),
+            "find it by its MAC, and end it; or isolate the guest (--isolation strict)",
+        )
+
+
+def _reaches(evidence: Evidence) -> str:
+    if evidence.told_settings.isolation == ISOLATION_OFF:
+        return "and it is chance whether the guest listens to it or to vmnet"
+    return "which isolation keeps from the guest"
 
 
 def endless_lease(evidence: Evidence) -> Iterator[Finding]:
