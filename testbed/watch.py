@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from testbed.netns import Netns, TestbedError, entered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 NETLINK_NETFILTER = 12
 SOL_NETLINK = 270
@@ -36,7 +36,7 @@ NAMES = {
 }
 """linux/rtnetlink.h."""
 RTM_NEWLINK = 16
-RTMGRP_IPV4_ROUTE = 0x40
+RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE = 0x40, 0x100, 0x400
 HEADER = struct.Struct("=IHHII")
 NFNL_SUBSYS_NFTABLES = 10
 
@@ -71,17 +71,36 @@ def watched(namespace: Netns) -> Iterator[Watch]:
             listening.close()
 
 
-def wait_for_default_route(namespace: Netns, timeout: float) -> None:
+def wait_for_default_route(namespace: Netns, timeout: float, family: str = "-4") -> None:
     """Wait until packets know a way out of a namespace."""
+    wait_until(
+        namespace,
+        lambda: bool(namespace.ip(family, "route", "show", "default")),
+        f"an IPv{family[1:]} default route",
+        timeout,
+    )
+
+
+def wait_for_sure_addresses(namespace: Netns, timeout: float = 10) -> None:
+    """Wait until the detection of duplicates has ended for every IPv6 address; a duplicate is an error."""
+    wait_until(
+        namespace, lambda: not namespace.ip("-6", "address", "show", "tentative"), "sure addresses", timeout
+    )
+    if duplicates := namespace.ip("-6", "address", "show", "dadfailed"):
+        raise TestbedError(f"somebody else has an address of {namespace.name}: {duplicates}")
+
+
+def wait_until(namespace: Netns, there: Callable[[], bool], what: str, timeout: float) -> None:
+    """Wait until something is there that comes with a route or an IPv6 address; look at each of their changes."""
     deadline = time.monotonic() + timeout
     with entered(namespace), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as news:
-        news.bind((0, RTMGRP_IPV4_ROUTE))
-        while not namespace.ip("-4", "route", "show", "default"):
+        news.bind((0, RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE))
+        while not there():
             news.settimeout(max(deadline - time.monotonic(), 0.001))
             try:
                 news.recv(1 << 17)
             except TimeoutError:
-                raise TestbedError(f"no default route in {namespace.name} within {timeout} s") from None
+                raise TestbedError(f"{namespace.name}: waited {timeout} s for {what}") from None
 
 
 def _drain(source: socket.socket) -> Iterator[str]:

@@ -117,7 +117,7 @@ def released(client: str, mine: Stage, leased: Living) -> None:
 
 
 @contextmanager
-def booted(mine: Stage, client: str, number: int) -> Iterator[tuple[Eavesdropper, Living]]:
+def booted(mine: Stage, client: str, number: int) -> Iterator[tuple[Eavesdropper[Message], Living]]:
     """Boot a guest whose disk is the same each time; its /run is empty. It ends as by a power cut."""
     disk = mine.directory / "disk"
     shutil.rmtree(disk / "run", ignore_errors=True)
@@ -148,7 +148,7 @@ def remembered(client: str, layout: str, directory: Path) -> None:
             must_answer(leased.jail.guest.netns, moved.pod.peer)
 
 
-def asked_for(ears: Eavesdropper) -> str | None:
+def asked_for(ears: Eavesdropper[Message]) -> str | None:
     """The address that a guest asked for before anybody offered it one."""
     wish = ears.catch_up()[0].options.get(50)
     return str(IPv4Address(wish)) if wish else None
