@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import secrets
 import tempfile
+import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 CNI_BIN = Path("/usr/lib/cni")
 IFNAME = "eth0"
 PEER = "198.51.100.1"
+LOCAL_ROUTE_WITHIN = 20
+"""Seconds."""
 HEADERS = 28
 """IPv4 and ICMP: what an echo of a full MTU does not carry as data."""
 NAMESERVERS = ("10.96.0.10", "10.96.0.11")
@@ -281,7 +284,16 @@ def _by_hand(layout: Layout, node: Netns, inside: Netns, resolv_conf: Path) -> P
             f"address add {layout.address6} dev {IFNAME}{nodad}",
             *(f"route add {_on(route)}" for route in layout.routes6),
         )
+        _wait_for_local_route(inside, _bare(layout.address6))
     return _pod(layout.name, node, inside, layout.gateway, resolv_conf)
+
+
+def _wait_for_local_route(inside: Netns, address: str) -> None:
+    """Wait until the kernel has the route to an address of its own: a worker makes it, late on a busy machine."""
+    deadline = time.monotonic() + LOCAL_ROUTE_WITHIN
+    while not inside.ip("-6", "route", "show", "table", "local", address):
+        if time.monotonic() > deadline:
+            raise TestbedError(f"the kernel makes no local route to {address}")
 
 
 def readdress(pod: Pod, address: str) -> None:
