@@ -203,6 +203,13 @@ def _entries_of(holder: Status | Spec, ifname: str) -> tuple[LinkEntry, ...]:
 
 def _comparable(entry: LinkEntry) -> LinkEntry:
     """Take out what the kernel changes by itself: limited lifetimes run down."""
-    if isinstance(entry, Address) and entry.valid_lifetime != FOREVER:
-        return replace(entry, valid_lifetime=0, preferred_lifetime=0)
+    if isinstance(entry, Route):
+        return replace(entry, lifetime=_limited(entry.lifetime))
+    if isinstance(entry, Address):
+        valid, preferred = map(_limited, (entry.valid_lifetime, entry.preferred_lifetime))
+        return replace(entry, valid_lifetime=valid, preferred_lifetime=preferred)
     return entry
+
+
+def _limited(lifetime: int) -> int:
+    return lifetime if lifetime == FOREVER else 0
