@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from testbed.clients import CLIENTS, NETWORKD, dhcpcd
+from testbed.clients import NETWORKD, dhcpcd
 from testbed.dbus_clients import networkmanager
 from testbed.facts import GuestFacts, read_facts
 from testbed.facts6 import Facts6, read_facts6
@@ -24,7 +24,7 @@ from testbed.watch import wait_for_default_route, wait_for_sure_addresses, wait_
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from testbed.netns import Background, Netns
+    from testbed.netns import Netns
     from testbed.pods import Pod
     from testbed.tap_guest import TapGuest
 
@@ -61,12 +61,6 @@ class Client6:
     bound4: str = ""
     """What its log says of IPv4; empty for who does not speak it."""
     told: Callable[[Jail], Told] = Jail.resolver
-
-    @property
-    def program(self) -> str:
-        """The process that holds the lease."""
-        client = CLIENTS[self.name]
-        return client.main or Path(client.program).name
 
 
 def networkd(jail: Jail) -> list[str | Path]:
@@ -128,7 +122,6 @@ class Living6:
     guest: TapGuest
     pod: Pod
     jail: Jail
-    running: Background | None
 
     @property
     def netns(self) -> Netns:
@@ -154,25 +147,30 @@ def _of_family(told: Told, *, ipv6: bool) -> tuple[str, ...]:
 
 @contextmanager
 def living6(client: str, pod: Pod, directory: Path) -> Iterator[Living6]:
-    """Plug a guest into the pod's tap and let a client configure it; it is configured when the block begins.
+    """Plug a guest into the pod's tap and let a client configure it; it is configured when the block begins."""
+    with (
+        tap_guest(pod.netns, pod.mac, directory, accept_ra=CLIENTS6[client].accept_ra) as guest,
+        configured6(client, guest, pod) as configured,
+    ):
+        yield configured
 
-    No address of it was found to be somebody else's (RFC 4862 §5.4).
-    """
+
+@contextmanager
+def configured6(client: str, guest: TapGuest, pod: Pod) -> Iterator[Living6]:
+    """Let a client configure the guest; none of its addresses was found to be somebody else's (RFC 4862 §5.4)."""
     kind = CLIENTS6[client]
-    with tap_guest(pod.netns, pod.mac, directory, accept_ra=kind.accept_ra) as guest:
-        jail = Jail(guest, Path(tempfile.mkdtemp(prefix=f"{client}-", dir=directory)))
-        if kind.command is None:
-            guest.netns.ip_batch(f"address add {pod.address6}/128 dev {guest.ifname}")
-            _settle(guest, pod, "")
-            yield Living6(kind, guest, pod, jail, None)
-            return
-        with background(jail.command(*kind.command(jail)), jail.log) as running:
-            running.wait_for(kind.bound, PATIENCE)
-            ipv4 = kind.bound4 if pod.nameservers else ""
-            if ipv4:
-                running.wait_for(ipv4, PATIENCE)
-            _settle(guest, pod, ipv4)
-            yield Living6(kind, guest, pod, jail, running)
+    jail = Jail(guest, Path(tempfile.mkdtemp(prefix=f"{client}-", dir=guest.directory)))
+    if kind.command is None:
+        guest.netns.ip_batch(f"address add {pod.address6}/128 dev {guest.ifname}")
+        _settle(guest, pod, "")
+        yield Living6(kind, guest, pod, jail)
+        return
+    ipv4 = kind.bound4 if pod.nameservers else ""
+    with background(jail.command(*kind.command(jail)), jail.log) as running:
+        for said in filter(None, (kind.bound, ipv4)):
+            running.wait_for(said, PATIENCE)
+        _settle(guest, pod, ipv4)
+        yield Living6(kind, guest, pod, jail)
 
 
 def _settle(guest: TapGuest, pod: Pod, ipv4: str) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed.netns import TestbedError, run
+from testbed.once import one_at_a_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -90,11 +91,11 @@ def cached_kernel(cache: Path = CACHE) -> Kernel | None:
 
 def kernel(cache: Path = CACHE) -> Kernel:
     """Give a kernel, fetching it the first time: one download of about 30 MB, a few seconds of unpacking."""
-    return cached_kernel(cache) or _fetch(cache)
+    with one_at_a_time(cache):
+        return cached_kernel(cache) or _fetch(cache)
 
 
 def _fetch(cache: Path) -> Kernel:
-    cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=cache) as name:
         tree = Path(name)
         tree.chmod(0o755)

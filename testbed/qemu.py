@@ -20,6 +20,7 @@ from testbed.facts6 import Facts6, named_by_mac, route_fact6
 from testbed.jailed import assignments, read_resolv_lines
 from testbed.kernel import CACHE, Kernel, initramfs, kernel
 from testbed.netns import Background, TestbedError, background
+from testbed.once import one_at_a_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,11 +96,12 @@ def accelerator(found: Kernel, cache: Path = CACHE) -> str:
     """Name KVM if this guest boots with it, else TCG. Tried once per boot of the machine."""
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     verdict = cache / f"accelerator-{found.release}-{boot_id}"
-    if not verdict.exists():
-        for old in cache.glob("accelerator-*"):
-            old.unlink()
-        verdict.write_text("kvm" if _kvm_boots(found, cache) else "tcg", encoding="ascii")
-    return verdict.read_text(encoding="ascii")
+    with one_at_a_time(cache):
+        if not verdict.exists():
+            for old in cache.glob("accelerator-*"):
+                old.unlink()
+            verdict.write_text("kvm" if _kvm_boots(found, cache) else "tcg", encoding="ascii")
+        return verdict.read_text(encoding="ascii")
 
 
 def _kvm_boots(found: Kernel, cache: Path) -> bool:

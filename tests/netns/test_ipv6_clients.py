@@ -182,7 +182,7 @@ def renewed(client: str, layout: str, directory: Path) -> None:
             mine.restart()
             ears.wait_for(renewing, 2 * LEASE_TIME)
             ears.wait_for(replied)
-        assert mine.events()["reply_renew"] >= 1
+        assert mine.agent.status()["server"]["ipv6"]["events"]["reply_renew"] >= 1
         must_answer(guest.netns, mine.pod.peer6)
         assert guest.facts6().addresses == (mine.pod.address6,)
 

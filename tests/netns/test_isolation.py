@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import socket
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
@@ -61,6 +62,8 @@ BRIDGE = "k6t-eth0"
 TABLE, FAMILIES = "vmnet_eth0", ("netdev", "bridge", "inet")
 _CALLS = itertools.count()
 VNET_HDR = tap_guest.VNET_HDR
+CARRIER_WITHIN, SEND_AGAIN = 20, 0.1
+"""Seconds."""
 SO_RCVBUFFORCE = 33
 """asm-generic/socket.h."""
 
@@ -123,6 +126,26 @@ class Line:
             heard.append(self._next("guest")[VNET_HDR:])
         return heard
 
+    def wait_for_the_carrier(self) -> None:
+        """Send until something comes through, and all else that follows from the tap's carrier is there.
+
+        The kernel announces a carrier up to a second late; not before that does the bridge forward.
+        """
+        patience, deadline = self.network.gettimeout(), time.monotonic() + CARRIER_WITHIN
+        self.network.settimeout(SEND_AGAIN)
+        while not (self._forwards() and self._has_multicast_route()):
+            assert time.monotonic() < deadline, "nothing comes through"
+        self.network.settimeout(patience)
+
+    def _forwards(self) -> bool:
+        try:
+            return bool(self.heard_before_the_last())
+        except TimeoutError:
+            return False
+
+    def _has_multicast_route(self) -> bool:
+        return bool(self.pod.netns.ip("-6", "route", "show", "table", "local", "dev", "tap0", "type", "multicast"))
+
     def _next(self, side: str) -> bytes:
         if side == "network":
             return self.tap.receive(lambda _frame: True)
@@ -168,7 +191,9 @@ def line(directory: Path, *flags: str) -> Iterator[Line]:
                     [path] = agent.state_dir.glob("**/journal.json")
                     journal = decode(Journal, path.read_bytes())
                     best = [ruleset.text for ruleset in rulesets(journal.pod, journal.settings)[:1]]
-                    yield Line(pod, tap, network, server, journal.pod, agent, "".join(best))
+                    made = Line(pod, tap, network, server, journal.pod, agent, "".join(best))
+                    made.wait_for_the_carrier()
+                    yield made
         finally:
             agent.clear()
 

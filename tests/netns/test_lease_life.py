@@ -14,6 +14,8 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+import pytest
+
 from testbed import clients
 from testbed.eavesdrop import Eavesdropper, eavesdropping
 from testbed.facts import read_pod
@@ -26,8 +28,6 @@ from tests.netns.stage import Stage, stage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    import pytest
 
     from testbed.agent import Agent
     from testbed.clients import Living
@@ -172,6 +172,7 @@ SCENES = [
 ]
 
 
+@pytest.mark.alone(reason="dozens of clients whose T1 and T2 come at set times, and the next must find them done")
 def test_stories_of_a_lease(tmp_path: Path, subtests: pytest.Subtests) -> None:
     """All at once: each client spends nearly all of its time waiting for T1 or T2."""
 
