@@ -5,7 +5,7 @@ STATE_DIR/                       /run/vmnet unless told otherwise
     lock                         held while up or down works
     IFNAME/                      one per binding
       journal.json               the facts
-      server.pid  server.log
+      server.pid  server.log  server.sock
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def name(directory: BindingDirectory) -> str:
 
 
 def path(directory: BindingDirectory) -> str:
-    """Where it is instead, where somebody else has taken the name: never too long for AF_UNIX."""
+    """Where it is too, for other network namespaces and where its name was taken: never too long for AF_UNIX."""
     return f"/proc/self/fd/{directory.descriptor}/{SOCKET}"
 
 
