@@ -214,6 +214,16 @@ def status(config: Config) -> Report:
         return Report(known.journal, tuple(differences), answer or b"", tuple(warnings))
 
 
+def statuses(config: Config) -> list[Report]:
+    """Return `status` of each binding here; of the one that is named, where one is."""
+    with at(config) as place:
+        ifnames = place.state.bindings()
+    here = replace(config, netns="")
+    if config.interface or not ifnames:
+        return [status(here)]
+    return [status(replace(here, interface=ifname)) for ifname in ifnames]
+
+
 def _warnings(journal: Journal, spec: Spec, now: Status, answer: bytes | None) -> Iterator[str]:
     """Say whether the guest's address is somebody else's too, and what keeps it less apart than it could be."""
     if declined := conflict(journal.pod, journal.lease, answer):
