@@ -203,11 +203,13 @@ def _at_path(path: str) -> socket.socket:
 
 def _at_port(address: str) -> socket.socket:
     host, colon, port = address.rpartition(":")
-    if not colon or not port.isdecimal():
+    if not colon or not port.isdecimal() or int(port) > 65535:
         raise ValueError("no port")
-    host = host.removeprefix("[").removesuffix("]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, int(port)), family=family, backlog=_AT_ONCE)
+    bare = host.removeprefix("[").removesuffix("]")
+    if ":" in bare and bare == host:
+        raise ValueError("an IPv6 address stands in brackets")
+    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
+    return socket.create_server((bare, int(port)), family=family, backlog=_AT_ONCE)
 
 
 def export(address: str, state_dirs: list[str]) -> int:
