@@ -219,7 +219,7 @@ def leases_before(directory: BindingDirectory) -> str:
     Without that a guest that has its lease would look as if it had never asked, until it renews.
     """
     states = {"ipv4": lease_state.SILENT, "ipv6": lease_state.SILENT}
-    for line in _log_lines(directory, _REMEMBERED_BYTES):
+    for line in log_lines(directory, _REMEMBERED_BYTES):
         with contextlib.suppress(ValueError, RecursionError):
             said = json.loads(line)
             if isinstance(said, dict) and said.get("family") in states and said.get("lease") in lease_state.SPOKEN:
@@ -227,7 +227,7 @@ def leases_before(directory: BindingDirectory) -> str:
     return "/".join(states.values())
 
 
-def _log_lines(directory: BindingDirectory, octets: int) -> list[str]:
+def log_lines(directory: BindingDirectory, octets: int) -> list[str]:
     """Return the last lines of the server's log; none where it cannot be read."""
     with contextlib.suppress(OSError, RefusedError), directory.open(LOG, os.O_RDONLY | os.O_NONBLOCK) as log:
         at = max(0, os.fstat(log).st_size - octets)
@@ -237,7 +237,7 @@ def _log_lines(directory: BindingDirectory, octets: int) -> list[str]:
 
 def last_words(directory: BindingDirectory) -> str:
     """Return the last line of the server's log."""
-    return next(reversed(_log_lines(directory, 4096)), "it left no word")
+    return next(reversed(log_lines(directory, 4096)), "it left no word")
 
 
 def server_pid(directory: BindingDirectory) -> int | None:

@@ -115,7 +115,7 @@ def test_guest_without_dhcp_is_what_the_pod_was(
     assert differences(before, of_ipv4(guest, told)) == ""
     must_answer(guest.netns, pod.peer)
     must_answer(pod.node, pod.address)
-    assert agent.status()["server"]["lease"] == "silent"
+    assert agent.status()["server"]["lease"] == "static"
 
 
 @pytest.mark.parametrize(
@@ -141,6 +141,8 @@ def test_its_ipv6_is_the_pods_too_and_goes_by_the_pods_own_gateway(
         assert default["gateway"] == own["gateway"]
         must_answer(guest.netns, pod.peer6, size=facts.mtu - HEADERS6)
         must_answer(pod.node, pod.address6)
+        # Which of them depends on whether it has had to solicit anybody by now.
+        assert agent.status()["server"]["ipv6"]["lease"] in ("silent", "static")
 
 
 @pytest.mark.parametrize("layout", ["bridge"])
