@@ -233,11 +233,8 @@ def report(place: Place, config: Config) -> Report:
 def statuses(config: Config) -> list[Report]:
     """Return `status` of each binding here; of the one that is named, where one is."""
     with at(config) as place:
-        ifnames = place.state.bindings()
-    here = replace(config, netns="")
-    if config.interface or not ifnames:
-        return [status(here)]
-    return [status(replace(here, interface=ifname)) for ifname in ifnames]
+        ifnames = (config.interface,) if config.interface else place.state.bindings() or ("",)
+        return [report(place, replace(config, interface=ifname)) for ifname in ifnames]
 
 
 def _warnings(journal: Journal, spec: Spec, now: Status, answer: bytes | None) -> Iterator[str]:

@@ -61,6 +61,8 @@ class Scrape:
     """What it took to ask them all."""
 
     seconds: float
+    untrusted: int
+    """Directories into which somebody else could write: no binding of ours."""
     crowded: int
     """State directories in which there was more than is looked at."""
 
@@ -143,6 +145,11 @@ class _Metrics:
         """Add what the exporter says of itself."""
         numbers = (
             ("bindings", "Bindings that were found.", bindings),
+            (
+                "untrusted_dirs",
+                "Directories that others could write to: they are not looked at.",
+                scrape.untrusted,
+            ),
             ("crowded_state_dirs", "State directories with more bindings than are looked at.", scrape.crowded),
             ("scrape_seconds", "How long it took to find and ask them.", scrape.seconds),
         )

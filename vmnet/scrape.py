@@ -29,23 +29,24 @@ ANY = "*"
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A binding's directory, or none where it cannot be trusted."""
+    """A binding and its directory."""
 
     binding: Binding
-    directory: BindingDirectory | None
+    directory: BindingDirectory
 
 
 def scraped(patterns: Sequence[str]) -> tuple[list[Binding], Scrape]:
     """Find all bindings, ask all servers at once."""
     began = time.monotonic()
     found: list[_Found] = []
-    crowded = 0
+    untrusted = crowded = 0
     for name, root in (place for pattern in patterns for place in _matching(pattern)):
         there = list(islice(_below(name, root), _MOST + 1))
         crowded += len(there) > _MOST
-        found += there[:_MOST]
+        untrusted += there.count(None)
+        found += filter(None, there[:_MOST])
     bindings = list(_asked(found))
-    return bindings, Scrape(time.monotonic() - began, crowded)
+    return bindings, Scrape(time.monotonic() - began, untrusted, crowded)
 
 
 def _matching(pattern: str) -> Iterator[tuple[str, str]]:
@@ -62,32 +63,30 @@ def _matching(pattern: str) -> Iterator[tuple[str, str]]:
     yield from ((name, root) for name in names if os.path.isdir(root := f"{before}{name}{after}"))
 
 
-def _below(name: str, root: str) -> Iterator[_Found]:
+def _below(name: str, root: str) -> Iterator[_Found | None]:
+    """Give the bindings in a state directory; None for each directory that cannot be trusted."""
     for cookie in namespaces(root):
         state = StateDirectory(root, cookie)
         try:
             ifnames = state.bindings()
         except VmnetError:
-            yield _Found(Binding("", cookie, name, None), None)  # open to others
+            yield None
             continue
         for ifname in filter(is_link_name, ifnames):
-            binding = Binding(ifname, cookie, name, None)
             try:
                 directory = state.existing(ifname)
             except VmnetError:
-                yield _Found(binding, None)
+                yield None
             else:
                 if directory:
-                    yield _Found(binding, directory)
+                    yield _Found(Binding(ifname, cookie, name, None), directory)
 
 
 def _asked(found: list[_Found]) -> Iterator[Binding]:
-    directories = [one.directory for one in found if one.directory]
-    answers = iter(server_call.ask_servers(directories))
+    answers = server_call.ask_servers([one.directory for one in found])
     boot = boot_id()
-    for one in found:
-        answer = next(answers) if one.directory else None
-        if answer or one.directory is None or _is_bound(one.directory, Here(one.binding.netns, boot)):
+    for one, answer in zip(found, answers, strict=True):
+        if answer or _is_bound(one.directory, Here(one.binding.netns, boot)):
             yield replace(one.binding, answer=answer)
 
 

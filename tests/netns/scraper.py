@@ -7,6 +7,7 @@ import select
 import socket
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -21,10 +22,13 @@ from vmnet.server.compiler import compile_leases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 NO_CAPABILITY = ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--no-new-privs", "--")
 """Root that may no more than the owner of its files: all that the exporter's container has."""
+_READ_ONLY = (
+    *("unshare", "--mount", "sh", "-ec"),
+    'mount --bind "$0" "$0"; mount -o remount,bind,ro "$0"; exec "$@"',
+)
 PATIENCE = 20
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -92,10 +96,25 @@ def value(found: Samples, name: str, **labels: object) -> float | None:
 
 @contextmanager
 def exporter(log: Path, address: str, *state_dirs: Path | str) -> Iterator[Exporter]:
-    """Run the command in a namespace of its own, without any capability, until the block ends."""
+    """Run the command as its container does, in a network namespace of its own, until the block ends.
+
+    It has no capability, and the first state directory, where it is there already, is mounted read-only.
+    """
+    read_only = state_dirs[0] if Path(state_dirs[0]).is_dir() else "/proc/sys"
     words = [word for directory in state_dirs for word in ("--state-dir", directory)]
     with netns() as node:
-        argv = node.command(*NO_CAPABILITY, "env", "-i", VMNET, "exporter", "--listen", address, *words)
+        argv = node.command(
+            *_READ_ONLY,
+            str(read_only),
+            *NO_CAPABILITY,
+            "env",
+            "-i",
+            VMNET,
+            "exporter",
+            "--listen",
+            address,
+            *words,
+        )
         with background(argv, log) as running:
             running.wait_for('"event": "listening"')
             yield Exporter(node, address, running)

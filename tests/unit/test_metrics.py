@@ -131,12 +131,13 @@ def test_a_pod_of_ipv6_alone_has_no_ipv4() -> None:
 
 
 def test_one_that_does_not_answer_hides_no_other() -> None:
-    found = samples(binding(FULL), binding(FULL, interface="net1", answer=None), scrape=Scrape(0.25, 1))
+    found = samples(binding(FULL), binding(FULL, interface="net1", answer=None), scrape=Scrape(0.25, 2, 1))
     assert value(found, "vmnet_up") == 1
     assert value(found, "vmnet_up", interface="net1") == 0
     assert [name for (name, labels) in found if ("interface", "net1") in labels] == ["vmnet_up"]
     assert found["vmnet_exporter_bindings", frozenset()] == 2
     assert found["vmnet_exporter_scrape_seconds", frozenset()] == 0.25
+    assert found["vmnet_exporter_untrusted_dirs", frozenset()] == 2
     assert found["vmnet_exporter_crowded_state_dirs", frozenset()] == 1
 
 

@@ -79,20 +79,22 @@ def test_what_down_or_an_earlier_boot_left_is_no_binding(silent: set[str], tmp_p
     assert found(tmp_path) == [Binding("eth0", 3, str(tmp_path), None)]
 
 
-def test_what_cannot_be_trusted_is_down_and_hides_nothing(silent: set[str], tmp_path: Path) -> None:
+def test_a_binding_is_down_whose_journal_is_damaged(silent: set[str], tmp_path: Path) -> None:
     begin(tmp_path, 5).write("journal.json", b"{")
     silent.add("netns-5/eth0")
+    assert found(tmp_path) == [Binding("eth0", 5, str(tmp_path), None)]
+
+
+def test_what_cannot_be_trusted_is_counted_and_hides_nothing(silent: set[str], tmp_path: Path) -> None:
     begin(tmp_path, 6)
     (tmp_path / "netns-6" / "eth0").chmod(0o755)
     begin(tmp_path, 7)
     (tmp_path / "netns-7").chmod(0o777)
     begin(tmp_path, 8)
-    assert found(tmp_path) == [
-        Binding("eth0", 5, str(tmp_path), None),
-        Binding("eth0", 6, str(tmp_path), None),
-        Binding("", 7, str(tmp_path), None),
-        Binding("eth0", 8, str(tmp_path), ANSWER),
-    ]
+    bindings, told = scrape.scraped([str(tmp_path)])
+    assert bindings == [Binding("eth0", 8, str(tmp_path), ANSWER)]
+    assert told.untrusted == 2
+    assert not silent
 
 
 @pytest.mark.parametrize(
