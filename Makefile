@@ -92,8 +92,8 @@ schema: setup ## write the configuration file's schema anew
 lock: setup ## renew the locks from pyproject.toml
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --target $(VENV)/lock uv
 	$(LOCK) --group dev pyproject.toml -o requirements.lock
-	$(LOCK) pyproject.toml -o requirements-runtime.lock
-	$(LOCK) --extra libvirt pyproject.toml -o requirements-launcher.lock
+	$(LOCK) --extra exporter pyproject.toml -o requirements-runtime.lock
+	$(LOCK) --extra exporter --extra libvirt pyproject.toml -o requirements-launcher.lock
 	$(LOCK) --group build -o requirements-build.lock
 
 clean: ## remove what was made, but the environment; and what a killed test run left
