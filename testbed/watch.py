@@ -36,7 +36,8 @@ NAMES = {
 }
 """linux/rtnetlink.h."""
 RTM_NEWLINK = 16
-RTMGRP_LINK, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR = 0x1, 0x40, 0x100
+RTMGRP_LINK, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE = 0x1, 0x40, 0x100, 0x400
+ROUTES_AND_IPV6_ADDRESSES = RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE
 HEADER = struct.Struct("=IHHII")
 NFNL_SUBSYS_NFTABLES = 10
 
@@ -71,25 +72,51 @@ def watched(namespace: Netns) -> Iterator[Watch]:
             listening.close()
 
 
-def wait_for_default_route(namespace: Netns, timeout: float) -> None:
+def wait_for_default_route(namespace: Netns, timeout: float, family: str = "-4") -> None:
     """Wait until packets know a way out of a namespace."""
-    wait_for_ip(namespace, RTMGRP_IPV4_ROUTE, "-4 route show default", any, timeout)
+    wait_until(
+        namespace,
+        lambda: bool(namespace.ip(family, "route", "show", "default")),
+        f"an IPv{family[1:]} default route",
+        timeout,
+    )
+
+
+def wait_for_sure_addresses(namespace: Netns, timeout: float = 10) -> None:
+    """Wait until the detection of duplicates has ended for every IPv6 address; a duplicate is an error."""
+    wait_until(
+        namespace, lambda: not namespace.ip("-6", "address", "show", "tentative"), "sure addresses", timeout
+    )
+    if duplicates := namespace.ip("-6", "address", "show", "dadfailed"):
+        raise TestbedError(f"somebody else has an address of {namespace.name}: {duplicates}")
 
 
 def wait_for_ip(
     namespace: Netns, group: int, question: str, shown: Callable[[list[Any]], bool], timeout: float = 20
 ) -> None:
     """Wait until what `ip QUESTION` shows in a namespace is so; asked anew with each news of that group."""
+    wait_until(
+        namespace, lambda: shown(namespace.ip(*question.split())), f"`ip {question}` to show it", timeout, group
+    )
+
+
+def wait_until(
+    namespace: Netns,
+    there: Callable[[], bool],
+    what: str,
+    timeout: float,
+    groups: int = ROUTES_AND_IPV6_ADDRESSES,
+) -> None:
+    """Wait until something is there that comes with news of these groups; look at each of them."""
     deadline = time.monotonic() + timeout
     with entered(namespace), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as news:
-        news.bind((0, group))
-        while not shown(namespace.ip(*question.split())):
+        news.bind((0, groups))
+        while not there():
             news.settimeout(max(deadline - time.monotonic(), 0.001))
             try:
                 news.recv(1 << 17)
             except TimeoutError:
-                text = f"`ip {question}` does not show what it shall in {namespace.name} within {timeout} s"
-                raise TestbedError(text) from None
+                raise TestbedError(f"{namespace.name}: waited {timeout} s for {what}") from None
 
 
 def _drain(source: socket.socket) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from vmnet import __version__
 from vmnet import config as checks
 from vmnet.config import Config, FromFile
-from vmnet.errors import UsageError, VmnetError
+from vmnet.errors import UsageError, VmnetError, WaitTimeoutError
 from vmnet.last_word import leave
 from vmnet.log import escape, say
 from vmnet.model import Settings
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from vmnet.agent import Outcome
     from vmnet.model import Told
+    from vmnet.outline import Node
 
 _VARIABLE_PREFIX = "VMNET_"
 _CODES = "exit codes: 0 ok, 1 unexpected, 2 usage, 3 refused before any change, 4 failed and rolled back, 5 \
@@ -184,6 +185,34 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example: vmnet doctor --all; each code is explained in docs/doctor.md"
 
 
+def _add_status(parser: argparse.ArgumentParser) -> None:
+    again = "show it again and again, looking every so many seconds (default: 1), until Ctrl-C"
+    parser.add_argument("--watch", metavar="SECONDS", nargs="?", const="1", help=again)
+    parser.epilog = "example: vmnet status --watch; what it says is explained in docs/watching.md"
+
+
+def _add_wait(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    goals = "the server serves; the guest has asked; it has its address; it answers for it"
+    add("--for", dest="goal", choices=("ready", "asked", "bound", "reachable"), required=True, help=goals)
+    add("--timeout", metavar="SECONDS", help="how long at most (default: 60)")
+    parser.epilog = "example: vmnet wait --for bound --timeout 30; each cause is explained in docs/watching.md"
+
+
+def _add_capture(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("-w", "--write", metavar="FILE.pcap", help="write them to a file for Wireshark instead of showing them")
+    add("--follow", action="store_true", help="go on with those to come, until Ctrl-C")
+    parser.epilog = "example: vmnet capture --follow"
+
+
+def _add_support_bundle(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("-o", "--output", metavar="FILE.tar", default="vmnet-support.tar", help="where (default: %(default)s)")
+    add("--redact", action="store_true", help="replace addresses, MACs, host names and domains by placeholders")
+    parser.epilog = "example: vmnet support-bundle --redact -o support.tar"
+
+
 def _add_define_domain(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--vmi", metavar="JSON", help="the VirtualMachineInstance; not looked at")
@@ -327,11 +356,56 @@ def _down(asked: argparse.Namespace) -> int:
 
 
 def _status(asked: argparse.Namespace) -> int:
-    from vmnet import agent, show
+    from vmnet import agent
+    from vmnet.watching import live, sight, status
 
-    report = agent.status(_config(asked))
-    _print(show.status_json(report) if asked.json else show.status_text(report))
-    return 7 if report.drift else 0
+    config = _config(asked)
+    if asked.watch is not None:
+        return live.watch(config, checks.seconds(asked.watch, "watch"), as_json=asked.json)
+    with agent.at(config) as place:
+        seen = sight.look(place, config)
+    _show(asked, status.value(seen), status.outline(seen))
+    return 7 if seen.report.drift else 0
+
+
+def _wait(asked: argparse.Namespace) -> int:
+    from vmnet.watching import wait
+
+    timeout = _text(asked, "timeout")
+    seconds = wait.DEFAULT_SECONDS if timeout is None else checks.seconds(timeout, "timeout")
+    waited = wait.wait(_config(asked), asked.goal, seconds)
+    _show(asked, wait.value(waited), wait.outline(waited))
+    if waited.cause:
+        raise WaitTimeoutError(f"not {waited.goal} within {seconds:g} s: {waited.cause.word}")
+    return 0
+
+
+def _capture(asked: argparse.Namespace) -> int:
+    from vmnet.watching import capture
+
+    capture.capture(_config(asked), capture.Wishes(asked.write or "", asked.follow, asked.json))
+    return 0
+
+
+def _support_bundle(asked: argparse.Namespace) -> int:
+    from vmnet.watching import bundle
+
+    for name, why in bundle.bundle(_config(asked), asked.output, redact=asked.redact).items():
+        say("warning", "not-bundled", f"{name} is not in it: {why}")
+    say("info", "bundled", f"{asked.output} is written; look through it before you send it", path=asked.output)
+    return 0
+
+
+def _show(asked: argparse.Namespace, value: object, nodes: Sequence[Node]) -> None:
+    """Print for machines, or for people."""
+    if asked.json:
+        import json
+
+        _print(json.dumps(value, indent=2, ensure_ascii=False))
+    else:
+        from vmnet import screen
+
+        screen.show(nodes)
 
 
 def _doctor(asked: argparse.Namespace) -> int:
@@ -446,14 +520,32 @@ _VERBS = (
     _Verb(
         "status",
         _status,
-        "compare what is there with what shall be there; exit 7 on any difference",
-        (_add_place, _add_json),
+        "say how binding and guest stand, and what is not as it shall be; exit 7 on any difference",
+        (_add_place, _add_status, _add_json),
+    ),
+    _Verb(
+        "wait",
+        _wait,
+        "wait for the server, or for the guest; exit 6 with the cause where it does not come in time",
+        (_add_place, _add_wait, _add_json),
+    ),
+    _Verb(
+        "capture",
+        _capture,
+        "show the last frames of DHCP, ARP and router discovery between guest and server",
+        (_add_place, _add_capture, _add_json),
     ),
     _Verb(
         "doctor",
         _doctor,
         "look for what is wrong, or in the way of `up`, and say what to do; exit 7 on a warning or an error",
         (_add_place, _add_settings, _add_doctor, _add_json),
+    ),
+    _Verb(
+        "support-bundle",
+        _support_bundle,
+        "write one tar with all that somebody needs who is asked for help",
+        (_add_place, _add_support_bundle),
     ),
     _Verb("serve", _serve, "run the DHCP server of a binding that is up, in the foreground", (_add_place,)),
     _Verb(

@@ -149,9 +149,11 @@ def test_a_variable_beats_the_file_which_beats_the_default(
 ) -> None:
     file = tmp_path / "vmnet.yaml"
     file.write_text(
-        "interfaces: {net1: {tap: vm0, mtu: 1400, hostname: vm, lease_time: 600, ntp: [10.0.0.1], dhcp: off}}"
+        "interfaces: {net1: {tap: vm0, mtu: 1400, hostname: vm, lease_time: 600, ntp: [10.0.0.1], dhcp: off,"
+        " ipv6: on, autonomous: on}}"
     )
     monkeypatch.setenv("VMNET_MTU", "1300")
+    monkeypatch.setenv("VMNET_IPV6", "off")
     monkeypatch.setenv("VMNET_CONFIG", str(file))
     assert cli.main(["up", "--hostname", "guest", "--lease-time", "infinite"]) == 0
     (config,) = asked
@@ -161,7 +163,7 @@ def test_a_variable_beats_the_file_which_beats_the_default(
         mtu=1300,
         hostname="guest",
         dhcp="off",
-        told=Told(lease_time=0xFFFFFFFF, ntp_servers=("10.0.0.1",)),
+        told=Told(lease_time=0xFFFFFFFF, ntp_servers=("10.0.0.1",), ipv6=False, autonomous=True),
     )
 
 

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from vmnet import agent, processes
+from vmnet import agent, processes, server_call
 from vmnet.config import resolver_text, small_file
 from vmnet.conflict import conflict
 from vmnet.doctor.evidence import Evidence, Heard, Left, Netfilter, Surroundings
@@ -118,7 +118,7 @@ def _with_server(evidence: Evidence, place: Place) -> Evidence:
     directory = place.state.existing(journal.pod.ifname) if journal and evidence.bound else None
     if journal is None or directory is None:
         return evidence
-    answer = processes.ask_server(directory)
+    answer = server_call.ask_server(directory)
     return replace(
         evidence,
         server=understand(answer) if answer else None,

@@ -34,6 +34,9 @@ class LinkState:
     carrier: bool
     port_state: int | None = None
     """BR_STATE_* of a bridge port; None for what is none."""
+    received: int = 0
+    """Frames that came in by it: of a tap, those that the guest has sent (drivers/net/tun.c, tun_get_user)."""
+    sent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +70,13 @@ def link_states(netlink: NetlinkSocket) -> tuple[LinkState, ...]:
 
 def _link_state(message: Any) -> LinkState:  # noqa: ANN401 # pyroute2 is untyped
     info = message.get_attr("IFLA_LINKINFO")
+    counted = message.get_attr("IFLA_STATS64") or {}
     return LinkState(
         ifname=message.get_attr("IFLA_IFNAME"),
         carrier=bool(message.get_attr("IFLA_CARRIER")),
         port_state=info and info.get_nested("IFLA_INFO_SLAVE_DATA", "IFLA_BRPORT_STATE"),
+        received=counted.get("rx_packets", 0),
+        sent=counted.get("tx_packets", 0),
     )
 
 
