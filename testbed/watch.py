@@ -10,7 +10,7 @@ import socket
 import struct
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from testbed.netns import Netns, TestbedError, entered
 
@@ -36,7 +36,8 @@ NAMES = {
 }
 """linux/rtnetlink.h."""
 RTM_NEWLINK = 16
-RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE = 0x40, 0x100, 0x400
+RTMGRP_LINK, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE = 0x1, 0x40, 0x100, 0x400
+ROUTES_AND_IPV6_ADDRESSES = RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE
 HEADER = struct.Struct("=IHHII")
 NFNL_SUBSYS_NFTABLES = 10
 
@@ -90,11 +91,26 @@ def wait_for_sure_addresses(namespace: Netns, timeout: float = 10) -> None:
         raise TestbedError(f"somebody else has an address of {namespace.name}: {duplicates}")
 
 
-def wait_until(namespace: Netns, there: Callable[[], bool], what: str, timeout: float) -> None:
-    """Wait until something is there that comes with a route or an IPv6 address; look at each of their changes."""
+def wait_for_ip(
+    namespace: Netns, group: int, question: str, shown: Callable[[list[Any]], bool], timeout: float = 20
+) -> None:
+    """Wait until what `ip QUESTION` shows in a namespace is so; asked anew with each news of that group."""
+    wait_until(
+        namespace, lambda: shown(namespace.ip(*question.split())), f"`ip {question}` to show it", timeout, group
+    )
+
+
+def wait_until(
+    namespace: Netns,
+    there: Callable[[], bool],
+    what: str,
+    timeout: float,
+    groups: int = ROUTES_AND_IPV6_ADDRESSES,
+) -> None:
+    """Wait until something is there that comes with news of these groups; look at each of them."""
     deadline = time.monotonic() + timeout
     with entered(namespace), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as news:
-        news.bind((0, RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE))
+        news.bind((0, groups))
         while not there():
             news.settimeout(max(deadline - time.monotonic(), 0.001))
             try:

@@ -176,6 +176,14 @@ def _add_launch(parser: argparse.ArgumentParser) -> None:
     add("domain", metavar="DOMAIN.xml", help="the domain as libvirt takes it")
 
 
+def _add_exporter(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    where = f"unix:PATH or HOST:PORT (default: {checks.DEFAULT_LISTEN})"
+    add("--listen", metavar="ADDRESS", help=where)
+    text = f"may be given again; * stands for any one name (default: {checks.DEFAULT_STATE_DIR})"
+    add("--state-dir", metavar="DIR", action="append", help=f"where facts of pods are kept; {text}")
+
+
 def _add_doctor(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--all", action="store_true", help="show the checks that found nothing, too")
@@ -426,6 +434,33 @@ def _doctor(asked: argparse.Namespace) -> int:
     return 0 if worst(examine(evidence)) == INFO else 7
 
 
+def _metrics(asked: argparse.Namespace) -> int:
+    from vmnet import agent, metrics
+
+    config = _config(asked)
+    bindings = [
+        metrics.Binding(
+            report.journal.pod.ifname,
+            report.journal.netns_cookie,
+            config.state_dir,
+            report.server or None,
+            len(report.drift),
+        )
+        for report in agent.statuses(config)
+        if report.journal
+    ]
+    sys.stdout.buffer.write(metrics.text(bindings))
+    return 0
+
+
+def _exporter(asked: argparse.Namespace) -> int:
+    from vmnet import exporter
+
+    gc.enable()  # it lives for long
+    said = asked.state_dir or (_text(asked, "state_dir") or checks.DEFAULT_STATE_DIR).split(",")
+    return exporter.export(_text(asked, "listen") or checks.DEFAULT_LISTEN, list(map(checks.state_pattern, said)))
+
+
 def _serve(asked: argparse.Namespace) -> int:
     from vmnet import agent
 
@@ -547,6 +582,8 @@ _VERBS = (
         "write one tar with all that somebody needs who is asked for help",
         (_add_place, _add_support_bundle),
     ),
+    _Verb("metrics", _metrics, "print what `status` counts, for Prometheus", (_add_place,)),
+    _Verb("exporter", _exporter, "serve the metrics of all bindings of a node", (_add_exporter,)),
     _Verb("serve", _serve, "run the DHCP server of a binding that is up, in the foreground", (_add_place,)),
     _Verb(
         "run",

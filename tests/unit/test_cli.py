@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.unit.doctor.evidence import before
 from vmnet import agent, cli
+from vmnet.doctor import gather
 from vmnet.errors import DriftError, KernelError, NotYetError, RolledBackError, UsageError
 from vmnet.model import AlterLink, Lease, PodInterface, Settings, Told
 from vmnet.schema import SCHEMA, Journal
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vmnet.config import Config
+    from vmnet.doctor.evidence import Evidence
 
 _JOURNAL = Journal(
     schema=SCHEMA,
@@ -271,3 +274,42 @@ def test_help_names_every_verb_and_exit_code(capsys: pytest.CaptureFixture[str])
     text = capsys.readouterr().out
     for word in ("plan", "up", "down", "status", "serve", "7 drift or finding", "VMNET_"):
         assert word in text
+
+
+@pytest.fixture
+def examined(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Config, gather.Wishes]]:
+    """Collect what `doctor` is asked for; what it finds depends on the isolation that is wished for."""
+    calls: list[tuple[Config, gather.Wishes]] = []
+
+    def look(config: Config, wishes: gather.Wishes) -> Evidence:
+        calls.append((config, wishes))
+        return replace(before(settings=config.settings), listened=wishes.seconds)
+
+    monkeypatch.setattr(gather, "gather", look)
+    return calls
+
+
+def test_doctor_is_asked_with_the_settings_of_up(
+    examined: list[tuple[Config, gather.Wishes]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["doctor", "--domain", "vm.xml", "--listen", "2.5", "--mtu", "1400"]) == 0
+    ((config, wishes),) = examined
+    assert (config.settings.mtu, wishes) == (1400, gather.Wishes("vm.xml", 2.5))
+    assert "checks, listened for 2.5 s: " in capsys.readouterr().out
+
+
+def test_doctor_ends_with_7_on_a_warning(
+    examined: list[tuple[Config, gather.Wishes]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["doctor", "--json", "--isolation", "off"]) == 7
+    said = json.loads(capsys.readouterr().out)
+    assert [finding["code"] for finding in said["findings"] if finding["severity"] == "warning"] == ["VMN-307"]
+    assert examined[0][1] == gather.Wishes("", gather.DEFAULT_SECONDS)
+
+
+def test_what_doctor_cannot_listen_for_is_a_usage_error(
+    examined: list[tuple[Config, gather.Wishes]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["doctor", "--listen", "soon"]) == 2
+    assert examined == []
+    assert "listen 'soon'" in capsys.readouterr().err

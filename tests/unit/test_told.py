@@ -41,6 +41,23 @@ def test_a_nameserver_is_told_by_its_own_family(
 
 
 @pytest.mark.parametrize(
+    ("pod", "expected", "unsaid"),
+    [
+        (DUAL, (("10.0.0.123",), ("fd00::123",)), []),
+        (ONLY_IPV4, (("10.0.0.123",), ()), ["NTP server fd00::123: the guest is told nothing of IPv6"]),
+        (ONLY_IPV6, ((), ("fd00::123",)), ["NTP server 10.0.0.123: the guest is told nothing of IPv4"]),
+    ],
+)
+def test_so_is_a_time_server_and_none_need_be_there(
+    pod: PodInterface, expected: object, unsaid: list[str]
+) -> None:
+    *by_family, warnings = told.ntp_servers(pod, Settings(told=Told(ntp_servers=("fd00::123", "10.0.0.123"))))
+    assert tuple(by_family) == expected
+    assert [warning.partition(", ")[0] for warning in warnings] == unsaid
+    assert told.ntp_servers(pod, Settings()) == ((), (), [])
+
+
+@pytest.mark.parametrize(
     ("servers", "pod"), [((), DUAL), (("fd00::1",), ONLY_IPV4), (("10.0.0.1",), ONLY_IPV6), (("fe80::1",), DUAL)]
 )
 def test_that_there_is_none_is_said_where_neither_family_has_one(

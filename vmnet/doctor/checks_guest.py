@@ -8,8 +8,9 @@ from vmnet.config import SANDBOX_OFF
 from vmnet.dhcp.request import FOREIGN_CHADDR, FOREIGN_SOURCE_MAC
 from vmnet.dhcp.resolv import parse
 from vmnet.doctor.evidence import ERROR, INFO, WARNING, Finding
+from vmnet.doctor.server_words import Server
 from vmnet.lease_state import SILENT
-from vmnet.model import DHCP_EXTERNAL, DHCP_ON, FOREVER
+from vmnet.model import DHCP_EXTERNAL, DHCP_ON, FOREVER, ISOLATION_OFF
 from vmnet.told import domain_search, nameservers
 
 if TYPE_CHECKING:
@@ -83,16 +84,15 @@ def no_server(evidence: Evidence) -> Iterator[Finding]:
 
 def sandbox(evidence: Evidence) -> Iterator[Finding]:
     """The server has given up all that it can."""
-    server = evidence.server or {}
-    stages = server.get("sandbox") or {"on": True, "missed": {}}
-    if not stages["on"]:
+    server = evidence.server or Server()
+    if not server.sandboxed:
         remedy = "`vmnet down`, then `vmnet up` without --sandbox off"
         yield Finding(WARNING, SANDBOX_OFF, ("the server says so",), remedy)
-    if stages["missed"]:
+    if server.missed:
         yield Finding(
             INFO,
             "the server could not give everything up",
-            tuple(f"{stage}: {reason}" for stage, reason in stages["missed"].items()),
+            tuple(f"{stage}: {reason}" for stage, reason in server.missed.items()),
             "nothing, if the reason is a capability that the container was not given: it holds none anyway; a "
             "newer "
             "kernel has the rest",
@@ -103,20 +103,20 @@ def conflict(evidence: Evidence) -> Iterator[Finding]:
     """The guest has not declined its address."""
     if evidence.conflict:
         cause, _, remedy = evidence.conflict.partition(". In this pod ")
-        counted = ((evidence.server or {}).get("events") or {}).get("decline", 0)
+        counted = (evidence.server or Server()).events.get("decline", 0)
         yield Finding(ERROR, cause, (f"DHCPDECLINE: {counted}",), f"in this pod {remedy}")
 
 
 def silent_guest(evidence: Evidence) -> Iterator[Finding]:
     """The guest asks for its address."""
     journal, server = evidence.journal, evidence.server
-    if journal is None or server is None or journal.settings.dhcp != DHCP_ON or server.get("lease") != SILENT:
+    if journal is None or server is None or journal.settings.dhcp != DHCP_ON or server.lease != SILENT:
         return
     state = evidence.link_state(journal.settings.tap)
     if journal.lease is None or state is None or not state.carrier:
         return
-    seconds = server.get("lease_seconds", 0)
-    counted = ", ".join(f"{count} {reason}" for reason, count in (server.get("ignored") or {}).items())
+    seconds = server.lease_seconds
+    counted = ", ".join(f"{count} {reason}" for reason, count in server.ignored.items())
     yield Finding(
         WARNING if seconds > _BOOTED_SECONDS else INFO,
         "the VM holds its tap, and has not asked for an address yet",
@@ -128,7 +128,7 @@ def silent_guest(evidence: Evidence) -> Iterator[Finding]:
 
 def foreign_mac(evidence: Evidence) -> Iterator[Finding]:
     """Nobody but the VM asks on its tap."""
-    ignored = (evidence.server or {}).get("ignored") or {}
+    ignored = (evidence.server or Server()).ignored
     reasons = (FOREIGN_SOURCE_MAC, FOREIGN_CHADDR)
     seen = tuple(f"{reason}: {ignored[reason]}" for reason in reasons if reason in ignored)
     if seen and evidence.journal:
@@ -146,17 +146,16 @@ def other_dhcp_server(evidence: Evidence) -> Iterator[Finding]:
     """No other server answers the guest."""
     if evidence.told_settings.dhcp == DHCP_EXTERNAL:
         return
-    events = ((evidence.server or {}).get("events") or {}).get("other_server", 0)
+    events = (evidence.server or Server()).events.get("other_server", 0)
     heard = [one for one in evidence.heard if one.what in ("DHCP", "DHCPv6")]
     seen = (*map(_said, heard), *((f"the guest chose another server: {events} times",) if events else ()))
     if seen:
+        kept = "and the guest listened to it" if events else _reaches(evidence)
         yield Finding(
             WARNING,
-            "there is another DHCP server in the pod network"
-            + (", and the guest listened to it" if events else ": isolation keeps it from the guest"),
+            f"there is another DHCP server in the pod network, {kept}",
             seen,
-            "end it, or let it serve the guest instead of vmnet (--dhcp external); without isolation it is chance "
-            "which of the two the guest takes",
+            "end it, or let it serve the guest instead of vmnet (--dhcp external)",
         )
 
 
@@ -165,17 +164,31 @@ def other_router(evidence: Evidence) -> Iterator[Finding]:
     heard = [one for one in evidence.heard if one.what == "router advertisement"]
     if not heard:
         return
-    routes = evidence.journal.pod.routes if evidence.journal else ()
-    strangers = [one for one in heard if one.address not in {route.gateway for route in routes}]
-    expected = not strangers or evidence.told_settings.dhcp == DHCP_EXTERNAL
-    yield Finding(
-        INFO if expected else WARNING,
-        f"a router advertises itself in the pod network{'' if expected else ', none of the gateways of the pod'}",
-        tuple(map(_said, heard)),
-        "nothing: isolation keeps it from the guest, who learns its routes from vmnet"
-        if expected
-        else "find it by its MAC; without isolation the guest would take its routes",
-    )
+    settings = evidence.told_settings
+    gateways = {route.gateway for route in evidence.journal.pod.routes} if evidence.journal else set()
+    strangers = [one for one in heard if one.address not in gateways]
+    kept = settings.isolation != ISOLATION_OFF
+    if settings.dhcp == DHCP_EXTERNAL or (kept and not strangers):
+        yield Finding(
+            INFO,
+            "a router advertises itself in the pod network",
+            tuple(map(_said, heard)),
+            "nothing: the guest learns its routes from it (--dhcp external), or from vmnet, which knows this one",
+        )
+    else:
+        whose = "that is none of the pod's gateways " if strangers else ""
+        yield Finding(
+            WARNING,
+            f"a router {whose}advertises itself in the pod network, {_reaches(evidence)}",
+            tuple(map(_said, heard)),
+            "find it by its MAC, and end it; or isolate the guest (--isolation strict)",
+        )
+
+
+def _reaches(evidence: Evidence) -> str:
+    if evidence.told_settings.isolation == ISOLATION_OFF:
+        return "and it is chance whether the guest listens to it or to vmnet"
+    return "which isolation keeps from the guest"
 
 
 def endless_lease(evidence: Evidence) -> Iterator[Finding]:

@@ -27,7 +27,7 @@ def drift(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             ERROR,
             "the binding is not as it shall be: somebody changed it, or a bring-up was cut short",
-            tuple(f"to do: {change}" for change in evidence.drift),
+            tuple(f"`vmnet up` would {change}" for change in evidence.drift),
             "run `vmnet up`, which does just that; find out who else changes the pod's links",
         )
 
@@ -96,7 +96,7 @@ def further_port(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(
                 WARNING,
                 f"{link.ifname} is a port of {link.controller}, and not vmnet's: what is there sees the guest's "
-                "frames, and is not isolated from it",
+                "frames, and speaks to it past the isolation rules",
                 (f"{link.ifname} is of kind {link.kind or 'hardware'}, MAC {link.mac}",),
                 f"take it off: `ip link set {link.ifname} nomaster`",
             )

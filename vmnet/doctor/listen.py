@@ -24,7 +24,7 @@ _DHCP_SERVER, _DHCPV6_SERVER, _ICMPV6, _UDP, _RA = 67, 547, 58, 17, 134
 _IPV4, _IPV6 = 0x0800, 0x86DD
 _LD_H, _LD_B, _LDX_MSH, _LD_H_IND, _JEQ, _JSET, _RET = 0x28, 0x30, 0xB1, 0x48, 0x15, 0x45, 0x06
 """linux/bpf_common.h."""
-_PROGRAM = (
+PROGRAM = (
     (_LD_H, 0, 0, 12),
     (_JEQ, 8, 0, _IPV6),
     (_JEQ, 0, 15, _IPV4),
@@ -56,9 +56,9 @@ def listen(ifname: str, seconds: float) -> tuple[Heard, ...]:
     """
     heard: dict[Heard, None] = {}
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as ear:
-        code = array("B", encoded(_PROGRAM))
+        code = array("B", encoded(PROGRAM))
         ear.setsockopt(
-            socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(_PROGRAM), code.buffer_info()[0])
+            socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(PROGRAM), code.buffer_info()[0])
         )
         ear.bind((ifname, _ETH_P_ALL))
         deadline = time.monotonic() + seconds

@@ -162,7 +162,10 @@ def _inet(nic: Static) -> list[str]:
 
 
 def _inet6(nic: Static) -> list[str]:
-    """Not by `mtu` of interfaces(5): what it sets for IPv6 is lost when the link comes up right after."""
+    """Not by `mtu` of interfaces(5): what it sets for IPv6 is lost when the link comes up right after.
+
+    A router that was heard before, when the link was up for IPv4 alone, is replaced.
+    """
     if not nic.ipv6:
         return []
     own = f"    up echo {nic.ipv6_mtu} >/proc/sys/net/ipv6/conf/$IFACE/mtu"
@@ -174,7 +177,7 @@ def _inet6(nic: Static) -> list[str]:
         *([device] if nic.mtu and not nic.ipv4 else []),
         *([own] if nic.ipv6_mtu else []),
         *(f"    up ip -6 address add {address} dev $IFACE" for address in nic.ipv6[1:]),
-        *(f"    up ip -6 route add {_iproute2(route)}" for route in nic.routes if route.ipv6),
+        *(f"    up ip -6 route replace {_iproute2(route)}" for route in nic.routes if route.ipv6),
     ]
 
 

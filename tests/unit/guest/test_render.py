@@ -249,7 +249,7 @@ def read_ifupdown(text: str) -> Said:
     heads, options = [stanza[0] for stanza in stanzas], [words for stanza in stanzas for words in stanza[1:]]
     assert all((head[1], head[3]) == ("vmnet", "static") for head in heads)
     commands = [words[1:] for words in options if words[0] in ("up", "pre-up")]
-    routes = [words[words.index("add") + 1 :] for words in commands if "route" in words]
+    routes = [words[words.index("route") + 2 :] for words in commands if "route" in words]
     devices = [words[words.index("dev") + 1] for words in commands if words[0] == "ip"]
     assert devices == ["$IFACE"] * len(devices)
     assert all(("-6" in words) is (":" in "".join(words)) for words in commands if "route" in words)
@@ -294,7 +294,7 @@ def test_json_is_the_leases_whole(name: str) -> None:
     told = LEASES[name]
     document = json.loads(render(told, "json").text)
     assert document.pop("schema") == 1
-    assert decode(Leases, json.dumps({"chaddr": told.chaddr, **document}).encode()) == told
+    assert decode(Leases, json.dumps({"chaddr": told.chaddr, "allowed": [], **document}).encode()) == told
 
 
 @pytest.mark.parametrize("name", layouts.NAMES)

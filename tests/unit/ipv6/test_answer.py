@@ -103,8 +103,8 @@ def test_a_server_that_was_started_anew_goes_on_with_the_lease() -> None:
     for payload, expected in (
         (solicit(), "offered"),
         (to_us(3, ia_na(7, POD)), "bound"),
-        (to_us(5, ia_na(7, POD)), "bound"),
-        (dhcpv6(6, option(1, CLIENT_DUID), ia_na(7, POD)), "bound"),
+        (to_us(5, ia_na(7, POD)), "renewed"),
+        (dhcpv6(6, option(1, CLIENT_DUID), ia_na(7, POD)), "renewed"),
         (to_us(8, ia_na(7, POD)), "released"),
     ):
         got = answered(payload, compile_replies(LEASE))

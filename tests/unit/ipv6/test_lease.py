@@ -161,7 +161,10 @@ def test_what_is_configured_is_told_instead_of_what_the_pod_has() -> None:
         autonomous=True,
         nat64_prefix="64:ff9b::/96",
     )
-    told = of(Resolver((), (), ("resolv.conf: a",)), Settings(told=given, mac="02:AA:00:00:00:02", mtu=1400))
+    told = of(
+        Resolver((), (), ("resolv.conf: a",)),
+        Settings(told=given, mac="02:AA:00:00:00:02", mtu=1400, allow_addresses=("fd00::/64",)),
+    )
     assert (told.chaddr, told.mtu, told.autonomous) == ("02:aa:00:00:00:02", 1400, True)
     assert (told.nameservers, told.domain_search) == (("fd00::53",), ("example.org",))
     assert (told.ntp_servers, told.nat64_prefix) == (("fd00::123",), "64:ff9b::/96")

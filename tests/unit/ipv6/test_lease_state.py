@@ -11,10 +11,10 @@ from vmnet.ipv6.lease_state import after
 @pytest.mark.parametrize(
     ("events", "states"),
     [
-        (["advertise", "reply_request", "reply_renew"], ["offered", "bound", "bound"]),
+        (["advertise", "reply_request", "reply_renew"], ["offered", "bound", "renewed"]),
         (["advertise", "other_server", "advertise"], ["offered", "asked", "offered"]),
         (["reply_rapid_commit"], ["bound"]),
-        (["reply_rebind"], ["bound"]),
+        (["reply_rebind"], ["renewed"]),
         (["not_on_link", "advertise", "reply_request", "release"], ["asked", "offered", "bound", "released"]),
         (["confirm", "decline", "advertise"], ["bound", "declined", "offered"]),
         (["confirm", "information", "foreign_release", "foreign_decline", "no_client_id"], ["bound"] * 5),
