@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from scapy.layers.l2 import ARP, Ether
 
 from testbed import agent as agents
 from testbed import pods
-from testbed.netns import background
+from testbed.netns import TestbedError, background
 from testbed.tap_guest import raw_tap
 from tests.netns.raw_client import RawClient
 from tests.unit.dhcp.frames import bootp, frame, message, option
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 OTHER_MAC = "de:ad:c0:de:ca:fe"
 DISCOVER, REQUEST, DECLINE, RELEASE = 1, 3, 4, 7
 """RFC 2132 §9.6."""
+TRIES, PATIENCE = 20, 0.3
 SERVER_ID = "169.254.75.10"
 
 
@@ -79,8 +80,12 @@ class GuestByHand:
         self.said.wait_for('"event": ?"decline"')
 
     def use(self, address: str, event: str) -> None:
-        """ARP from that address."""
-        self.arp(address, self.pod.gateway, operation=1)
+        """ARP from that address, until it is taken for newer than what was said (vmnet.server.guest_lease)."""
+        for _ in range(TRIES):
+            self.arp(address, self.pod.gateway, operation=1)
+            with suppress(TestbedError):
+                self.said.wait_for(f'"event": ?"{event}"', PATIENCE)
+                return
         self.said.wait_for(f'"event": ?"{event}"')
 
     def arp(self, sender: str, target: str, operation: int, mac: str = "ff:ff:ff:ff:ff:ff") -> None:
