@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,31 +26,31 @@ FORWARD = FilterChain("ip", "filter", "FORWARD", "forward", "", "drop", ())
 FOREIGN = "de:ad:c0:de:ca:fe"
 
 
-@pytest.mark.parametrize(
-    ("goal", "seen", "word", "evidence"),
-    [
-        ("ready", sight(None, None), "not-up", "`down`"),
-        ("bound", sight(POD, None, drift=("start the DHCP server: gone",)), "server-dead", "gone"),
-        ("ready", sight(POD, server(state="failed", reason="no memory")), "not-serving", "no memory"),
-        ("ready", sight(POD, server(state="compiling")), "not-serving", "compiles"),
-        ("ready", sight(POD, server(), drift=("set tap0 up=True",)), "drift", "set tap0 up=True"),
-        ("bound", sight(POD, server(), drift=("create tun tap0",), now=Status(())), "drift", "create tun tap0"),
-        ("asked", sight(POD, server(), carrier=False, received=0), "no-carrier", "tap0 has no carrier"),
-        ("asked", sight(POD, server(), carrier=False), "no-carrier", "4 frames from the guest"),
-        ("asked", sight(POD, server(), received=0), "no-frames", "no frames from the guest"),
-        ("asked", sight(POD, server()), "no-discover", "4 frames from the guest"),
-        ("bound", sight(POD, server(ignored={"bad_magic": 2})), "no-discover", "2 frames ignored as bad_magic"),
-        ("bound", sight(POD, server(foreign_macs=[FOREIGN])), "other-mac", FOREIGN),
-        ("bound", sight(POD, server(foreign_macs=[FOREIGN])), "other-mac", f"the VM's MAC is {VM}"),
-        ("bound", sight(POD, server("offered", events={"offer": 3})), "not-requested", "3 offers"),
-        ("bound", sight(POD, server("asked", events={"nak_selecting": 2})), "refused", "nak_selecting: 2"),
-        ("bound", sight(POD, server("asked", events={"other_server": 1})), "other-server", "1 request"),
-        ("bound", sight(POD, server("declined"), warnings=("ADDRESS CONFLICT: x",)), "declined", "CONFLICT"),
-        ("bound", sight(POD, server("released")), "released", "3.2 s ago"),
-        ("bound", sight(POD, server("foreign-address", uses_foreign="10.9.9.9")), "foreign-address", "10.9.9.9"),
-        ("bound", sight(DUAL, server(ipv6=family("offered"))), "not-requested", "no offers"),
-    ],
-)
+CAUSES = [
+    ("ready", sight(None, None), "not-up", "`down`"),
+    ("bound", sight(POD, None, drift=("start the DHCP server: gone",)), "server-dead", "gone"),
+    ("ready", sight(POD, server(state="failed", reason="no memory")), "not-serving", "no memory"),
+    ("ready", sight(POD, server(state="compiling")), "not-serving", "compiles"),
+    ("ready", sight(POD, server(), drift=("set tap0 up=True",)), "drift", "set tap0 up=True"),
+    ("bound", sight(POD, server(), drift=("create tun tap0",), now=Status(())), "drift", "create tun tap0"),
+    ("asked", sight(POD, server(), carrier=False, received=0), "no-carrier", "tap0 has no carrier"),
+    ("asked", sight(POD, server(), carrier=False), "no-carrier", "4 frames from the guest"),
+    ("asked", sight(POD, server(), received=0), "no-frames", "no frames from the guest"),
+    ("asked", sight(POD, server()), "no-discover", "4 frames from the guest"),
+    ("bound", sight(POD, server(ignored={"bad_magic": 2})), "no-discover", "2 frames ignored as bad_magic"),
+    ("bound", sight(POD, server(foreign_macs=[FOREIGN])), "other-mac", FOREIGN),
+    ("bound", sight(POD, server(foreign_macs=[FOREIGN])), "other-mac", f"the VM's MAC is {VM}"),
+    ("bound", sight(POD, server("offered", events={"offer": 3})), "not-requested", "3 offers"),
+    ("bound", sight(POD, server("asked", events={"nak_selecting": 2})), "refused", "nak_selecting: 2"),
+    ("bound", sight(POD, server("asked", events={"other_server": 1})), "other-server", "1 request"),
+    ("bound", sight(POD, server("declined"), warnings=("ADDRESS CONFLICT: x",)), "declined", "CONFLICT"),
+    ("bound", sight(POD, server("released")), "released", "3.2 s ago"),
+    ("bound", sight(POD, server("foreign-address", uses_foreign="10.9.9.9")), "foreign-address", "10.9.9.9"),
+    ("bound", sight(DUAL, server(ipv6=family("offered"))), "not-requested", "no offers"),
+]
+
+
+@pytest.mark.parametrize(("goal", "seen", "word", "evidence"), CAUSES)
 def test_cause(goal: str, seen: Sight, word: str, evidence: str) -> None:
     assert not is_reached(goal, seen, Way())
     found = cause(goal, seen, Way())
@@ -111,3 +113,9 @@ def test_rules_for_ipv4_are_not_in_the_way_of_ipv6() -> None:
     seen = sight(DUAL, server(ipv6=family("bound")))
     assert is_reached("reachable", seen, Way(asked, {address: DUAL.vm_mac}, blocking4=(FORWARD,)))
     assert not is_reached("reachable", seen, Way(asked, {address: DUAL.vm_mac}, blocking6=(FORWARD,)))
+
+
+def test_each_cause_is_explained() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "watching.md").read_text(encoding="utf-8")
+    explained = re.findall("^### (.*)$", page, re.MULTILINE)
+    assert sorted(explained) == sorted({*(word for _, _, word, _ in CAUSES), "unreachable"})

@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.watching.sights import ROUTER, family, journal, server, sight
 from vmnet.model import Status
-from vmnet.outline import plain
+from vmnet.outline import lines, plain
 from vmnet.watching import status
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ def test_nothing_is_bound() -> None:
 
 
 def test_the_links_stand_below_each_other_down_to_the_guest() -> None:
-    lines = text(SIGHTS["dual"]).splitlines()
+    drawn = text(SIGHTS["dual"]).splitlines()
     depths = [
-        next(line.index(name) for line in lines if name in line)
+        next(line.index(name) for line in drawn if name in line)
         for name in (
             "up: eth0",
             "pod network: ",
@@ -80,11 +80,23 @@ def test_what_is_said(name: str, said: str) -> None:
     assert said in text(SIGHTS[name])
 
 
+def test_where_all_is_well_nothing_is_a_warning() -> None:
+    assert {line.style for line in lines(status.outline(SIGHTS["dual"]), 100)} == {"", "title", "good", "dim"}
+    down = replace(SIGHTS["dual"].links[0], carrier=False)
+    ill = replace(SIGHTS["dual"], links=(down, *SIGHTS["dual"].links[1:]))
+    [nic] = [line for line in lines(status.outline(ill), 100) if "eth0-nic" in line.text]
+    assert (nic.style, nic.text[-10:]) == ("warning", "no carrier")
+
+
 def test_how_the_guest_is_kept_apart_and_what_is_weaker_than_it_could_be() -> None:
-    apart = {"isolation": "dhcp-only", "allow_addresses": ("10.9.0.0/24",), "allow_macs": ("00:00:5e:00:01:07",)}
-    lines = text(sight(journal(**apart), server(), warnings=("no hook",))).splitlines()
-    assert "├─ isolation: dhcp-only; also allowed: 00:00:5e:00:01:07, 10.9.0.0/24" in lines
-    assert lines[-2:] == ["warnings:", "└─ no hook"]
+    apart: dict[str, Any] = {
+        "isolation": "dhcp-only",
+        "allow_addresses": ("10.9.0.0/24",),
+        "allow_macs": ("00:00:5e:00:01:07",),
+    }
+    drawn = text(sight(journal(**apart), server(), warnings=("no hook",))).splitlines()
+    assert "├─ isolation: dhcp-only; also allowed: 00:00:5e:00:01:07, 10.9.0.0/24" in drawn
+    assert drawn[-2:] == ["warnings:", "└─ no hook"]
 
 
 @pytest.mark.parametrize(
