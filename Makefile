@@ -42,7 +42,7 @@ parts: setup ## install the Debian packages that the demo and the tests use (say
 	@$(RUN) -m testbed.kernel >/dev/null
 	@$(RUN) -m testbed.unpacked >/dev/null
 
-demo: setup parts ## a real guest takes over a pod's network identity (POD=bridge|calico|ptp|cilium)
+demo: setup parts ## a real guest takes over a pod's network identity (POD=bridge|calico|ptp|cilium|bridge-dual …)
 	@$(RUN) -m testbed.demo --pod $(POD)
 
 test: setup parts ## all tests, on several workers (WORKERS=4)

@@ -53,6 +53,18 @@ def test_what_it_does_counts_where_it_is_newer(steps: tuple[str | bytes, ...], s
     assert story(*steps)[0] == states
 
 
+def test_what_was_seen_late_is_not_newer_than_what_was_said() -> None:
+    made, _, clock = lease()
+    made.happened("release")
+    clock.now += 0.3
+    made.saw(OWN, PREFIXES, text)
+    made.saw(FOREIGN, PREFIXES, text)
+    assert made.state == "released"
+    clock.now += 0.3
+    made.saw(OWN, PREFIXES, text)
+    assert made.state == "static"
+
+
 def test_each_state_is_told_once_with_what_was_seen() -> None:
     _, told = story(OWN, OWN, FOREIGN, FOREIGN, OWN)
     assert [(level, event) for level, event, _ in told.lines] == [
