@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import os
 import sys
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NoReturn
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from vmnet import __version__
 from vmnet import config as checks
@@ -16,30 +15,23 @@ from vmnet.errors import UsageError, VmnetError
 from vmnet.last_word import leave
 from vmnet.log import escape, say
 from vmnet.model import Settings
+from vmnet.verbs import BRING_UP, INTEGRATE, LOOK, VARIABLE_PREFIX, Parser, Verb
+from vmnet.verbs import parser as parser_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    import argparse
+    from collections.abc import Callable, Container, Sequence
 
     from vmnet.agent import Outcome
     from vmnet.model import Told
-
-_VARIABLE_PREFIX = "VMNET_"
-_CODES = "exit codes: 0 ok, 1 unexpected, 2 usage, 3 refused before any change, 4 failed and rolled back, \
-5 roll-back incomplete, 6 wait timed out, 7 drift found, 8 libvirt failed, 9 domain refused, 10 domain crashed"
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse, whose complaints are one line and an error of our tree."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see {self.prog} --help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     _occupy_standard_descriptors()
     try:
-        asked = _parser().parse_args(arguments)
+        words = sys.argv[1:] if arguments is None else arguments
+        asked = parser(words).parse_args(words)
         code: int = asked.run(asked)
         sys.stdout.flush()
     except VmnetError as error:
@@ -81,22 +73,9 @@ def _discard_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
-        prog="vmnet",
-        description="Hand a pod's network identity to the virtual machine inside it.",
-        epilog=f"Every option can also be set as {_VARIABLE_PREFIX}OPTION; a flag wins. {_CODES}",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"vmnet {__version__}")
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for verb in _VERBS:
-        text = f"{verb.help[0].upper()}{verb.help[1:]}."
-        sub = verbs.add_parser(verb.name, help=verb.help, description=text, allow_abbrev=False)
-        sub.set_defaults(run=verb.run)
-        for add in verb.options:
-            add(sub)
-    return parser
+def parser(words: Container[str] | None = None) -> Parser:
+    """Make the command line's parser: whole, or with the options of the verbs among `words` only."""
+    return parser_of(VERBS, words)
 
 
 def _add_place(parser: argparse.ArgumentParser) -> None:
@@ -112,6 +91,12 @@ def _add_place(parser: argparse.ArgumentParser) -> None:
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_plan_format(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--format", choices=checks.PLAN_FORMATS, default="text", help="how it is written (default: %(default)s)")
+    add("--json", action="store_const", const="json", dest="format", help="the same as --format json")
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -223,7 +208,7 @@ def _text(asked: argparse.Namespace, option: str) -> str | None:
     flag: str | list[str] | None = getattr(asked, option, None)
     if isinstance(flag, list):
         return ",".join(flag)
-    return os.environ.get(f"{_VARIABLE_PREFIX}{option.upper()}") if flag is None else flag
+    return os.environ.get(f"{VARIABLE_PREFIX}{option.upper()}") if flag is None else flag
 
 
 def _settings(text: Callable[[str], str | None], told: Told) -> Settings:
@@ -278,7 +263,16 @@ def _plan(asked: argparse.Namespace) -> int:
     from vmnet import agent, show
 
     found = agent.plan(_config(asked))
-    _print(show.plan_json(found) if asked.json else show.plan_text(found))
+    if asked.format == "text":
+        from vmnet import screen
+
+        screen.show(show.plan_outline(found))
+    elif asked.format == "json":
+        _print(show.plan_json(found))
+    else:
+        from vmnet.drawing import drawn
+
+        _print(drawn(found.journal, asked.format).removesuffix("\n"))
     return 0
 
 
@@ -392,69 +386,104 @@ def _launch(asked: argparse.Namespace) -> int:
     return launch(_config(asked), job)
 
 
-@dataclass(frozen=True, slots=True)
-class _Verb:
-    """A verb of the command line: what runs it, and which groups of options it takes."""
-
-    name: str
-    run: Callable[[argparse.Namespace], int]
-    help: str
-    options: tuple[Callable[[argparse.ArgumentParser], None], ...]
-
-
-_VERBS = (
-    _Verb(
-        "plan",
-        _plan,
-        "say what is there, what `up` would change and what the guest will be told",
-        (_add_place, _add_settings, _add_json),
-    ),
-    _Verb(
+VERBS = (
+    Verb(
         "up",
+        BRING_UP,
         _up,
-        "hand the pod's identity over and serve it; returns when no DISCOVER can be lost",
+        "hand the pod's identity to the VM, and serve it",
         (_add_place, _add_settings, _add_resume),
+        ("vmnet up", "vmnet up --interface eth0 --tap tap0 --owner 107 --hostname vm1"),
+        "Returns when no DISCOVER can be lost any more. A second time it puts right what is not as it shall be.",
     ),
-    _Verb("down", _down, "give the pod back exactly as it was found", (_add_place,)),
-    _Verb(
-        "status",
-        _status,
-        "compare what is there with what shall be there; exit 7 on any difference",
-        (_add_place, _add_json),
+    Verb(
+        "down",
+        BRING_UP,
+        _down,
+        "give the pod back exactly as it was found",
+        (_add_place,),
+        ("vmnet down",),
+        "Run again, it has nothing to do.",
     ),
-    _Verb("serve", _serve, "run the DHCP server of a binding that is up, in the foreground", (_add_place,)),
-    _Verb(
+    Verb(
         "run",
+        BRING_UP,
         _run,
-        "`up`, then COMMAND with the server kept alive beside it, then `down`; exit as COMMAND did",
+        "`up`, then COMMAND, then `down`",
         (_add_place, _add_settings, _add_command),
+        ("vmnet run -- sleep 1", "vmnet run --owner 107 --keep -- ./start-qemu"),
+        "The server is kept alive beside COMMAND; exits as COMMAND did.",
     ),
-    _Verb(
+    Verb(
+        "launch",
+        BRING_UP,
+        _launch,
+        "`up`, then the domain through libvirt, then `down`",
+        (_add_place, _add_settings, _add_model, _add_launch),
+        ("vmnet launch vm.xml", "vmnet launch --grace 60 --connect qemu:///system vm.xml"),
+        "The domain is looked after until it ends.",
+    ),
+    Verb(
+        "serve",
+        BRING_UP,
+        _serve,
+        "be the DHCP server of a binding that is up, in the foreground",
+        (_add_place,),
+        ("vmnet serve",),
+    ),
+    Verb(
+        "plan",
+        LOOK,
+        _plan,
+        "say what is there, what `up` changes, what the guest is told",
+        (_add_place, _add_settings, _add_plan_format),
+        ("vmnet plan", "vmnet plan --format svg >pod.svg", "vmnet plan --format mermaid"),
+        "Touches nothing.",
+    ),
+    Verb(
+        "status",
+        LOOK,
+        _status,
+        "compare what is there with what shall be there",
+        (_add_place, _add_json),
+        ("vmnet status", "vmnet status --json"),
+        "Exits with 7 on any difference.",
+    ),
+    Verb(
         "render",
+        LOOK,
         _render,
-        "print what the guest will be told, as configuration for guests without a DHCP client",
+        "print what the guest is told, for guests without DHCP",
         (_add_place, _add_settings, _add_format),
+        ("vmnet render --format netplan", "vmnet render --format kernel-ip --hostname vm1"),
     ),
-    _Verb(
+    Verb(
         "domain",
+        INTEGRATE,
         _domain,
-        "read a domain's XML and write it with the interface for the pod's tap in it",
+        "write a domain's XML with the interface for the tap in it",
         (_add_place, _add_settings, _add_model),
+        ("vmnet domain <vm.xml >vm-in-pod.xml",),
+        "The XML is read from stdin and written to stdout; whatever else it says stays byte for byte.",
     ),
-    _Verb(
+    Verb(
         "onDefineDomain",
+        INTEGRATE,
         _define_domain,
         "the same for KubeVirt's hook sidecar",
         (_add_place, _add_settings, _add_model, _add_define_domain),
+        ("vmnet onDefineDomain --vmi '{}' --domain \"$(cat vm.xml)\"",),
     ),
-    _Verb(
-        "launch",
-        _launch,
-        "`up`, then the domain through libvirt and looked after until it ends, then `down`",
-        (_add_place, _add_settings, _add_model, _add_launch),
+    Verb(
+        "hook",
+        INTEGRATE,
+        _hook,
+        "let libvirt bring bindings up and down with its domains",
+        (_add_hook,),
+        ("vmnet hook install", "vmnet hook uninstall"),
     ),
-    _Verb("hook", _hook, "let libvirt bring bindings up and down with its domains", (_add_hook,)),
 )
+"""A verb is added here, with its group, its example and all: help, completion and manual come from it."""
 
 
 def _print(text: str) -> None:
