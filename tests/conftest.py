@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-ROOMS = ("unit", "netns", "vm", "image")
+ROOMS = ("unit", "readers", "netns", "vm", "image")
 BUILDS = pytest.mark.timeout(900)
 """The first test of an image builds it, from nothing on a new machine."""
 

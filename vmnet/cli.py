@@ -14,7 +14,7 @@ from vmnet.config import Config, FromFile
 from vmnet.errors import UsageError, VmnetError
 from vmnet.last_word import leave
 from vmnet.log import escape, say
-from vmnet.model import Settings
+from vmnet.model import ISOLATIONS, Settings
 from vmnet.verbs import BRING_UP, INTEGRATE, LOOK, VARIABLE_PREFIX, Parser, Verb
 from vmnet.verbs import parser as parser_of
 
@@ -108,9 +108,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     add("--mtu", metavar="BYTES", help="the MTU the guest is told (default: the pod's)")
     add("--hostname", metavar="NAME", help="the host name the guest is told (default: the pod's)")
     add("--resolv-conf", metavar="FILE", help=f"where DNS is read from (default: {checks.DEFAULT_RESOLV_CONF})")
-    add(
-        "--isolation", metavar="HOW", help="what keeps the guest apart: strict, dhcp-only or off (default: strict)"
-    )
+    add("--isolation", metavar="|".join(ISOLATIONS), help="what keeps the guest apart (default: strict)")
     further = "that the guest may use besides its own; may be given again"
     add("--allow-address", metavar="CIDR", action="append", help=f"a further address or prefix {further}")
     add("--allow-mac", metavar="MAC", action="append", help=f"a further MAC {further}")

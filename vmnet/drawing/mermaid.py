@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from vmnet.drawing.picture import Box, Panel, Picture
 
-_ENTITIES = {"#": "#35;", '"': "#quot;", "&": "#amp;", "<": "#lt;", ">": "#gt;", "`": "#96;"}
-"""Mermaid's own, which it makes HTML's of; a backtick would begin its Markdown."""
+_ENTITIES = {"#": "#35;", '"': "#quot;", "&": "#amp;", "<": "#lt;", ">": "#gt;", "`": "#96;", "%": "#37;"}
+"""Mermaid's own, which it makes HTML's of; a backtick would begin its Markdown, two percent signs a comment."""
 _CLASSES = (
     "classDef link fill:#ddf4ff,stroke:#0969da,color:#1f2328",
     "classDef vm fill:#dafbe1,stroke:#1a7f37,color:#1f2328",

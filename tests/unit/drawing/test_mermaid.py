@@ -14,7 +14,7 @@ from vmnet.drawing.picture import picture
 from vmnet.plumbing.discover import discover
 
 NAME = r"[a-z]+(?:_[a-z]+)*"
-LABEL = r'"(?:[^"#`&<>]|#(?:\d+|[a-z]+);|</?b>|<br/>)+"'
+LABEL = r'"(?:[^"#`&<>%]|#(?:\d+|[a-z]+);|</?b>|<br/>)+"'
 LINES = {
     "begin": re.compile(r"flowchart LR"),
     "title": re.compile(r"accTitle: (?:[^#;]|#(?:\d+|[a-z]+);)+"),
@@ -56,7 +56,7 @@ def test_every_line_is_one_of_the_grammar(layout: str) -> None:
 
 
 def test_what_means_something_to_mermaid_is_written_as_an_entity() -> None:
-    pod = replace(discover(layouts.status("bridge")), ifname='<b>"`#&')
+    pod = replace(discover(layouts.status("bridge")), ifname='<b>"`#&%')
     text = mermaid(picture(of_pod(pod)))
     read(text)
-    assert "<b>#lt;b#gt;#quot;#96;#35;#amp;</b> the pod's NIC" in text
+    assert "<b>#lt;b#gt;#quot;#96;#35;#amp;#37;</b> the pod's NIC" in text
