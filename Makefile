@@ -4,10 +4,19 @@ SHELL := /bin/bash
 PYTHON ?= python3
 POD ?= bridge
 SECONDS ?= 60
+WORKERS ?= 4
 VENV := .venv
 RUN := $(VENV)/bin/python
 LOCK = $(VENV)/lock/bin/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url \
     --python-version 3.11 --upgrade
+
+# Most tests wait most of the time: more workers than cores, then what is to have the machine to itself.
+define tests
+@code=0; \
+$(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not alone' $(1) || code=$$?; \
+$(RUN) -m pytest -m alone $(1) || code=$$?; \
+exit $$code
+endef
 
 .DEFAULT_GOAL := help
 .PHONY: help setup parts demo test test-unit test-readers test-netns test-netns-container test-vm test-image soak fuzz \
@@ -36,8 +45,8 @@ parts: setup ## install the Debian packages that the demo and the tests use (say
 demo: setup parts ## a real guest takes over a pod's network identity (POD=bridge|calico|ptp|cilium)
 	@$(RUN) -m testbed.demo --pod $(POD)
 
-test: setup parts ## all tests
-	$(RUN) -m pytest
+test: setup parts ## all tests, on several workers (WORKERS=4)
+	$(call tests)
 
 test-unit: setup ## the tests that need no root
 	$(RUN) -m pytest tests/unit
@@ -46,10 +55,11 @@ test-readers: setup parts ## the tests of what other programs read: completion, 
 	$(RUN) -m pytest tests/readers
 
 test-netns: setup parts ## the tests in network namespaces
-	$(RUN) -m pytest tests/netns
+	$(call tests,tests/netns)
 
+test-netns-container: export VMNET_TEST_PRIVILEGES := container
 test-netns-container: setup parts ## the same with the privileges of a container: NET_ADMIN, NET_RAW, /proc/sys read-only
-	VMNET_TEST_PRIVILEGES=container $(RUN) -m pytest tests/netns
+	$(call tests,tests/netns)
 
 test-vm: setup parts ## the tests with a real guest
 	$(RUN) -m pytest tests/vm
@@ -57,7 +67,8 @@ test-vm: setup parts ## the tests with a real guest
 soak: setup parts ## the tests of crashes, faults, recovery and endurance with larger numbers, for the night (VMNET_SEED=N)
 	VMNET_SOAK=1 $(RUN) -m pytest -s -o timeout=0 tests/netns/test_crash.py tests/netns/test_faults.py \
 	    tests/netns/test_recovery.py tests/netns/test_state_directory.py tests/netns/test_any_story.py \
-	    tests/netns/test_soak.py tests/unit/test_stale_journals.py
+	    tests/netns/test_soak.py tests/unit/test_stale_journals.py \
+	    tests/unit/ipv6/test_neighbour_mutations.py
 
 fuzz: setup ## guided by coverage, look for frames that the server cannot cope with (SECONDS=60)
 	$(RUN) -m tests.fuzz $(SECONDS) .cache/fuzz

@@ -1,5 +1,6 @@
 """Real pods and real guests for the tests and the demo. Not part of the wheel.
 
+once.py          what several runs share on disk is made by one
 netns.py         network namespaces, and programs inside them
 pods.py          a node and a pod as a CNI leaves them
 snapshot.py      all that can be seen of a pod, to compare before and after

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 VMNET = Path(os.environ.get("VMNET_UNDER_TEST") or Path(sys.executable).with_name("vmnet"))
 """The command; the variable puts another one to the test: an installed one, or a broken one."""
-VERBS_THAT_READ_DNS = ("plan", "up")
+VERBS_THAT_READ_DNS = ("plan", "up", "doctor")
 HOSTNAME = "vm-1"
 """What the guest is told it is called."""
 

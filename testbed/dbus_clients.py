@@ -50,7 +50,7 @@ interface-name={ifname}
 [ipv4]
 method=auto
 [ipv6]
-method=disabled
+method={ipv6}
 """
 CONNMAN_CONF = """\
 [General]
@@ -68,13 +68,14 @@ def _with_bus(jail: Jail, *argv: str) -> list[str | Path]:
     return [*bus, THEN, *environment, *argv]
 
 
-def networkmanager(jail: Jail) -> list[str | Path]:
+def networkmanager(jail: Jail, ipv6: str = "disabled") -> list[str | Path]:
     """NetworkManager with its own DHCP client and one profile; `--debug` keeps it in the foreground."""
+    profile = PROFILE.format(ifname=jail.guest.ifname, ipv6=ipv6)
     jail.write("run/NetworkManager.conf", NETWORKMANAGER_CONF)
     jail.write("etc/hostname", "localhost\n")  # a name of its own would be kept
-    jail.write("run/profiles/guest.nmconnection", PROFILE.format(ifname=jail.guest.ifname), 0o600)
+    jail.write("run/profiles/guest.nmconnection", profile, 0o600)
     configuration = ("--config=/run/NetworkManager.conf", "--config-dir=/run/none")
-    log = ("--log-level=INFO", "--log-domains=DEFAULT,DHCP4:DEBUG")
+    log = ("--log-level=INFO", "--log-domains=DEFAULT,DHCP4:DEBUG,DHCP6:DEBUG")
     return _with_bus(jail, "/run/programs/NetworkManager", "--debug", *configuration, *log)
 
 

@@ -23,9 +23,10 @@ from testbed import pods, qemu
 from testbed.agent import agent as agent_of
 from testbed.agent import lives
 from testbed.facts import compare, read_pod
+from testbed.facts6 import compare6, read_pod6
 from testbed.kernel import cached_kernel, kernel
 from testbed.netns import TestbedError
-from testbed.pods import HEADERS
+from testbed.pods import HEADERS, HEADERS6
 from testbed.requirements import missing
 from testbed.snapshot import facts, snapshot
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from testbed.agent import Agent
     from testbed.facts import Comparison, GuestFacts
+    from testbed.facts6 import Facts6
     from testbed.kernel import Kernel
     from testbed.pods import Pod
     from testbed.qemu import Guest
@@ -42,7 +44,9 @@ if TYPE_CHECKING:
 WIDTH = 98
 LABEL = 9
 CELL = 41
-TITLES = {"mac": "MAC", "prefixlen": "prefix", "mtu": "MTU", "nameservers": "DNS"}
+TITLES = {"mac": "MAC", "prefixlen": "prefix", "mtu": "MTU", "nameservers": "DNS", "addresses": "IPv6"}
+LAYOUTS = tuple(name for name in pods.NAMES if name != "ipv6-only")
+"""Those with IPv4, of which the story is told; of IPv6 besides, where there is some."""
 GREEN, RED, BOLD, DIM, PLAIN = "\033[32m", "\033[31m", "\033[1m", "\033[2m", "\033[0m"
 
 
@@ -128,7 +132,15 @@ def fetch_kernel(stage: Stage) -> Kernel:
     return found
 
 
-def hand_over(stage: Stage, pod: Pod, agent: Agent, before: GuestFacts, directory: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What the pod had."""
+
+    facts: GuestFacts
+    facts6: Facts6 | None
+
+
+def hand_over(stage: Stage, pod: Pod, agent: Agent, before: Before, directory: Path) -> None:
     """Up, boot, compare, ping."""
     stage.title("$ vmnet up")
     began = time.monotonic()
@@ -144,21 +156,28 @@ def hand_over(stage: Stage, pod: Pod, agent: Agent, before: GuestFacts, director
         leased = console.started + guest.times.lease - began
         stage.line(f"  from `vmnet up` to READY {ready:.2f} s, to the guest's lease {leased:.2f} s")
         stage.title("Guest = pod?")
-        table(stage, compare(before, guest.facts))
+        table(stage, compare(before.facts, guest.facts))
+        if before.facts6 and guest.facts6:
+            stage.line()
+            table(stage, compare6(before.facts6, guest.facts6))
         pings(stage, pod, guest, before)
         guest.power_off()
 
 
-def pings(stage: Stage, pod: Pod, guest: Guest, before: GuestFacts) -> None:
+def pings(stage: Stage, pod: Pod, guest: Guest, before: Before) -> None:
     """Both ways, small and of a full MTU; Linux forbids fragments of what fits."""
     stage.line()
+    mtus = {pod.peer: (before.facts.mtu, HEADERS)}
+    if before.facts6:
+        mtus[pod.peer6] = before.facts6.mtu, HEADERS6
     for reach in guest.pings:
-        full = f", {reach.size + HEADERS} bytes: a full MTU" if reach.size + HEADERS == before.mtu else ""
+        mtu, headers = mtus[reach.address]
+        full = f", {mtu} bytes: a full MTU" if reach.size + headers == mtu else ""
         stage.check(f"ping guest → {reach.address}, beyond the gateway{full}", reach.ok)
-    stage.check(f"ping node → guest {pod.address}", pods.ping(pod.node, pod.address))
-    full_size = before.mtu - HEADERS
-    answered = pods.ping(pod.node, pod.address, full_size)
-    stage.check(f"ping node → guest {pod.address}, {before.mtu} bytes: a full MTU", answered)
+    for address, (mtu, headers) in zip((pod.address, pod.address6), mtus.values(), strict=False):
+        stage.check(f"ping node → guest {address}", pods.ping(pod.node, address))
+        answered = pods.ping(pod.node, address, mtu - headers)
+        stage.check(f"ping node → guest {address}, {mtu} bytes: a full MTU", answered)
 
 
 def _sentences(log: str) -> str:
@@ -192,7 +211,7 @@ def tell(stage: Stage, layout: str, stack: ExitStack) -> None:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vmnet-demo-")))
     agent = agent_of(pod, directory)
     stack.callback(agent.clear)
-    found, before = snapshot(pod), read_pod(pod)
+    found, before = snapshot(pod), Before(read_pod(pod), read_pod6(pod) if pod.peer6 else None)
     stage.title("$ vmnet plan")
     stage.quote(agent.run("plan").stdout)
     hand_over(stage, pod, agent, before, directory)
@@ -221,7 +240,7 @@ def interrupted(_number: int, _frame: FrameType | None) -> None:
 def main() -> int:
     """Read the command line, tell the story, clean up whatever happens."""
     parser = argparse.ArgumentParser(prog="python -m testbed.demo", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--pod", choices=pods.NAMES, default="bridge", help="the CNI's layout (default: bridge)")
+    parser.add_argument("--pod", choices=LAYOUTS, default="bridge", help="the CNI's layout (default: bridge)")
     layout = parser.parse_args().pod
     stage = Stage(colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

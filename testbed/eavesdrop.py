@@ -1,4 +1,4 @@
-"""Every DHCP message on a NIC, as it passes: to await one, and to see what a client asks for."""
+"""Every DHCP or DHCPv6 message on a NIC, as it passes: to await one, and to see what a client asks for."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import struct
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Address
-from typing import TYPE_CHECKING
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from testbed.netns import TestbedError, entered
 
@@ -26,6 +26,9 @@ PORTS = (67, 68)
 COOKIE = b"\x63\x82\x53\x63"
 KINDS = ("", "DISCOVER", "OFFER", "REQUEST", "DECLINE", "ACK", "NAK", "RELEASE", "INFORM")
 """RFC 2132 §9.6."""
+PORTS6 = (546, 547)
+KINDS6 = ("", "SOLICIT", "ADVERTISE", "REQUEST", "CONFIRM", "RENEW", "REBIND", "REPLY", "RELEASE", "DECLINE")
+"""RFC 9915 §7.3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +49,27 @@ class Message:
         return f"{self.kind} {addresses} options {' '.join(map(str, self.options))}"
 
 
-class Eavesdropper:
+@dataclass(frozen=True, slots=True)
+class Message6:
+    """A DHCPv6 message."""
+
+    kind: str
+    source: str
+    destination: str
+
+
+Heard = TypeVar("Heard")
+
+
+class Eavesdropper(Generic[Heard]):
     """Listens from the first moment on; the kernel keeps what was not read yet."""
 
-    def __init__(self, wire: socket.socket) -> None:
+    def __init__(self, wire: socket.socket, understand: Callable[[bytes], Heard | None]) -> None:
         self._wire = wire
-        self.heard: list[Message] = []
+        self._understand = understand
+        self.heard: list[Heard] = []
 
-    def wait_for(self, wanted: Callable[[Message], bool], timeout: float = 20) -> Message:
+    def wait_for(self, wanted: Callable[[Heard], bool], timeout: float = 20) -> Heard:
         """Give the first message from now on that is wanted; none in time is an error."""
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0 and select.select([self._wire], [], [], left)[0]:
@@ -63,15 +79,15 @@ class Eavesdropper:
         heard = "\n".join(map(str, self.heard))
         raise TestbedError(f"no such DHCP message within {timeout} s; heard was:\n{heard}")
 
-    def catch_up(self) -> list[Message]:
+    def catch_up(self) -> list[Heard]:
         """All that was heard so far."""
         while select.select([self._wire], [], [], 0)[0]:
             self._hear()
         return self.heard
 
-    def _hear(self) -> Message | None:
+    def _hear(self) -> Heard | None:
         try:
-            message = understand(self._wire.recv(FRAME))
+            message = self._understand(self._wire.recv(FRAME))
         except OSError as error:
             if error.errno != errno.ENETDOWN:  # the guest took its NIC down; what it sent before is still there
                 raise
@@ -82,13 +98,26 @@ class Eavesdropper:
 
 
 @contextmanager
-def eavesdropping(namespace: Netns, ifname: str) -> Iterator[Eavesdropper]:
+def eavesdropping(namespace: Netns, ifname: str) -> Iterator[Eavesdropper[Message]]:
     """Listen at a NIC, a guest's or a tap, until the block ends."""
+    with _wire(namespace, ifname) as wire:
+        yield Eavesdropper(wire, understand)
+
+
+@contextmanager
+def eavesdropping6(namespace: Netns, ifname: str) -> Iterator[Eavesdropper[Message6]]:
+    """Listen for DHCPv6 there."""
+    with _wire(namespace, ifname) as wire:
+        yield Eavesdropper(wire, understand6)
+
+
+@contextmanager
+def _wire(namespace: Netns, ifname: str) -> Iterator[socket.socket]:
     with entered(namespace):
         wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     with wire:
         wire.bind((ifname, ETH_P_ALL))
-        yield Eavesdropper(wire)
+        yield wire
 
 
 def understand(frame: bytes) -> Message | None:
@@ -111,6 +140,14 @@ def understand(frame: bytes) -> Message | None:
         yiaddr=yiaddr,
         options=options,
     )
+
+
+def understand6(frame: bytes) -> Message6 | None:
+    """Read an Ethernet frame; None where it carries no DHCPv6."""
+    if frame[12:14] != b"\x86\xdd" or frame[20] != UDP or struct.unpack_from("!H", frame, 56)[0] not in PORTS6:
+        return None
+    source, destination = (str(IPv6Address(frame[at : at + 16])) for at in (22, 38))
+    return Message6(KINDS6[frame[62]], source, destination)
 
 
 def dhcp_options(message: bytes) -> dict[int, bytes]:

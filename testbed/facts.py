@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,17 +11,18 @@ if TYPE_CHECKING:
     from testbed.pods import Pod
 
 DEFAULT = "0.0.0.0/0"
+DEFAULTS = (DEFAULT, "::/0")
 
 
 @dataclass(frozen=True, slots=True)
 class RouteFact:
-    """An IPv4 route as a packet feels it: `dst` as address/length, `gateway` empty when on-link."""
+    """A route as a packet feels it: `dst` as address/length, `gateway` empty when on-link."""
 
     dst: str
     gateway: str = ""
 
     def __str__(self) -> str:
-        where = "default" if self.dst == DEFAULT else self.dst
+        where = "default" if self.dst in DEFAULTS else self.dst
         return f"{where} via {self.gateway}" if self.gateway else f"{where} on-link"
 
 
@@ -104,25 +105,26 @@ COMPARED = tuple(
 
 def compare(pod: GuestFacts, guest: GuestFacts) -> list[Comparison]:
     """Put the pod's facts beside the guest's, in the order people ask for them."""
-    rows = [_comparison(fact, getattr(pod, fact), getattr(guest, fact)) for fact in COMPARED]
+    rows = [comparison(fact, getattr(pod, fact), getattr(guest, fact)) for fact in COMPARED]
     place = COMPARED.index("gateway") + 1
-    return [*rows[:place], *_compare_routes(pod, guest), *rows[place:]]
+    return [*rows[:place], *compare_routes(pod.routes, guest.routes), *rows[place:]]
 
 
-def _comparison(fact: str, pod: Any, guest: Any) -> Comparison:  # noqa: ANN401 -- any field
+def comparison(fact: str, pod: Any, guest: Any) -> Comparison:  # noqa: ANN401 -- any field
+    """Put one fact beside the other."""
     return Comparison(fact, _text(pod), _text(guest), pod == guest)
 
 
-def _compare_routes(pod: GuestFacts, guest: GuestFacts) -> list[Comparison]:
+def compare_routes(pod: tuple[RouteFact, ...], guest: tuple[RouteFact, ...]) -> list[Comparison]:
     """Each route of the pod beside what leads the guest to the same addresses; then what leads only the guest.
 
-    Compared is where packets go, for all of IPv4, not how it is written down: a client may add a host route to its
-    gateway, and a DHCP server may say a subnet in two halves where clients would trip over the whole.
+    Compared is where packets go, for all addresses there are, not how it is written down: a client may add a host
+    route to its gateway, and a DHCP server may say a subnet in two halves where clients would trip over the whole.
     """
-    edges = sorted({edge for route in (*pod.routes, *guest.routes) for edge in _edges(route)} | {0})
-    found: dict[RouteFact | None, list[RouteFact | None]] = {route: [] for route in pod.routes}
-    for edge in edges[:-1] if edges[-1] == 1 << 32 else edges:
-        found.setdefault(_lookup(pod.routes, edge), []).append(_lookup(guest.routes, edge))
+    edges = sorted({edge for route in (*pod, *guest) for edge in _edges(route)} | {0})
+    found: dict[RouteFact | None, list[RouteFact | None]] = {route: [] for route in pod}
+    for edge in edges[:-1] if edges[-1] in (1 << 32, 1 << 128) else edges:
+        found.setdefault(_lookup(pod, edge), []).append(_lookup(guest, edge))
     return [
         Comparison("route", str(route or "-"), _names(used), all(_hop(other) == _hop(route) for other in used))
         for route, used in found.items()
@@ -136,14 +138,14 @@ def _names(routes: list[RouteFact | None]) -> str:
 
 def _edges(route: RouteFact) -> tuple[int, int]:
     """The first address of a route, and the first after it."""
-    network = IPv4Network(route.dst)
+    network = ip_network(route.dst)
     return int(network.network_address), int(network.broadcast_address) + 1
 
 
 def _lookup(routes: tuple[RouteFact, ...], address: int) -> RouteFact | None:
     """The route an address takes: the longest prefix, of equals the first."""
     covering = [route for route in routes if _edges(route)[0] <= address < _edges(route)[1]]
-    return max(covering, key=lambda route: IPv4Network(route.dst).prefixlen, default=None)
+    return max(covering, key=lambda route: ip_network(route.dst).prefixlen, default=None)
 
 
 def _hop(route: RouteFact | None) -> str:
@@ -156,8 +158,13 @@ def _text(value: object) -> str:
 
 def differences(pod: GuestFacts, guest: GuestFacts) -> str:
     """Name in words, one line each, what a guest has otherwise than the pod; empty when guest = pod."""
+    return report(compare(pod, guest))
+
+
+def report(rows: list[Comparison]) -> str:
+    """Name what differs."""
     return "\n".join(
         f"{row.fact}: the pod has {row.pod or 'none'}, the guest has {row.guest or 'none'}"
-        for row in compare(pod, guest)
+        for row in rows
         if not row.equal
     )

@@ -2,7 +2,7 @@
 
 The kernel is the one that Debian's `linux-image-cloud-amd64` depends on, downloaded and unpacked but never
 installed, and kept in a cache; it drives virtio NICs only, which is all there is. The initramfs holds busybox, the
-virtio modules, our `/init` and two DHCP clients.
+virtio modules, our `/init`, two DHCP clients and one of DHCPv6.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed.netns import TestbedError, run
+from testbed.once import one_at_a_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +30,10 @@ META_PACKAGE = "linux-image-cloud-amd64"
 BUSYBOX = Path("/bin/busybox")
 IPCONFIG = Path("/usr/lib/klibc/bin/ipconfig")
 KLIBC = "klibc-*.so"
+DHCPCD = Path("/usr/sbin/dhcpcd")
+LOADER = Path("/lib64/ld-linux-x86-64.so.2")
+LIBC = Path("/lib/x86_64-linux-gnu/libc.so.6")
+"""All that dhcpcd is linked with."""
 MODULES = (
     "virtio_ring",
     "virtio",
@@ -48,7 +53,21 @@ UNPACKERS = {
 }
 SIZE_FIELD = 4
 """The build appends the unpacked size to the compressed kernel."""
-DIRECTORIES = ("bin", "dev", "etc", "lib", "modules", "proc", "run", "sys", "tmp")
+DIRECTORIES = (
+    "bin",
+    "dev",
+    "etc",
+    "lib",
+    "lib64",
+    "modules",
+    "proc",
+    "run",
+    "sys",
+    "tmp",
+    "var",
+    "var/lib",
+    "var/lib/dhcpcd",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +91,11 @@ def cached_kernel(cache: Path = CACHE) -> Kernel | None:
 
 def kernel(cache: Path = CACHE) -> Kernel:
     """Give a kernel, fetching it the first time: one download of about 30 MB, a few seconds of unpacking."""
-    return cached_kernel(cache) or _fetch(cache)
+    with one_at_a_time(cache):
+        return cached_kernel(cache) or _fetch(cache)
 
 
 def _fetch(cache: Path) -> Kernel:
-    cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=cache) as name:
         tree = Path(name)
         tree.chmod(0o755)
@@ -144,12 +163,16 @@ def vmlinux(image: Path) -> bytes:
 
 
 def initramfs(made_for: Kernel, target: Path) -> Path:
-    """Write the initramfs, about 3 MB."""
+    """Write the initramfs, about 6 MB."""
     files = [
         ("init", (HERE / "guest.init").read_bytes(), 0o755),
         ("bin/busybox", BUSYBOX.read_bytes(), 0o755),
         ("bin/udhcpc.script", (HERE / "udhcpc.script").read_bytes(), 0o755),
         ("bin/ipconfig", IPCONFIG.read_bytes(), 0o755),
+        ("bin/dhcpcd", DHCPCD.read_bytes(), 0o755),
+        ("bin/dhcpcd.script", (HERE / "dhcpcd.script").read_bytes(), 0o755),
+        (str(LOADER).removeprefix("/"), LOADER.read_bytes(), 0o755),
+        (f"lib/{LIBC.name}", LIBC.read_bytes(), 0o755),
         *((f"lib/{library.name}", library.read_bytes(), 0o755) for library in Path("/lib").glob(KLIBC)),
         *(
             (f"modules/{number:02}-{module.name}", module.read_bytes(), 0o644)

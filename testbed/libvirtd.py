@@ -39,6 +39,7 @@ from testbed import libvirtd_room
 from testbed.libvirt_guest import Console, Domain, domain, interface
 from testbed.libvirtd_room import MOUNTS
 from testbed.netns import Background, Completed, Netns, TestbedError, kill, run
+from testbed.once import one_at_a_time
 from testbed.qemu import QEMU
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def libvirtd(
     daemon = Libvirtd(netns, directory, tuple(wrapper))
     if len(os.fsencode(daemon.directory / SOCKET)) > LONGEST_SOCKET_PATH:
         raise ValueError(f"{directory} is too long a path for a unix socket")
-    _recall_capabilities(directory)
+    recall_capabilities(directory / "cache")
     try:
         daemon.start()
         yield daemon
@@ -175,19 +176,19 @@ def libvirtd(
         _keep_capabilities(directory)
 
 
-def _recall_capabilities(directory: Path) -> None:
-    """Let libvirtd find what an earlier one learnt about QEMU; it checks itself that it still holds."""
-    if (CACHE / CAPABILITIES).is_dir():
-        shutil.copytree(CACHE / CAPABILITIES, directory / "cache" / CAPABILITIES, dirs_exist_ok=True)
+def recall_capabilities(cache: Path) -> None:
+    """Let libvirtd find in its cache what an earlier one learnt of QEMU; it checks itself that it still holds."""
+    with one_at_a_time(CACHE):
+        if (CACHE / CAPABILITIES).is_dir():
+            shutil.copytree(CACHE / CAPABILITIES, cache / CAPABILITIES, dirs_exist_ok=True)
 
 
 def _keep_capabilities(directory: Path) -> None:
     target = CACHE / CAPABILITIES
-    target.mkdir(parents=True, exist_ok=True)
-    for found in (directory / "cache" / CAPABILITIES).glob("*.xml"):
-        scratch = target / f"{found.name}.{os.getpid()}"
-        shutil.copy(found, scratch)
-        scratch.replace(target / found.name)
+    with one_at_a_time(CACHE):
+        target.mkdir(parents=True, exist_ok=True)
+        for found in (directory / "cache" / CAPABILITIES).glob("*.xml"):
+            shutil.copy(found, target)
 
 
 @contextmanager

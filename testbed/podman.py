@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed.netns import Completed, TestbedError, background, run
+from testbed.once import one_at_a_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,11 +161,12 @@ def image(engine: Podman, target: str) -> str:
     """Give the image of that target of the Dockerfile, built unless it is there already."""
     repository = f"localhost/vmnet-{target}"
     wanted = f"{repository}:{sources_hash()}"
-    if not engine.has(wanted):
-        base(engine)
-        with _home() as home:
-            engine.run(*_build(target, home), "--tag", wanted, REPOSITORY, timeout=BUILD_PATIENCE)
-        _forget(engine, repository, wanted)
+    with one_at_a_time(engine.directory):
+        if not engine.has(wanted):
+            base(engine)
+            with _home() as home:
+                engine.run(*_build(target, home), "--tag", wanted, REPOSITORY, timeout=BUILD_PATIENCE)
+            _forget(engine, repository, wanted)
     return wanted
 
 

@@ -1,13 +1,13 @@
 """A node and a pod, joined as a CNI leaves them.
 
     ┌ node ────────────────────────────────┐      ┌ pod ─────────────┐
-    │ uplink0 198.51.100.1/24 (the peer)   │      │                  │
+    │ uplink0 198.51.100.1/24 and          │      │                  │
+    │      2001:db8:100::1/64 (the peers)  │      │                  │
     │ cni0 or the veth itself: the gateway ├─veth─┤ eth0  the address│
     └──────────────────────────────────────┘      └──────────────────┘
 
-The peer is an address that only the pod's default route leads to. Addresses, MACs, MTUs and routes of the layouts
-made by hand are those of `shared/pods`; aws is what the AWS VPC CNI makes. The other two are made by the real CNI
-plugins, called as a runtime does.
+The peers are addresses that only the pod's default routes lead to. Most layouts are made by hand (`layouts.py`),
+two by the real CNI plugins, called as a runtime does.
 """
 
 from __future__ import annotations
@@ -20,38 +20,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from testbed.layouts import LAYOUTS
 from testbed.netns import Completed, Netns, TestbedError, netns
+from testbed.watch import wait_for_sure_addresses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+    from testbed.layouts import Layout
 
 CNI_BIN = Path("/usr/lib/cni")
 IFNAME = "eth0"
 PEER = "198.51.100.1"
-HEADERS = 28
-"""IPv4 and ICMP: what an echo of a full MTU does not carry as data."""
+PEER6 = "2001:db8:100::1"
+HEADERS, HEADERS6 = 28, 48
+"""IPv4 or IPv6, and ICMP: what an echo of a full MTU does not carry as data."""
 NAMESERVERS = ("10.96.0.10", "10.96.0.11")
+NAMESERVERS6 = ("fd00:10:96::a", "fd00:10:96::b")
 SEARCH = ("vms.svc.cluster.local", "svc.cluster.local", "cluster.local")
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """What a CNI makes of a pod, made by hand: routes are `ip route` arguments, in the order they are added."""
-
-    name: str
-    mac: str
-    address: str
-    gateway: str
-    routes: tuple[str, ...]
-    node_mac: str
-    node: Callable[[Layout], tuple[str, ...]]
-    """The `ip -batch` lines that make the node's end answer as the gateway."""
-    mtu: int = 1500
-    address6: str = ""
-    routes6: tuple[str, ...] = ()
-    neighbours: tuple[str, ...] = ()
-    """`ip neighbour` arguments."""
-    host_ifname: str = "veth0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,152 +51,22 @@ class Pod:
     host_ifname: str
     """The node's end of the pod's veth."""
     mac: str
-    address: str
-    prefixlen: int
-    gateway: str
     mtu: int
     resolv_conf: Path
-    nameservers: tuple[str, ...] = NAMESERVERS
-    search: tuple[str, ...] = SEARCH
-    peer: str = PEER
+    address: str
+    """IPv4, but in a pod that has none."""
+    prefixlen: int
+    gateway: str
+    peer: str
     """An address beyond the gateway."""
+    address6: str = ""
+    """The IPv6 one; empty in a pod that has none, as is the rest of it."""
+    peer6: str = ""
+    nameservers: tuple[str, ...] = NAMESERVERS
+    nameservers6: tuple[str, ...] = ()
+    search: tuple[str, ...] = SEARCH
 
 
-def _bridge(layout: Layout) -> tuple[str, ...]:
-    return (
-        f"link add cni0 address {layout.node_mac} mtu {layout.mtu} type bridge",
-        f"link set {layout.host_ifname} master cni0",
-        f"link set {layout.host_ifname} type bridge_slave hairpin on",
-        f"address add {layout.gateway}/24 broadcast + dev cni0",
-        "link set cni0 up",
-    )
-
-
-def _bridge_dual(layout: Layout) -> tuple[str, ...]:
-    return (*_bridge(layout), "address add fd00:10:246:1::1/64 dev cni0 nodad")
-
-
-def _ptp(layout: Layout) -> tuple[str, ...]:
-    return (
-        f"address add {layout.gateway}/32 dev {layout.host_ifname}",
-        f"route add {_bare(layout.address)} dev {layout.host_ifname} scope link",
-    )
-
-
-def _aws(layout: Layout) -> tuple[str, ...]:
-    """Nobody answers ARP for the gateway: the pod has its MAC as a permanent neighbour."""
-    return (f"route add {_bare(layout.address)} dev {layout.host_ifname} scope link",)
-
-
-def _calico(layout: Layout) -> tuple[str, ...]:
-    return (f"route add {_bare(layout.address)} dev {layout.host_ifname} scope link",)
-
-
-def _cilium(layout: Layout) -> tuple[str, ...]:
-    return (
-        "link add cilium_host type bridge",
-        f"address add {layout.gateway}/32 dev cilium_host",
-        "link set cilium_host up",
-        f"address add fd00:c1::1/128 dev {layout.host_ifname} nodad",
-        f"route add {_bare(layout.address)} dev {layout.host_ifname} scope link",
-        f"route add {_bare(layout.address6)} dev {layout.host_ifname}",
-    )
-
-
-def _ovn(layout: Layout) -> tuple[str, ...]:
-    return (f"address add {layout.gateway}/23 broadcast + dev {layout.host_ifname}",)
-
-
-LAYOUTS = {
-    layout.name: layout
-    for layout in (
-        Layout(
-            name="bridge",
-            mac="f6:8a:41:0a:f9:62",
-            address="10.244.1.2/24",
-            gateway="10.244.1.1",
-            mtu=1450,
-            routes=("default via 10.244.1.1",),
-            node_mac="ae:fb:5b:3e:f9:78",
-            node=_bridge,
-        ),
-        Layout(
-            name="bridge-dual",
-            mac="8e:da:d3:ea:cd:07",
-            address="10.246.1.2/24",
-            gateway="10.246.1.1",
-            routes=("default via 10.246.1.1",),
-            address6="fd00:10:246:1::2/64",
-            routes6=("default via fd00:10:246:1::1",),
-            node_mac="7a:b4:0c:b9:b4:41",
-            node=_bridge_dual,
-        ),
-        Layout(
-            name="ptp",
-            mac="36:79:8c:6f:b5:32",
-            address="10.247.1.2/24",
-            gateway="10.247.1.1",
-            routes=(
-                "10.247.1.1 scope link src 10.247.1.2",
-                "10.247.1.0/24 via 10.247.1.1 src 10.247.1.2",
-                "default via 10.247.1.1",
-            ),
-            node_mac="92:2c:d6:58:26:5a",
-            node=_ptp,
-        ),
-        Layout(
-            name="calico",
-            mac="8a:76:13:89:8a:9c",
-            address="192.168.77.5/32",
-            gateway="169.254.1.1",
-            mtu=1480,
-            routes=("169.254.1.1 scope link", "default via 169.254.1.1"),
-            node_mac="ee:ee:ee:ee:ee:ee",
-            node=_calico,
-            host_ifname="cali0",
-        ),
-        Layout(
-            name="cilium",
-            mac="32:f2:3f:fc:1a:f4",
-            address="10.0.1.77/32",
-            gateway="10.0.1.241",
-            routes=("10.0.1.241 scope link", "default via 10.0.1.241 mtu 1450"),
-            address6="fd00:c1::77/128",
-            routes6=("fd00:c1::1", "default via fd00:c1::1 mtu 1450"),
-            node_mac="8e:a0:d1:41:96:69",
-            node=_cilium,
-            host_ifname="lxc0",
-        ),
-        Layout(
-            name="ovn",
-            mac="0a:58:0a:80:02:0f",
-            address="10.128.2.15/23",
-            gateway="10.128.2.1",
-            mtu=1400,
-            routes=(
-                "default via 10.128.2.1",
-                "10.128.0.0/14 via 10.128.2.1",
-                "100.64.0.0/16 via 10.128.2.1",
-                "169.254.0.5 via 10.128.2.1",
-                "172.30.0.0/16 via 10.128.2.1",
-            ),
-            node_mac="e6:41:fe:a4:81:4b",
-            node=_ovn,
-        ),
-        Layout(
-            name="aws",
-            mac="4e:11:c7:5d:20:8b",
-            address="10.20.31.7/32",
-            gateway="169.254.1.1",
-            mtu=9001,
-            routes=("169.254.1.1 scope link", "default via 169.254.1.1"),
-            neighbours=("169.254.1.1 lladdr 1e:8a:53:c2:07:44 nud permanent",),
-            node_mac="1e:8a:53:c2:07:44",
-            node=_aws,
-            host_ifname="eni0",
-        ),
-    )
-}
 CNI_LAYOUTS = ("cni-bridge", "cni-ptp")
 NAMES = (*LAYOUTS, *CNI_LAYOUTS)
 
@@ -219,20 +75,25 @@ NAMES = (*LAYOUTS, *CNI_LAYOUTS)
 def pod(layout: str) -> Iterator[Pod]:
     """Make a node and a pod of that layout; both go at the end of the block.
 
-    Duplicate address detection is off in the pod: it would change the addresses a second after they are made.
+    Duplicate address detection is off in both: it would change the addresses a second after they are made.
     """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vmnet-pod-")))
         resolv_conf = directory / "resolv.conf"
-        resolv_conf.write_text(resolv_conf_text(NAMESERVERS, SEARCH), encoding="ascii")
         node, inside = stack.enter_context(netns()), stack.enter_context(netns())
-        inside.sysctl("ipv6/conf/default/accept_dad", 0)
+        for namespace in (node, inside):
+            namespace.sysctl("ipv6/conf/default/accept_dad", 0)
         _uplink(node)
         if layout in LAYOUTS:
             made = _by_hand(LAYOUTS[layout], node, inside, resolv_conf)
         else:
             made = stack.enter_context(_by_cni(layout, node, inside, resolv_conf))
-        must_answer(made.netns, made.peer)
+        nameservers = (*made.nameservers, *made.nameservers6)
+        resolv_conf.write_text(resolv_conf_text(nameservers, made.search), encoding="ascii")
+        for namespace in (node, inside):
+            wait_for_sure_addresses(namespace)
+        for peer in {made.peer, made.peer6} - {""}:
+            must_answer(made.netns, peer)
         yield made
 
 
@@ -247,10 +108,12 @@ def _uplink(node: Netns) -> None:
     node.ip_batch(
         "link add uplink0 type bridge",
         f"address add {PEER}/24 broadcast + dev uplink0",
+        f"address add {PEER6}/64 dev uplink0 nodad",
         "link set uplink0 up",
         "route add default via 198.51.100.254 dev uplink0",
     )
     node.sysctl("ipv4/ip_forward", 1)
+    node.sysctl("ipv6/conf/all/forwarding", 1)  # its neighbour advertisements say that it is a router
 
 
 def _by_hand(layout: Layout, node: Netns, inside: Netns, resolv_conf: Path) -> Pod:
@@ -259,29 +122,25 @@ def _by_hand(layout: Layout, node: Netns, inside: Netns, resolv_conf: Path) -> P
         f"link add {host} address {layout.node_mac} mtu {layout.mtu} type veth "
         f"peer name {IFNAME} address {layout.mac} mtu {layout.mtu} netns {inside.name}",
     )
-    if layout.name == "calico":
+    if layout.proxy_arp:
         node.sysctl(f"ipv4/conf/{host}/proxy_arp", 1)
         node.sysctl(f"ipv4/neigh/{host}/proxy_delay", 0)
     node.ip_batch(f"link set {host} up", *layout.node(layout))
+    inside.ip_batch(f"link set {IFNAME} up", *_addresses(layout))
     inside.ip_batch(
-        f"address add {layout.address} broadcast + dev {IFNAME}"
-        if not layout.address.endswith("/32")
-        else f"address add {layout.address} dev {IFNAME}",
-        f"link set {IFNAME} up",
-    )
-    if layout.name == "ptp":
-        inside.ip_batch("route delete 10.247.1.0/24 dev eth0")
-    inside.ip_batch(
+        *(f"route delete {subnet} dev {IFNAME}" for subnet in layout.unconnected),
         *(f"neighbour add {neighbour} dev {IFNAME}" for neighbour in layout.neighbours),
-        *(f"route add {_on(route)}" for route in layout.routes),
+        *(f"route add {_on(route)}" for route in (*layout.routes, *layout.routes6)),
     )
+    return _pod(layout.name, node, inside, layout.gateway or layout.gateway6, resolv_conf)
+
+
+def _addresses(layout: Layout) -> Iterator[str]:
+    if layout.address:
+        broadcast = "" if layout.address.endswith("/32") else "broadcast +"
+        yield f"address add {layout.address} {broadcast} dev {IFNAME}"
     if layout.address6:
-        nodad = " nodad" if layout.name == "cilium" else ""
-        inside.ip_batch(
-            f"address add {layout.address6} dev {IFNAME}{nodad}",
-            *(f"route add {_on(route)}" for route in layout.routes6),
-        )
-    return _pod(layout.name, node, inside, layout.gateway, resolv_conf)
+        yield f"address add {layout.address6} dev {IFNAME} {'nodad' if layout.nodad else ''}"
 
 
 def readdress(pod: Pod, address: str) -> None:
@@ -306,7 +165,9 @@ def _on(route: str) -> str:
 def _pod(name: str, node: Netns, inside: Netns, gateway: str, resolv_conf: Path) -> Pod:
     """Describe a pod from what the kernel shows of it."""
     [link] = inside.ip("address", "show", "dev", IFNAME)
-    address = next(entry for entry in link["addr_info"] if entry["family"] == "inet")
+    of_family = {entry["family"]: entry for entry in link["addr_info"] if entry["scope"] == "global"}
+    first = of_family.get("inet") or of_family["inet6"]
+    ipv6 = "inet6" in of_family
     host = next(entry for entry in node.ip("link") if entry["ifindex"] == link["link_index"])
     return Pod(
         layout=name,
@@ -315,11 +176,16 @@ def _pod(name: str, node: Netns, inside: Netns, gateway: str, resolv_conf: Path)
         ifname=IFNAME,
         host_ifname=host["ifname"],
         mac=link["address"],
-        address=address["local"],
-        prefixlen=address["prefixlen"],
-        gateway=gateway,
         mtu=link["mtu"],
         resolv_conf=resolv_conf,
+        address=first["local"],
+        prefixlen=first["prefixlen"],
+        gateway=gateway,
+        peer=PEER if "inet" in of_family else PEER6,
+        address6=of_family["inet6"]["local"] if ipv6 else "",
+        peer6=PEER6 if ipv6 else "",
+        nameservers=NAMESERVERS if "inet" in of_family else (),
+        nameservers6=NAMESERVERS6 if ipv6 else (),
     )
 
 
@@ -395,7 +261,3 @@ def must_answer(source: Netns, address: str, size: int = 56) -> None:
 def _ping(source: Netns, address: str, size: int, timeout: int) -> Completed:
     options = ["-c", "1", "-W", str(timeout), "-s", str(size)]
     return source.run("busybox", "ping", *options, address, check=False, timeout=timeout + 5)
-
-
-def _bare(address: str) -> str:
-    return address.partition("/")[0]

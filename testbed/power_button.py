@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from testbed.kernel import CACHE, META_PACKAGE, newc
 from testbed.netns import TestbedError, run
+from testbed.once import one_at_a_time
 
 if TYPE_CHECKING:
     from testbed.kernel import Kernel
@@ -55,8 +56,9 @@ def modules(found: Kernel, cache: Path = CACHE) -> tuple[Path, ...]:
     """The modules, fetched the first time: the kernel's package once more, 30 MB."""
     home = cache / f"button-{found.release}"
     paths = tuple(home / f"{name}.ko" for name in MODULES)
-    if not all(path.exists() for path in paths):
-        _fetch(found.release, home, cache)
+    with one_at_a_time(cache):
+        if not all(path.exists() for path in paths):
+            _fetch(found.release, home, cache)
     return paths
 
 

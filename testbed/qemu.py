@@ -11,14 +11,16 @@ import json
 import re
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from testbed.facts import DEFAULT, GuestFacts, RouteFact
+from testbed.facts6 import Facts6, named_by_mac, route_fact6
 from testbed.jailed import assignments, read_resolv_lines
 from testbed.kernel import CACHE, Kernel, initramfs, kernel
 from testbed.netns import Background, TestbedError, background
+from testbed.once import one_at_a_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +37,8 @@ MEMORY = "192"
 """MiB."""
 PATIENCE = 60
 """Seconds a boot may take; under TCG it takes 2 to 4."""
+ECHO = 7
+"""The port at which the guest sends back what comes (RFC 862)."""
 PROBE_PATIENCE = 6
 
 
@@ -61,6 +65,8 @@ class Guest:
     """A guest that has leased and said its facts, and still runs."""
 
     facts: GuestFacts
+    facts6: Facts6 | None
+    """None where the pod has no IPv6."""
     pings: tuple[Reach, ...]
     times: Times
     accelerator: str
@@ -72,6 +78,14 @@ class Guest:
         answer = rf'^{MARK}{{"ping": "{re.escape(address)}", "size": {size}, "ok": (true|false)}}'
         return self.console.wait_for(answer)[1] == "true"
 
+    def tcp(self, address: str, port: int) -> bool:
+        """Let the guest connect to somebody who sends back what it says."""
+        self.console.say(f"tcp {address} {port}")
+        return (
+            self.console.wait_for(rf'^{MARK}{{"tcp": "{re.escape(address)} {port}", "ok": (true|false)}}')[1]
+            == "true"
+        )
+
     def power_off(self) -> None:
         """Let the guest end, and QEMU with it."""
         self.console.say("poweroff")
@@ -82,11 +96,12 @@ def accelerator(found: Kernel, cache: Path = CACHE) -> str:
     """Name KVM if this guest boots with it, else TCG. Tried once per boot of the machine."""
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     verdict = cache / f"accelerator-{found.release}-{boot_id}"
-    if not verdict.exists():
-        for old in cache.glob("accelerator-*"):
-            old.unlink()
-        verdict.write_text("kvm" if _kvm_boots(found, cache) else "tcg", encoding="ascii")
-    return verdict.read_text(encoding="ascii")
+    with one_at_a_time(cache):
+        if not verdict.exists():
+            for old in cache.glob("accelerator-*"):
+                old.unlink()
+            verdict.write_text("kvm" if _kvm_boots(found, cache) else "tcg", encoding="ascii")
+        return verdict.read_text(encoding="ascii")
 
 
 def _kvm_boots(found: Kernel, cache: Path) -> bool:
@@ -125,7 +140,8 @@ def booting(pod: Pod, directory: Path, tap: str = "tap0", cmdline: str = "") -> 
     found = kernel()
     accel = accelerator(found)
     initrd = initramfs(found, directory / "initramfs")
-    argv = [*machine(accel, found, initrd, f"vmnet.ping={pod.peer} {cmdline}"), *nic(pod.mac, tap)]
+    targets = f"vmnet.ping={pod.peer} vmnet.ping6={pod.peer6}"
+    argv = [*machine(accel, found, initrd, f"{targets} {cmdline}"), *nic(pod.mac, tap)]
     with background(pod.netns.command(*argv), directory / "console.log") as console:
         yield console
 
@@ -141,7 +157,7 @@ def settled(console: Background) -> Guest:
     said = [json.loads(line) for line in re.findall(rf"^{MARK}(\{{.*\}})\s*$", console.text, re.MULTILINE)]
     pings = tuple(Reach(entry["ping"], entry["size"], entry["ok"]) for entry in said if "ping" in entry)
     accel = "kvm" if "accel=kvm" in " ".join(console.argv) else "tcg"
-    return Guest(understand(said), pings, Times(*times), accel, console)
+    return Guest(understand(said), understand6(said), pings, Times(*times), accel, console)
 
 
 @contextmanager
@@ -153,9 +169,7 @@ def guest(pod: Pod, directory: Path, tap: str = "tap0", cmdline: str = "") -> It
 
 def understand(said: list[dict[str, Any]]) -> GuestFacts:
     """Turn the console's JSON lines into facts."""
-    facts: dict[str, Any] = {}
-    for entry in said:
-        facts |= entry
+    facts = _joined(said)
     address, _, prefixlen = facts["address"][0].partition("/")
     routes = tuple(dict.fromkeys(_route(line.split()) for line in facts["route"]))
     default = next((route.gateway for route in routes if route.dst == DEFAULT), "")
@@ -168,11 +182,32 @@ def understand(said: list[dict[str, Any]]) -> GuestFacts:
         gateway=default,
         routes=routes,
         mtu=facts["mtu"],
-        nameservers=resolver.nameservers,
+        nameservers=tuple(server for server in resolver.nameservers if ":" not in server),
         search=resolver.search,
         hostname=told.get("hostname", ""),
         lease_time=int(told["lease_time"]) if "lease_time" in told else None,
     )
+
+
+def understand6(said: list[dict[str, Any]]) -> Facts6 | None:
+    """Turn them into what the guest has of IPv6; None where it was not to see to any."""
+    facts = _joined(said)
+    if "route6" not in facts:
+        return None
+    lines = [line.split() for line in facts["route6"] if not line.startswith("multicast")]
+    routes = [route_fact6(words[0], words[2] if words[1] == "via" else "") for words in lines]
+    macs = {words[0]: words[4] for line in facts["neighbour6"] if (words := line.split())[3] == "lladdr"}
+    addresses = tuple(address.partition("/")[0] for address in facts["address6"])
+    resolver = read_resolv_lines(facts["resolv_conf"])
+    return replace(
+        named_by_mac(addresses, routes, macs, facts["mtu6"]),
+        nameservers=tuple(server for server in resolver.nameservers if ":" in server),
+        search=resolver.search,
+    )
+
+
+def _joined(said: list[dict[str, Any]]) -> dict[str, Any]:
+    return {key: value for entry in said for key, value in entry.items()}
 
 
 def _route(words: list[str]) -> RouteFact:

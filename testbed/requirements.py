@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.clients import CLIENTS
-from testbed.kernel import IPCONFIG
+from testbed.kernel import DHCPCD, IPCONFIG
 from testbed.pods import CNI_BIN
 from testbed.qemu import QEMU
 
@@ -47,6 +47,7 @@ NETNS_TOOLS = (
 VM_TOOLS = (
     *COMMON_TOOLS,
     Tool(str(IPCONFIG), "klibc-utils"),
+    Tool(str(DHCPCD), "dhcpcd-base"),
     Tool(QEMU, "qemu-system-x86"),
     Tool("libvirtd", "libvirt-daemon-system"),
     Tool("virsh", "libvirt-clients"),

@@ -49,9 +49,15 @@ class TapGuest:
 
 
 @contextmanager
-def tap_guest(pod_netns: Netns, mac: str, directory: Path, tap: str = "tap0") -> Iterator[TapGuest]:
-    """Plug a guest with that MAC into a tap; frames flow when the block begins."""
+def tap_guest(
+    pod_netns: Netns, mac: str, directory: Path, tap: str = "tap0", accept_ra: int = 1
+) -> Iterator[TapGuest]:
+    """Plug a guest with that MAC into a tap; frames flow when the block begins.
+
+    With `accept_ra` 0 its kernel leaves router advertisements to a program, as those that see to them make it do.
+    """
     with netns() as guest, netns() as wire:
+        guest.sysctl("ipv6/conf/default/accept_ra", accept_ra)
         guest.ip_batch(
             f"link add {IFNAME} address {mac} type veth peer name {WIRE} mtu {WIRE_MTU} netns {wire.name}"
         )

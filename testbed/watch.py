@@ -10,12 +10,12 @@ import socket
 import struct
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from testbed.netns import Netns, TestbedError, entered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 NETLINK_NETFILTER = 12
 SOL_NETLINK = 270
@@ -36,7 +36,8 @@ NAMES = {
 }
 """linux/rtnetlink.h."""
 RTM_NEWLINK = 16
-RTMGRP_IPV4_ROUTE = 0x40
+RTMGRP_LINK, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE = 0x1, 0x40, 0x100, 0x400
+ROUTES_AND_IPV6_ADDRESSES = RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE
 HEADER = struct.Struct("=IHHII")
 NFNL_SUBSYS_NFTABLES = 10
 
@@ -71,17 +72,51 @@ def watched(namespace: Netns) -> Iterator[Watch]:
             listening.close()
 
 
-def wait_for_default_route(namespace: Netns, timeout: float) -> None:
+def wait_for_default_route(namespace: Netns, timeout: float, family: str = "-4") -> None:
     """Wait until packets know a way out of a namespace."""
+    wait_until(
+        namespace,
+        lambda: bool(namespace.ip(family, "route", "show", "default")),
+        f"an IPv{family[1:]} default route",
+        timeout,
+    )
+
+
+def wait_for_sure_addresses(namespace: Netns, timeout: float = 10) -> None:
+    """Wait until the detection of duplicates has ended for every IPv6 address; a duplicate is an error."""
+    wait_until(
+        namespace, lambda: not namespace.ip("-6", "address", "show", "tentative"), "sure addresses", timeout
+    )
+    if duplicates := namespace.ip("-6", "address", "show", "dadfailed"):
+        raise TestbedError(f"somebody else has an address of {namespace.name}: {duplicates}")
+
+
+def wait_for_ip(
+    namespace: Netns, group: int, question: str, shown: Callable[[list[Any]], bool], timeout: float = 20
+) -> None:
+    """Wait until what `ip QUESTION` shows in a namespace is so; asked anew with each news of that group."""
+    wait_until(
+        namespace, lambda: shown(namespace.ip(*question.split())), f"`ip {question}` to show it", timeout, group
+    )
+
+
+def wait_until(
+    namespace: Netns,
+    there: Callable[[], bool],
+    what: str,
+    timeout: float,
+    groups: int = ROUTES_AND_IPV6_ADDRESSES,
+) -> None:
+    """Wait until something is there that comes with news of these groups; look at each of them."""
     deadline = time.monotonic() + timeout
     with entered(namespace), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as news:
-        news.bind((0, RTMGRP_IPV4_ROUTE))
-        while not namespace.ip("-4", "route", "show", "default"):
+        news.bind((0, groups))
+        while not there():
             news.settimeout(max(deadline - time.monotonic(), 0.001))
             try:
                 news.recv(1 << 17)
             except TimeoutError:
-                raise TestbedError(f"no default route in {namespace.name} within {timeout} s") from None
+                raise TestbedError(f"{namespace.name}: waited {timeout} s for {what}") from None
 
 
 def _drain(source: socket.socket) -> Iterator[str]:

@@ -3,21 +3,74 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from xdist.workermanage import WorkerController
 
 TESTS = Path(__file__).parent
 ROOMS = ("unit", "readers", "netns", "vm", "image")
 BUILDS = pytest.mark.timeout(900)
 """The first test of an image builds it, from nothing on a new machine."""
+LONGEST = (
+    "image/test_contents.py",  # builds the images, which the other files of the room then find
+    "netns/test_crash.py",
+    "vm/test_hook.py",
+    "vm/test_launch.py",
+    "fuzz/test_fuzz.py",
+    "netns/test_faults.py",
+    "netns/test_up_down.py",
+    "vm/test_boot_clients.py",
+    "netns/test_hostile_guest.py",
+    "netns/test_render.py",
+    "netns/test_concurrency.py",
+    "netns/test_state_directory.py",
+    "netns/test_soak.py",
+    "unit/test_stale_journals.py",
+    "vm/test_guest.py",
+)
+"""The files whose tests take longest, for the workers to begin with; some minutes are lost without it, no test."""
+FIGURES = pytest.StashKey[dict[str, str]]()
+"""What the summary says at the end, by name."""
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with the room it lives in."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark each test with the room it lives in; let workers begin with the files that take longest."""
     for item in items:
         room = item.path.relative_to(TESTS).parts[0]
         if room in ROOMS:
             item.add_marker(room)
         if room == "image":
             item.add_marker(BUILDS)
+    if hasattr(config, "workerinput"):
+        items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    """When a file's tests are handed to a worker."""
+    name = str(item.path.relative_to(TESTS))
+    if name in LONGEST:
+        return LONGEST.index(name)
+    return len(LONGEST) + (item.get_closest_marker("unit") is not None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A worker's figures go to whom it works for."""
+    config.stash[FIGURES] = {}
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["figures"] = config.stash[FIGURES]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: WorkerController) -> None:
+    """Take a worker's figures."""
+    node.config.stash[FIGURES].update(getattr(node, "workeroutput", {}).get("figures", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the figures."""
+    for name, figure in config.stash[FIGURES].items():
+        terminalreporter.write_line(f"{name}: {figure}")

@@ -13,7 +13,7 @@ A block without such a comment fails `tests/unit/test_docs.py`, so that no comma
 The blocks of one page are one script, in their order: `cd`, variables and background jobs (`kill %1`) carry over.
 How to test a page, in the room that has what it needs:
 
-    page = docs.page("launch.md")
+    page = docs.page("guide/launch.md")
     docs.play(page, pod.netns.command, tmp_path, {"VMNET_STATE_DIR": …})
 
 `play` takes the function that puts an argument list into a namespace (or `list`, for the machine itself), the
@@ -68,14 +68,27 @@ class DocumentError(AssertionError):
 
 
 def page(name: str) -> Page:
-    """Read a page of docs/ by its file name."""
+    """Read a page by its path below docs/."""
     path = DOCS / name
     return Page(path, blocks(path.read_text(encoding="utf-8")))
 
 
 def pages() -> list[str]:
-    """The file names of all pages."""
-    return sorted(path.name for path in DOCS.glob("*.md"))
+    """The paths of all pages below docs/."""
+    return sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
+
+
+def links(text: str) -> list[str]:
+    """The targets of a page's links and pictures; what stands in blocks and code is none."""
+    prose = re.sub(r"^ *```.*?^ *```$|`[^`\n]*`", "", text, flags=re.DOTALL | re.MULTILINE)
+    return re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", prose)
+
+
+def anchors(text: str) -> set[str]:
+    """The names by which a page's headings are linked to, as forges make them."""
+    prose = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ +(.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def blocks(text: str) -> tuple[Block, ...]:

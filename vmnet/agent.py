@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from vmnet import processes
+from vmnet import processes, server_call
 from vmnet.changed import first_change
 from vmnet.config import resolver_text
 from vmnet.conflict import conflict
@@ -62,6 +62,7 @@ _OVERTAKEN = frozenset(
     }
 )
 """What the kernel says when somebody else changed something, or a message was lost: look again and go on."""
+_NOTHING = Status(())
 _ROUNDS = 5
 """Apply, read, compare: the second round takes away what the kernel added by itself, the third the note; one more
 for somebody else's change in between. Beyond that it never ends."""
@@ -103,6 +104,8 @@ class Report:
     """The server's own words, a JSON object; empty when it does not answer."""
     warnings: tuple[str, ...] = ()
     """In words, what is as it shall be and yet not well."""
+    now: Status = _NOTHING
+    """What it was read from."""
 
 
 @contextlib.contextmanager
@@ -120,6 +123,13 @@ def at(config: Config) -> Iterator[Place]:
             "this is the host's own network namespace, and a VM would take the host off the network; "
             "run in the pod's, or name it with --netns"
         )
+    with standing_here(config) as place:
+        yield place
+
+
+@contextlib.contextmanager
+def standing_here(config: Config) -> Iterator[Place]:
+    """Stay in the namespace that we are in, whosever it is."""
     netns_cookie = netns.cookie()
     with NetlinkSocket() as netlink:
         yield Place(netlink, StateDirectory(config.state_dir, netns_cookie), Here(netns_cookie, netns.boot_id()))
@@ -197,21 +207,27 @@ def down(config: Config) -> Journal | None:
 def status(config: Config) -> Report:
     """Compare what is there with what shall be there, and ask the server how the guest stands."""
     with at(config) as place:
-        now = read(place.netlink)
-        known = _recalled(place, config, now)
-        if known is None:
-            return Report(None)
-        spec = _bound(known.journal)
-        differences = [str(change) for change in diff(now, spec)]
-        differences += [f"link {name} is gone for good" for name in missing_links(now, spec)]
-        if known.directory is None:
-            return Report(known.journal, (*differences, "save the pod's facts again: the journal is lost"))
-        answer = processes.ask_server(known.directory)
-        trouble = processes.trouble(known.directory, answer)
-        if trouble:
-            differences.append(f"start the DHCP server: {trouble}")
-        warnings = _warnings(known.journal, spec, now, answer)
-        return Report(known.journal, tuple(differences), answer or b"", tuple(warnings))
+        return report(place, config)
+
+
+def report(place: Place, config: Config) -> Report:
+    """The same in the namespace where we are already, as often as is liked."""
+    now = read(place.netlink)
+    known = _recalled(place, config, now)
+    if known is None:
+        return Report(None, now=now)
+    spec = _bound(known.journal)
+    differences = [str(change) for change in diff(now, spec)]
+    differences += [f"link {name} is gone for good" for name in missing_links(now, spec)]
+    if known.directory is None:
+        lost = (*differences, "save the pod's facts again: the journal is lost")
+        return Report(known.journal, lost, now=now)
+    answer = server_call.ask_server(known.directory)
+    trouble = processes.trouble(known.directory, answer)
+    if trouble:
+        differences.append(f"start the DHCP server: {trouble}")
+    warnings = _warnings(known.journal, spec, now, answer)
+    return Report(known.journal, tuple(differences), answer or b"", tuple(warnings), now)
 
 
 def _warnings(journal: Journal, spec: Spec, now: Status, answer: bytes | None) -> Iterator[str]:

@@ -19,7 +19,7 @@ _KEYS = {
     "domain_search": "dns.search",
     "ntp_servers": "ntp",
 }
-"""How a field of the model is called in docs/configuration.md, where it is called otherwise."""
+"""How a field of the model is called in docs/guide/configuration.md, where it is called otherwise."""
 _OF_THE_POD = ("mac", "mtu", "hostname", "nameservers", "domain_search")
 """What is the pod's where nobody says otherwise."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from vmnet import __version__
 from vmnet import config as checks
 from vmnet.config import Config, FromFile
-from vmnet.errors import UsageError, VmnetError
+from vmnet.errors import UsageError, VmnetError, WaitTimeoutError
 from vmnet.last_word import leave
 from vmnet.log import escape, say
 from vmnet.model import ISOLATIONS, Settings
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from vmnet.agent import Outcome
     from vmnet.model import Told
+    from vmnet.outline import Node
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -156,6 +157,38 @@ def _add_launch(parser: argparse.ArgumentParser) -> None:
     add("--grace", metavar="SECONDS", help=grace)
     add("--keep", action="store_true", help="leave the binding up when the domain has ended")
     add("domain", metavar="DOMAIN.xml", help="the domain as libvirt takes it")
+
+
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--all", action="store_true", help="show the checks that found nothing, too")
+    add("--domain", metavar="FILE", help="a domain's XML, to be compared with the binding")
+    ear = "how long to listen for other DHCP servers and routers; nothing is sent (default: 1; 0 for not at all)"
+    add("--listen", metavar="SECONDS", help=ear)
+
+
+def _add_status(parser: argparse.ArgumentParser) -> None:
+    again = "show it again and again, looking every so many seconds (default: 1), until Ctrl-C"
+    parser.add_argument("--watch", metavar="SECONDS", nargs="?", const="1", help=again)
+
+
+def _add_wait(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    goals = "the server serves; the guest has asked; it has its address; it answers for it"
+    add("--for", dest="goal", choices=("ready", "asked", "bound", "reachable"), required=True, help=goals)
+    add("--timeout", metavar="SECONDS", help="how long at most (default: 60)")
+
+
+def _add_capture(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("-w", "--write", metavar="FILE.pcap", help="write them to a file for Wireshark instead of showing them")
+    add("--follow", action="store_true", help="go on with those to come, until Ctrl-C")
+
+
+def _add_support_bundle(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("-o", "--output", metavar="FILE.tar", default="vmnet-support.tar", help="where (default: %(default)s)")
+    add("--redact", action="store_true", help="replace addresses, MACs, host names and domains by placeholders")
 
 
 def _add_define_domain(parser: argparse.ArgumentParser) -> None:
@@ -310,11 +343,74 @@ def _down(asked: argparse.Namespace) -> int:
 
 
 def _status(asked: argparse.Namespace) -> int:
-    from vmnet import agent, show
+    from vmnet import agent
+    from vmnet.watching import live, sight, status
 
-    report = agent.status(_config(asked))
-    _print(show.status_json(report) if asked.json else show.status_text(report))
-    return 7 if report.drift else 0
+    config = _config(asked)
+    if asked.watch is not None:
+        return live.watch(config, checks.seconds(asked.watch, "watch"), as_json=asked.json)
+    with agent.at(config) as place:
+        seen = sight.look(place, config)
+    _show(asked, status.value(seen), status.outline(seen))
+    return 7 if seen.report.drift else 0
+
+
+def _wait(asked: argparse.Namespace) -> int:
+    from vmnet.watching import wait
+
+    timeout = _text(asked, "timeout")
+    seconds = wait.DEFAULT_SECONDS if timeout is None else checks.seconds(timeout, "timeout")
+    waited = wait.wait(_config(asked), asked.goal, seconds)
+    _show(asked, wait.value(waited), wait.outline(waited))
+    if waited.cause:
+        raise WaitTimeoutError(f"not {waited.goal} within {seconds:g} s: {waited.cause.word}")
+    return 0
+
+
+def _capture(asked: argparse.Namespace) -> int:
+    from vmnet.watching import capture
+
+    capture.capture(_config(asked), capture.Wishes(asked.write or "", asked.follow, asked.json))
+    return 0
+
+
+def _support_bundle(asked: argparse.Namespace) -> int:
+    from vmnet.watching import bundle
+
+    for name, why in bundle.bundle(_config(asked), asked.output, redact=asked.redact).items():
+        say("warning", "not-bundled", f"{name} is not in it: {why}")
+    say("info", "bundled", f"{asked.output} is written; look through it before you send it", path=asked.output)
+    return 0
+
+
+def _show(asked: argparse.Namespace, value: object, nodes: Sequence[Node]) -> None:
+    """Print for machines, or for people."""
+    if asked.json:
+        import json
+
+        _print(json.dumps(value, indent=2, ensure_ascii=False))
+    else:
+        from vmnet import screen
+
+        screen.show(nodes)
+
+
+def _doctor(asked: argparse.Namespace) -> int:
+    from vmnet.doctor import report
+    from vmnet.doctor.evidence import INFO
+    from vmnet.doctor.gather import DEFAULT_SECONDS, Wishes, gather
+    from vmnet.doctor.table import examine, worst
+
+    listen = _text(asked, "listen")
+    seconds = DEFAULT_SECONDS if listen is None else checks.seconds(listen, "listen")
+    evidence = gather(_config(asked), Wishes(asked.domain or "", seconds))
+    if asked.json:
+        _print(report.as_json(evidence))
+    else:
+        from vmnet import screen
+
+        screen.show(report.outline(evidence, every=asked.all))
+    return 0 if worst(examine(evidence)) == INFO else 7
 
 
 def _serve(asked: argparse.Namespace) -> int:
@@ -442,10 +538,45 @@ VERBS = (
         "status",
         LOOK,
         _status,
-        "compare what is there with what shall be there",
-        (_add_place, _add_json),
-        ("vmnet status", "vmnet status --json"),
-        "Exits with 7 on any difference.",
+        "say how binding and guest stand, and what has drifted",
+        (_add_place, _add_status, _add_json),
+        ("vmnet status", "vmnet status --json", "vmnet status --watch"),
+        "Exits with 7 on any difference. What it says is explained in docs/watching.md.",
+    ),
+    Verb(
+        "wait",
+        LOOK,
+        _wait,
+        "wait for server or guest, or say why it does not come",
+        (_add_place, _add_wait, _add_json),
+        ("vmnet wait --for ready", "vmnet wait --for bound --timeout 30"),
+        "Exits with 6 and the cause where it does not come in time; each is explained in docs/watching.md.",
+    ),
+    Verb(
+        "capture",
+        LOOK,
+        _capture,
+        "show the last frames of DHCP, ARP and router discovery",
+        (_add_place, _add_capture, _add_json),
+        ("vmnet capture", "vmnet capture --follow", "vmnet capture --write guest.pcap"),
+        "They are those between guest and server.",
+    ),
+    Verb(
+        "doctor",
+        LOOK,
+        _doctor,
+        "look for what is wrong or in the way, and say what to do",
+        (_add_place, _add_settings, _add_doctor, _add_json),
+        ("vmnet doctor --all", "vmnet doctor --listen 0 --json"),
+        "Exits with 7 on a warning or an error. Each code is explained in docs/doctor.md.",
+    ),
+    Verb(
+        "support-bundle",
+        LOOK,
+        _support_bundle,
+        "write one tar with all that is needed to be helped",
+        (_add_place, _add_support_bundle),
+        ("vmnet support-bundle", "vmnet support-bundle --redact --output support.tar"),
     ),
     Verb(
         "render",

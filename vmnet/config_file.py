@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+from ipaddress import IPv6Network
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -15,33 +17,19 @@ import yaml
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from vmnet import config as checks
+from vmnet import patterns
 from vmnet.config import FromFile
 from vmnet.errors import UsageError
 from vmnet.model import FOREVER, Boot, RawOption, Told
+from vmnet.told import is_link_local
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
-_MAC = r"^[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$"
-_ADDRESS = rf"^{_OCTET}(\.{_OCTET}){{3}}$"
-_DOMAIN = rf"^{_LABEL}(\.{_LABEL})*$"
-_TEXT = "^[ -~]+$"
-_HEX = "^[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2})*$"
-_IN_WORDS = {
-    _MAC: "a VM's MAC like 52:54:00:12:34:56",
-    _ADDRESS: "an IPv4 address",
-    _DOMAIN: "a domain name in small letters",
-    _TEXT: "printable ASCII characters",
-    _HEX: "octets in hexadecimal like 0601ff or 06:01:ff",
-}
-"""What the patterns ask for: nobody wants to read one in an error."""
-
-_Address = Annotated[str, Meta(pattern=_ADDRESS)]
-_Name = Annotated[str, Meta(pattern=_DOMAIN, max_length=253)]
-_Seconds = Annotated[int, Meta(ge=checks.SHORTEST_LEASE, lt=FOREVER)]
-_Text = Annotated[str, Meta(pattern=_TEXT, max_length=255)]
+_Address = Annotated[str, Meta(pattern=patterns.IPV4)]
+_Either = Annotated[str, Meta(pattern=patterns.EITHER)]
+_Name = Annotated[str, Meta(pattern=patterns.DOMAIN, max_length=253)]
+_Text = Annotated[str, Meta(pattern=patterns.TEXT, max_length=255)]
 
 
 class _Table(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -51,7 +39,7 @@ class _Table(Struct, forbid_unknown_fields=True, kw_only=True):
 class Dns(_Table):
     """Instead of the pod's resolv.conf. What is not given is the pod's."""
 
-    servers: list[_Address] | UnsetType = UNSET
+    servers: list[_Either] | UnsetType = UNSET
     search: list[_Name] | UnsetType = UNSET
 
 
@@ -68,7 +56,7 @@ class Option(_Table):
 
     code: Annotated[int, Meta(ge=1, le=254)]
     text: _Text | UnsetType = UNSET
-    hex: Annotated[str, Meta(pattern=_HEX, max_length=3 * 1024)] | UnsetType = UNSET
+    hex: Annotated[str, Meta(pattern=patterns.HEX, max_length=3 * 1024)] | UnsetType = UNSET
     addresses: Annotated[list[_Address], Meta(min_length=1, max_length=255)] | UnsetType = UNSET
     uint8: Annotated[int, Meta(ge=0, le=0xFF)] | UnsetType = UNSET
     uint16: Annotated[int, Meta(ge=0, le=0xFFFF)] | UnsetType = UNSET
@@ -82,20 +70,23 @@ class Interface(_Table):
     tap: str | UnsetType = UNSET
     owner: int | str | UnsetType = UNSET
     queues: Annotated[int, Meta(ge=1, le=checks.LARGEST_QUEUE_COUNT)] | UnsetType = UNSET
-    mac: Annotated[str, Meta(pattern=_MAC)] | UnsetType = UNSET
+    mac: Annotated[str, Meta(pattern=patterns.MAC)] | UnsetType = UNSET
     mtu: Annotated[int, Meta(ge=checks.SMALLEST_MTU, le=checks.LARGEST_MTU)] | UnsetType = UNSET
     hostname: str | UnsetType = UNSET
     dhcp: Literal["on", "off", "external"] | UnsetType = UNSET
     lease_time: Annotated[int, Meta(ge=checks.SHORTEST_LEASE, lt=FOREVER)] | Literal["infinite"] | UnsetType = (
         UNSET
     )
+    ipv6: Literal["on", "off"] | UnsetType = UNSET
+    autonomous: Literal["on", "off"] = "off"
+    nat64_prefix: Annotated[str, Meta(pattern=patterns.NAT64)] = ""
     isolation: Literal["strict", "dhcp-only", "off"] | UnsetType = UNSET
     allow_address: Annotated[list[str], Meta(min_length=1)] | UnsetType = UNSET
-    allow_mac: Annotated[list[Annotated[str, Meta(pattern=_MAC)]], Meta(min_length=1)] | UnsetType = UNSET
+    allow_mac: Annotated[list[Annotated[str, Meta(pattern=patterns.MAC)]], Meta(min_length=1)] | UnsetType = UNSET
     server_user: int | str | UnsetType = UNSET
     sandbox: Literal["on", "off"] | UnsetType = UNSET
     dns: Dns = field(default_factory=Dns)
-    ntp: list[_Address] = []
+    ntp: list[_Either] = []
     boot: BootFrom = field(default_factory=BootFrom)
     ipv6_only_wait: Annotated[int, Meta(ge=300, le=0xFFFFFFFF)] | UnsetType = UNSET
     options: list[Option] = []
@@ -108,7 +99,7 @@ class File(_Table):
 
 
 _FLAGS = (
-    *("tap", "owner", "queues", "mac", "mtu", "hostname", "dhcp", "lease_time"),
+    *("tap", "owner", "queues", "mac", "mtu", "hostname", "dhcp", "lease_time", "ipv6"),
     *("isolation", "allow_address", "allow_mac", "server_user", "sandbox"),
 )
 """What can be said by a flag too, as text."""
@@ -242,7 +233,7 @@ def _said(error: msgspec.ValidationError, prefix: str) -> str:
     unknown = re.fullmatch("Object contains unknown field `(.*)`", what)
     if unknown:
         return f"{place}.{unknown[1]}".lstrip(".") + ": there is no such key"
-    for pattern, words in _IN_WORDS.items():
+    for pattern, words in patterns.IN_WORDS.items():
         what = what.replace(f"`str` matching regex {pattern!r}", words)
     return f"{place.lstrip('.') or 'the file'}: {what[0].lower()}{what[1:]}"
 
@@ -251,16 +242,46 @@ def _told(said: Interface, path: str) -> Told:
     boot, dns = said.boot, said.dns
     codes = [option.code for option in said.options]
     return Told(
-        nameservers=None if dns.servers is UNSET else tuple(dns.servers),
+        nameservers=None if dns.servers is UNSET else _global(dns.servers, f"{path}.dns.servers"),
         domain_search=None if dns.search is UNSET else tuple(dns.search),
-        ntp_servers=tuple(said.ntp),
+        ntp_servers=_global(said.ntp, f"{path}.ntp"),
         boot=Boot(boot.server, boot.file, boot.vendor_class),
         ipv6_only_wait=None if said.ipv6_only_wait is UNSET else said.ipv6_only_wait,
         options=tuple(
             _option(option, f"{path}.options[{at}]", twice=option.code in codes[:at])
             for at, option in enumerate(said.options)
         ),
+        autonomous=said.autonomous == "on",
+        nat64_prefix=_nat64_prefix(said.nat64_prefix, f"{path}.nat64_prefix"),
     )
+
+
+def _global(addresses: list[str], path: str) -> tuple[str, ...]:
+    """Return addresses as iproute2 writes them; the guest shall need no word about the link they are on."""
+    written = [_written(address) for address in addresses]
+    for at, address in enumerate(written):
+        if is_link_local(address):
+            raise UsageError(
+                f"{path}[{at}]: {address} is link-local: it means nothing without the name of a link, "
+                "which is another in the guest; write a global address"
+            )
+    return tuple(written)
+
+
+def _written(address: str) -> str:
+    family = AF_INET6 if ":" in address else AF_INET
+    return inet_ntop(family, inet_pton(family, address))
+
+
+def _nat64_prefix(text: str, path: str) -> str:
+    """Return the prefix as iproute2 writes it."""
+    try:
+        network = IPv6Network(text) if text else None
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from error
+    if network and network.network_address.packed[8]:
+        raise UsageError(f"{path}: {network}: its bits 64 to 71 must be zero (RFC 6052 §2.2)")
+    return str(network or "")
 
 
 def _option(option: Option, path: str, *, twice: bool) -> RawOption:

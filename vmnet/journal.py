@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from vmnet.schema import Here, Journal
 
-_JOURNAL = "journal.json"
-_LARGEST_JOURNAL = 64 * 1024
+JOURNAL = "journal.json"
+LARGEST_JOURNAL = 64 * 1024
 _LOCK = "lock"
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_DIRECTORY = (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
@@ -56,10 +56,10 @@ class BindingDirectory:
         Raises:
             RefusedError: the disk is full or read-only; nothing else was touched.
         """
-        scratch = f"{_JOURNAL}.new"
+        scratch = f"{JOURNAL}.new"
         try:
             self.write(scratch, encode(journal).encode())
-            os.rename(scratch, _JOURNAL, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+            os.rename(scratch, JOURNAL, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
             os.fsync(self.descriptor)
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -72,7 +72,7 @@ class BindingDirectory:
         Raises:
             RefusedError: the disk is full or read-only; the saved one is still there.
         """
-        if self.read(_JOURNAL, _LARGEST_JOURNAL) != encode(journal).encode():
+        if self.read(JOURNAL, LARGEST_JOURNAL) != encode(journal).encode():
             self.save(journal)
 
     def load(self, here: Here) -> Journal | None:
@@ -81,11 +81,11 @@ class BindingDirectory:
         Raises:
             RefusedError: there is one that cannot be trusted; it says why.
         """
-        path = f"{self.path}/{_JOURNAL}"
-        text = self.read(_JOURNAL, _LARGEST_JOURNAL + 1)
+        path = f"{self.path}/{JOURNAL}"
+        text = self.read(JOURNAL, LARGEST_JOURNAL + 1)
         if text is None:
             return None
-        if len(text) > _LARGEST_JOURNAL:
+        if len(text) > LARGEST_JOURNAL:
             raise RefusedError(f"{path} is larger than any journal; remove that directory")
         try:
             return understand(text, here)
@@ -148,7 +148,7 @@ class BindingDirectory:
 
     def remove(self) -> None:
         """Remove what we keep in the directory, the journal first; the directory goes with the lock."""
-        for name in sorted(os.listdir(self.descriptor), key=lambda name: name != _JOURNAL):
+        for name in sorted(os.listdir(self.descriptor), key=lambda name: name != JOURNAL):
             with contextlib.suppress(OSError):
                 os.unlink(name, dir_fd=self.descriptor)
 
@@ -272,7 +272,7 @@ class StateDirectory:
 
     def _remove_without_journal(self, ifname: str, namespace: int) -> None:
         directory = BindingDirectory(os.open(ifname, _DIRECTORY, dir_fd=namespace), ifname)
-        if _JOURNAL not in os.listdir(directory.descriptor):
+        if JOURNAL not in os.listdir(directory.descriptor):
             directory.remove()
             os.rmdir(ifname, dir_fd=namespace)
 

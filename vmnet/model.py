@@ -471,6 +471,8 @@ class Leases:
     """The VM's MAC."""
     lease: Lease | None
     lease6: Lease6 | None
+    allowed: tuple[str, ...] = ()
+    """Prefixes that the guest may use as its own besides."""
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import functools
 import os
 import sys
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 SERVER_MAC = "02:76:6d:6e:65:74"
 """Locally administered, and "vmnet" in ASCII. It is seen on the tap only, so every pod can have the same."""
@@ -50,3 +51,15 @@ def ipv6_layers() -> SimpleNamespace:
 
     names = {**vars(inet6), **vars(dhcp6)}
     return SimpleNamespace(**{name: value for name, value in names.items() if isinstance(value, type)})
+
+
+def dissected(frame: bytes) -> Any:  # noqa: ANN401 # scapy is untyped
+    """Return what scapy reads in a frame that anybody may have sent; None where it cannot."""
+    import logging
+
+    logging.getLogger("scapy.runtime").setLevel(logging.CRITICAL)  # it would quote the frame
+    ipv6_layers()
+    try:
+        return layers().Ether(frame)
+    except Exception:  # noqa: BLE001 # a few in a hundred damaged frames are too much for it, each in its own way
+        return None

@@ -16,40 +16,33 @@ import os
 import select
 import signal
 import socket
-import struct
 import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import vmnet
+from vmnet import lease_state
 from vmnet.codec import encode
 from vmnet.errors import KernelError, RefusedError, UnexpectedError
 from vmnet.server.log import LARGEST_LOG
+from vmnet.server_call import SOCKET, UNSEEN, ask_to_end, called, is_foreign, name, path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from vmnet.journal import BindingDirectory
     from vmnet.model import Leases, Settings
     from vmnet.server.packet_socket import PacketSockets
 
-_ENDING = b"\0vmnet/end/"
-"""A server that is called by a socket of such a name ends (vmnet.server.loop)."""
 _FAILED = "failed"
 """The state of a server that has no replies to send (vmnet.server.service)."""
-LOG, SOCKET, PID = "server.log", "server.sock", "server.pid"
+LOG, PID = "server.log", "server.pid"
 _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(vmnet.__file__)))
 _ENTER = "import sys; sys.path.append(sys.argv.pop(1)); from vmnet.server.{0} import main; main()"
 READY_SECONDS = 10.0
 _STOP_SECONDS = 2.0
 _LOOK_AGAIN_SECONDS = 0.005
-_ANSWER_SECONDS = 1.0
-_ANSWER_BYTES = 4096
-_PEER = struct.Struct("iII")
-"""`struct ucred`: pid, uid, gid."""
-UNSEEN = 0
-"""The pid of a process in a process tree that is not ours, as of another container in the pod (unix(7))."""
+_REMEMBERED_BYTES = 65536
+"""How far back the log is searched: 400 lines and more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +78,7 @@ def start_server(
     read_end, write_end = os.pipe()
     try:
         null = os.open(os.devnull, os.O_RDWR)
-        arguments = server_arguments(packets, (control.fileno(), replies, write_end), settings)
+        arguments = server_arguments(directory, packets, (control.fileno(), replies, write_end), settings)
         pid = _spawn(arguments, null, log, log)
         os.close(null)
         _remember(directory, pid)
@@ -96,14 +89,16 @@ def start_server(
     return read_end
 
 
-def server_arguments(packets: PacketSockets, others: tuple[int, int, int], settings: Settings) -> list[str]:
+def server_arguments(
+    directory: BindingDirectory, packets: PacketSockets, others: tuple[int, int, int], settings: Settings
+) -> list[str]:
     """Return the interpreter's arguments: as vmnet.server.loop names them; makes the descriptors inheritable.
 
     `others` are control socket, replies and READY.
     """
     for descriptor in (*packets.descriptors(), *others):
         os.set_inheritable(descriptor, True)
-    words = (*packets.arguments(), *map(str, others), _sandbox(settings))
+    words = (*packets.arguments(), *map(str, others), leases_before(directory), _sandbox(settings))
     return ["-I", "-S", "-c", _ENTER.format("loop"), _PACKAGE_ROOT, *words]
 
 
@@ -124,7 +119,7 @@ def become_server(directory: BindingDirectory, packets: PacketSockets, replies: 
     read_end, write_end = os.pipe()
     os.set_inheritable(read_end, True)
     _remember(directory, os.getpid())
-    arguments = server_arguments(packets, (control.fileno(), replies, write_end), settings)
+    arguments = server_arguments(directory, packets, (control.fileno(), replies, write_end), settings)
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 # no shell is the point
 
 
@@ -151,17 +146,9 @@ def control_socket(directory: BindingDirectory) -> socket.socket:
         # Somebody else's process took the name. A path through the descriptor is never too long for AF_UNIX.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(SOCKET, dir_fd=directory.descriptor)
-        control.bind(_path(directory))
+        control.bind(path(directory))
         os.chmod(SOCKET, 0o600, dir_fd=directory.descriptor)
     return control
-
-
-def _name(directory: BindingDirectory) -> str:
-    return f"\0vmnet/server/{os.path.basename(directory.path)}"
-
-
-def _path(directory: BindingDirectory) -> str:
-    return f"/proc/self/fd/{directory.descriptor}/{SOCKET}"
 
 
 def _take_name(directory: BindingDirectory) -> socket.socket:
@@ -173,47 +160,19 @@ def _take_name(directory: BindingDirectory) -> socket.socket:
         if pid:
             _end(directory, pid)
         elif pid == UNSEEN:
-            _ask_to_end(directory)
+            ask_to_end(directory)
         try:
-            taken.bind(_name(directory))
+            taken.bind(name(directory))
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
         else:
             return taken
-        if _is_foreign(directory) or time.monotonic() > deadline:
+        if is_foreign(directory) or time.monotonic() > deadline:
             return taken
         select.select(
             [], [], [], _LOOK_AGAIN_SECONDS
         )  # a server that was started just now will listen in a moment
-
-
-def _is_foreign(directory: BindingDirectory) -> bool:
-    with _connected(_name(directory)) as (_asking, _pid, uid):
-        return uid is not None and uid not in (0, os.geteuid())
-
-
-@contextlib.contextmanager
-def _connected(address: str) -> Iterator[tuple[socket.socket, int, int | None]]:
-    """Connect to whoever listens there; give its pid and uid, for which the kernel vouches. No uid: nobody."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-        asking.settimeout(_ANSWER_SECONDS)
-        pid, uid = UNSEEN, None
-        with contextlib.suppress(OSError):
-            asking.connect(address)
-            pid, uid, _gid = _PEER.unpack(asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-        yield asking, pid, uid
-
-
-@contextlib.contextmanager
-def _server(directory: BindingDirectory) -> Iterator[tuple[socket.socket, int] | None]:
-    """Connect to the binding's server; None where there is none."""
-    for address in (_name(directory), _path(directory)):
-        with _connected(address) as (asking, pid, uid):
-            if uid in (0, os.geteuid()):
-                yield asking, pid
-                return
-    yield None
 
 
 def await_ready(ready: int, directory: BindingDirectory) -> None:
@@ -235,19 +194,36 @@ def failed(pid: int) -> bool:
     return False
 
 
+def leases_before(directory: BindingDirectory) -> str:
+    """Return how the guest stood when the last server ended, of IPv4 and of IPv6, as its log has it.
+
+    Without that a guest that has its lease would look as if it had never asked, until it renews.
+    """
+    states = {"ipv4": lease_state.SILENT, "ipv6": lease_state.SILENT}
+    for line in log_lines(directory, _REMEMBERED_BYTES):
+        with contextlib.suppress(ValueError, RecursionError):
+            said = json.loads(line)
+            if isinstance(said, dict) and said.get("family") in states and said.get("lease") in lease_state.SPOKEN:
+                states[said["family"]] = said["lease"]
+    return "/".join(states.values())
+
+
+def log_lines(directory: BindingDirectory, octets: int) -> list[str]:
+    """Return the last lines of the server's log; none where it cannot be read."""
+    with contextlib.suppress(OSError, RefusedError), directory.open(LOG, os.O_RDONLY | os.O_NONBLOCK) as log:
+        at = max(0, os.fstat(log).st_size - octets)
+        return os.pread(log, octets, at).decode(errors="replace").splitlines()
+    return []
+
+
 def last_words(directory: BindingDirectory) -> str:
     """Return the last line of the server's log."""
-    with contextlib.suppress(OSError), directory.open(LOG, os.O_RDONLY | os.O_NONBLOCK) as log:
-        size = os.fstat(log).st_size
-        lines = os.pread(log, 4096, max(0, size - 4096)).decode(errors="replace").splitlines()
-        if lines:
-            return lines[-1]
-    return "it left no word"
+    return next(reversed(log_lines(directory, 4096)), "it left no word")
 
 
 def server_pid(directory: BindingDirectory) -> int | None:
     """Return the pid of the binding's living server, or None; UNSEEN where it is another container's."""
-    with _server(directory) as found:
+    with called(directory) as found:
         if found:
             return found[1]
     recorded = _recorded(directory)  # it may be too busy to be connected to
@@ -296,56 +272,13 @@ def _end(directory: BindingDirectory, pid: int) -> None:
                 if select.select([handle], [], [], _STOP_SECONDS)[0]:
                     break
         except PermissionError as error:  # it became nobody, whom root may signal with CAP_KILL only
-            _ask_to_end(directory)
+            ask_to_end(directory)
             if not select.select([handle], [], [], _STOP_SECONDS)[0]:
                 raise KernelError(errno.EPERM, f"end the DHCP server, process {pid}", "CAP_KILL") from error
         finally:
             os.close(handle)
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-
-
-def _ask_to_end(directory: BindingDirectory) -> None:
-    """Call the server by a name that tells it to end: root's and its starter's call it obeys."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking, contextlib.suppress(OSError):
-        asking.settimeout(_ANSWER_SECONDS)
-        asking.bind(_ENDING + os.urandom(8))
-        for address in (_name(directory), _path(directory)):
-            with contextlib.suppress(ConnectionRefusedError, FileNotFoundError):
-                asking.connect(address)
-                asking.recv(1)  # nothing is said: it returns when the server has ended
-                return
-
-
-def ask_server(directory: BindingDirectory) -> bytes | None:
-    """Return what the server says of itself (one line of JSON), or None when none lives or answers in time.
-
-    None, too, for what no server of ours says: a guest may have taken it over, and this is shown and believed.
-    """
-    deadline = time.monotonic() + _ANSWER_SECONDS
-    answer = b""
-    with _server(directory) as found, contextlib.suppress(OSError):
-        while found and len(answer) < _ANSWER_BYTES and time.monotonic() < deadline:
-            part = found[0].recv(_ANSWER_BYTES)
-            if not part:
-                break
-            answer += part
-    return answer if answer.endswith(b"\n") and _is_a_servers(answer) else None
-
-
-def _is_a_servers(answer: bytes) -> bool:
-    """Whether it has what is read of it (vmnet.show); where all was too long, the longest parts are null."""
-    try:
-        said = json.loads(answer)
-        sandbox = said["sandbox"] or {"on": True, "reached": [], "missed": {}}
-        kinds = (
-            *((said["state"], str), (said["lease"], str), (said["reason"], str | None)),
-            *((sandbox["on"], bool), (sandbox["missed"], dict), (sandbox["reached"], list)),
-            *((stage, str) for stage in sandbox["reached"]),
-        )
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return False
-    return all(isinstance(value, kind) for value, kind in kinds)
 
 
 def _spawn(arguments: list[str], stdin: int, stdout: int, stderr: int) -> int:

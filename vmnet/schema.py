@@ -52,7 +52,8 @@ class Journal:
     @property
     def leases(self) -> Leases:
         """What the guest is told."""
-        return Leases((self.settings.mac or self.pod.mac).lower(), self.lease, self.lease6)
+        mac = (self.settings.mac or self.pod.mac).lower()
+        return Leases(mac, self.lease, self.lease6, self.settings.allow_addresses)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ The colours are rich's, which comes with the extra `terminal`; without it the te
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING
 from vmnet.outline import lines, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rich.text import Text
 
     from vmnet.outline import Node
 
@@ -29,11 +32,34 @@ _COLOURS = {
 }
 
 
-def show(nodes: Sequence[Node]) -> None:
-    """Print the outline to stdout."""
-    width = shutil.get_terminal_size(_USUAL_SIZE).columns
-    if not (_takes_colour() and _show_coloured(nodes, width)):
-        print(plain(nodes, width))  # noqa: T201 # what was asked for goes to stdout
+def show(nodes: Sequence[Node], *, again: bool = False) -> None:
+    """Print the outline to stdout; `again` sets it off from the one before."""
+    gap = "\n" if again else ""
+    if not (_takes_colour() and _show_coloured(nodes, _width())):
+        print(f"{gap}{plain(nodes, _width())}", flush=again)  # noqa: T201 # what was asked for goes to stdout
+
+
+def is_terminal() -> bool:
+    """Whether somebody looks on who sees a text renewed in its place."""
+    return sys.stdout.isatty() and (os.environ.get("TERM") or "dumb") != "dumb"
+
+
+@contextlib.contextmanager
+def live() -> Iterator[Callable[[Sequence[Node]], None]]:
+    """Give what renews an outline in its place on a terminal; without rich, each follows the one before."""
+    try:
+        from rich.console import Console
+        from rich.live import Live
+    except ModuleNotFoundError:
+        yield lambda nodes: show(nodes, again=True)
+        return
+    console = Console(width=_width(), highlight=False, no_color=not _takes_colour())
+    with Live(console=console, auto_refresh=False) as shown:
+        yield lambda nodes: shown.update(_coloured(nodes, _width()), refresh=True)
+
+
+def _width() -> int:
+    return shutil.get_terminal_size(_USUAL_SIZE).columns
 
 
 def _takes_colour() -> bool:
@@ -45,11 +71,17 @@ def _show_coloured(nodes: Sequence[Node], width: int) -> bool:
     """Print the outline in colour; False where rich is not installed."""
     try:
         from rich.console import Console
-        from rich.text import Text
     except ModuleNotFoundError:
         return False
-    console = Console(width=width, highlight=False)
-    for line in lines(nodes, width):
-        text = Text.assemble((line.branches, "dim"), (line.text, _COLOURS[line.style]))
-        console.print(text, no_wrap=True, overflow="ignore", crop=False)
+    Console(width=width, highlight=False).print(_coloured(nodes, width), overflow="ignore", crop=False)
     return True
+
+
+def _coloured(nodes: Sequence[Node], width: int) -> Text:
+    """The outline with its colours."""
+    from rich.text import Text
+
+    drawn = (
+        Text.assemble((line.branches, "dim"), (line.text, _COLOURS[line.style])) for line in lines(nodes, width)
+    )
+    return Text("\n", no_wrap=True, overflow="ignore").join(drawn)

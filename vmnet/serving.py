@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from vmnet import processes
+from vmnet import processes, server_call
 from vmnet.errors import KernelError, UnexpectedError
 from vmnet.model import CreateLink
 from vmnet.plumbing.names import bridge_name
@@ -25,7 +25,7 @@ class ServerStart:
     def __init__(self, directory: BindingDirectory, journal: Journal) -> None:
         self._directory = directory
         self._journal = journal
-        self._serving = not processes.trouble(directory, processes.ask_server(directory))
+        self._serving = not processes.trouble(directory, server_call.ask_server(directory))
         self._log = processes.open_log(directory)
         self._started: tuple[int, int] | None = None  # the compiler's pid, and who hears of READY
         # Compiling takes longest, so it begins first and runs beside the plumbing.

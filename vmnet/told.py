@@ -68,24 +68,36 @@ def nameservers(
     pod: PodInterface, resolver: Resolver, settings: Settings
 ) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
     """Those of IPv4, those of IPv6, and in words what of them the guest does not get."""
-    servers, warnings = resolver.nameservers, list(resolver.warnings)
+    servers, warnings = resolver.nameservers, resolver.warnings
     if settings.told.nameservers is not None:
-        servers, warnings = settings.told.nameservers, []
+        servers, warnings = settings.told.nameservers, ()
+    ipv4, ipv6, unsaid = _by_family("nameserver", servers, pod, settings)
+    if not ipv4 and not ipv6:
+        unsaid.append("there is no nameserver to hand over: the guest resolves no names")
+    return ipv4, ipv6, [*warnings, *unsaid]
+
+
+def ntp_servers(pod: PodInterface, settings: Settings) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
+    """The same of time servers."""
+    return _by_family("NTP server", settings.told.ntp_servers, pod, settings)
+
+
+def _by_family(
+    what: str, servers: tuple[str, ...], pod: PodInterface, settings: Settings
+) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
     told_ipv4 = bool(global_addresses(pod, ipv6=False))
     told_ipv6 = is_told_ipv6(pod, settings)
-    ipv4, ipv6 = [], []
+    ipv4, ipv6, warnings = [], [], []
     for server in servers:
         if is_link_local(server):
-            warnings.append(f"nameserver {server}: link-local addresses cannot be told, the guest does not get it")
+            warnings.append(f"{what} {server}: link-local addresses cannot be told, the guest does not get it")
         elif ":" not in server and told_ipv4:
             ipv4.append(server)
         elif ":" in server and told_ipv6:
             ipv6.append(server)
         elif settings.told.ipv6 or ":" not in server:
             family = "IPv6" if ":" in server else "IPv4"
-            warnings.append(f"nameserver {server}: the guest is told nothing of {family}, it does not get it")
-    if not ipv4 and not ipv6:
-        warnings.append("there is no nameserver to hand over: the guest resolves no names")
+            warnings.append(f"{what} {server}: the guest is told nothing of {family}, it does not get it")
     return tuple(ipv4), tuple(ipv6), warnings
 
 

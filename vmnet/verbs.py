@@ -24,7 +24,7 @@ EXIT_CODES = (
     (4, "failed and rolled back"),
     (5, "roll-back incomplete"),
     (6, "wait timed out"),
-    (7, "drift found"),
+    (7, "drift or finding"),
     (8, "libvirt failed"),
     (9, "domain refused"),
     (10, "domain crashed"),

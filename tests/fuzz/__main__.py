@@ -1,4 +1,4 @@
-"""parse() and answer() under a coverage-guided fuzzer: `python -m tests.fuzz SECONDS CORPUS`.
+"""parse() and answer() of both families under a coverage-guided fuzzer: `python -m tests.fuzz SECONDS CORPUS`.
 
 The first octet of an input is the status that the kernel gives the frame, the rest is the frame. An input that
 raises, or that is answered with a malformed reply, ends the run with its traceback and is kept in the corpus
@@ -13,27 +13,52 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["vmnet.dhcp.request", "vmnet.dhcp.answer"]):
+with atheris.instrument_imports(include=["vmnet.dhcp.request", "vmnet.dhcp.answer", "vmnet.ipv6"]):
     from vmnet.dhcp import answer, request
+    from vmnet.ipv6 import answer as answer6
+    from vmnet.ipv6 import message, packet
 
 from tests.unit.dhcp.frames import REPLIES, VM_MAC, checksum_of, options_of
 from tests.unit.dhcp.test_mutations import REASONS, SEEDS
+from tests.unit.ipv6 import messages as dhcpv6
+from tests.unit.ipv6 import test_mutations as mutations6
 
 LONGEST = 2048
 """Octets. What is longer is not read by the server."""
 LEAST_DATAGRAM = 576
 """What every client takes, whatever it says (RFC 2131 §2)."""
+ETHERTYPE = slice(12, 14)
+ETH_P_IPV6 = b"\x86\xdd"
 
 
 def once(data: bytes) -> None:
     """Read a frame, and answer it if it is a request."""
-    got = request.parse(data[1:], VM_MAC, data[0] if data else 0)
+    status, frame = data[0] if data else 0, data[1:]
+    if frame[ETHERTYPE] == ETH_P_IPV6:
+        once_ipv6(frame, status)
+        return
+    got = request.parse(frame, VM_MAC, status)
     if isinstance(got, str):
         assert got in REASONS
         return
     reply = answer.answer(got, REPLIES).frame
     if reply is not None:
         must_be_whole(reply, got)
+
+
+def once_ipv6(frame: bytes, status: int) -> None:
+    """The same of a frame of IPv6."""
+    got = packet.parse(frame, status)
+    asked = message.parse(got) if isinstance(got, packet.Packet) else got
+    if isinstance(asked, str):
+        assert asked in mutations6.REASONS
+        return
+    reply = answer6.answer(asked, dhcpv6.REPLIES).frame
+    if reply is not None:
+        options = dhcpv6.proven(reply)
+        assert (reply[:6], reply[38:54], reply[63:66]) == (VM_MAC, asked.source, asked.xid.to_bytes(3))
+        assert len(reply) - 14 <= dhcpv6.REPLIES.mtu
+        assert (2, dhcpv6.SERVER_DUID) in options
 
 
 def must_be_whole(reply: bytes, asked: request.Request) -> None:
@@ -52,7 +77,7 @@ def main() -> None:
     """Fuzz, from the seeds and what earlier runs found on; never returns."""
     seconds, corpus = int(sys.argv[1]), Path(sys.argv[2])
     corpus.mkdir(parents=True, exist_ok=True)
-    for number, seed in enumerate(SEEDS):
+    for number, seed in enumerate((*SEEDS, *mutations6.SEEDS)):
         (corpus / f"seed-{number}").write_bytes(bytes((request.TP_STATUS_CSUMNOTREADY,)) + seed)
     flags = (
         f"-max_total_time={seconds}",

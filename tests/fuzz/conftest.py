@@ -1,4 +1,4 @@
-"""The fuzzer runs beside all other tests, at a low priority, and is looked at last."""
+"""The fuzzer runs beside the other tests, at a low priority, and is looked at last; but a worker waits for it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,24 @@ STARTED = pytest.StashKey[Background]()
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the look at the fuzzer behind all other tests."""
-    items.sort(key=_is_ours)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the look at the fuzzer behind all other tests; but with workers, one is busy with it."""
+    if not _is_worker(config):
+        items.sort(key=_is_ours)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Start it, if it will be asked for."""
+    """Start it, if it will be asked for; a worker does not know that of itself."""
     wanted = any(map(_is_ours, session.items)) and not session.config.option.collectonly
-    if wanted and find_spec("atheris"):
+    if wanted and not _is_worker(session.config):
+        _start(session.config)
+
+
+def _start(config: pytest.Config) -> None:
+    if find_spec("atheris"):
         directory = Path(tempfile.mkdtemp(prefix="vmnet-fuzz-"))
         command = [sys.executable, "-m", "tests.fuzz", str(SECONDS), str(directory / "corpus")]
-        session.config.stash[STARTED] = Background(["nice", "-n", "10", *command], directory / "fuzz.log")
+        config.stash[STARTED] = Background(["nice", "-n", "10", *command], directory / "fuzz.log")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -44,6 +50,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def fuzzer(request: pytest.FixtureRequest) -> Background:
+    if _is_worker(request.config):
+        _start(request.config)
     started = request.config.stash.get(STARTED, None)
     if started is None and required("fuzz"):
         pytest.fail("atheris is not installed (VMNET_REQUIRE names fuzz)", pytrace=False)
@@ -54,3 +62,7 @@ def fuzzer(request: pytest.FixtureRequest) -> Background:
 
 def _is_ours(item: pytest.Item) -> bool:
     return item.path.parent == HERE
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")

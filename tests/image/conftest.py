@@ -16,6 +16,7 @@ import pytest
 
 from testbed import podman, pods
 from testbed.facts import GuestFacts, read_pod
+from tests.conftest import FIGURES
 from tests.failure import sections
 from tests.require import require
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from testbed.pods import Pod
 
 HERE = Path(__file__).parent
-SIZES = pytest.StashKey[dict[str, int]]()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,8 +51,8 @@ def launcher(engine: Podman, pytestconfig: pytest.Config) -> str:
 
 def _built(engine: Podman, target: str, config: pytest.Config) -> str:
     name = podman.image(engine, target)
-    sizes = config.stash.setdefault(SIZES, {})
-    sizes["base"], sizes[target] = engine.megabytes(podman.BASE), engine.megabytes(name)
+    for what, image in (("base", podman.BASE), (target, name)):
+        config.stash[FIGURES][f"image {what}"] = f"{engine.megabytes(image)} MB"
     return name
 
 
@@ -92,9 +92,3 @@ def pytest_runtest_makereport(
         fixtures: dict[str, Any] = getattr(item, "funcargs", {})
         report.sections.extend(sections(fixtures))
     return report
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print how large the images are, the base included."""
-    for target, size in config.stash.get(SIZES, {}).items():
-        terminalreporter.write_line(f"image {target}: {size} MB")

@@ -1,4 +1,4 @@
-"""The commands that docs/containers.md and docs/kubernetes.md show do what the pages say."""
+"""The commands that docs/guide/containers.md and docs/guide/kubernetes.md show do what the pages say."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_containers(engine: Podman, named: None, pod: Pod, tmp_path: Path) -> No
     del named
     found = snapshot(pod)
 
-    docs.play(docs.page("containers.md"), list_of, tmp_path, {**engine.environment(), "POD": pod.netns.name})
+    docs.play(docs.page("guide/containers.md"), list_of, tmp_path, {**engine.environment(), "POD": pod.netns.name})
 
     assert difference(found, snapshot(pod)) == ""
 
@@ -43,7 +43,7 @@ def test_containers(engine: Podman, named: None, pod: Pod, tmp_path: Path) -> No
 def test_kubernetes(tmp_path: Path) -> None:
     (tmp_path / "deploy").symlink_to(ROOT.parent)
 
-    docs.play(docs.page("kubernetes.md"), list_of, tmp_path, {"PATH": f"{BIN}:{os.environ['PATH']}"})
+    docs.play(docs.page("guide/kubernetes.md"), list_of, tmp_path, {"PATH": f"{BIN}:{os.environ['PATH']}"})
 
 
 def list_of(*words: str) -> list[str]:

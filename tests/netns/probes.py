@@ -10,14 +10,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scapy.layers.dhcp import BOOTP, DHCP
-from scapy.layers.dhcp6 import DHCP6_Advertise, DHCP6_Solicit
+from scapy.layers.dhcp6 import (
+    DHCP6_Advertise,
+    DHCP6_InfoRequest,
+    DHCP6_Reconf,
+    DHCP6_RelayForward,
+    DHCP6_RelayReply,
+    DHCP6_Reply,
+    DHCP6_Request,
+    DHCP6_Solicit,
+)
 from scapy.layers.inet import GRE, ICMP, IP, TCP, UDP, IPOption_NOP
 from scapy.layers.inet6 import (
     ICMPv6EchoRequest,
     ICMPv6MLDMultAddrRec,
+    ICMPv6MLDone,
     ICMPv6MLQuery,
+    ICMPv6MLQuery2,
     ICMPv6MLReport,
     ICMPv6MLReport2,
+    ICMPv6MRD_Advertisement,
+    ICMPv6MRD_Solicitation,
+    ICMPv6ND_INDAdv,
+    ICMPv6ND_INDSol,
     ICMPv6ND_NA,
     ICMPv6ND_NS,
     ICMPv6ND_RA,
@@ -48,6 +63,9 @@ FOREIGN_IPV4 = "203.0.113.66"
 FOREIGN_IPV6 = "2001:db8:bad::66"
 ROUTER = "fe80::1"
 ROUTER_MAC = "02:00:00:00:00:01"
+OUR_SERVER, OUR_ROUTER = "fe80::766d:6e65:7400", "fe80::766d:6e65:7401"
+"""What our server bears towards the guest, and nobody else (`SERVER_PREFIX`)."""
+OUR_GROUP = "ff02::1:ff65:7401"
 GUEST_LINK_LOCAL = "fe80::5054:ff:fe00:77"
 EVERYBODY, ALL_NODES, ALL_ROUTERS = "ff:ff:ff:ff:ff:ff", "33:33:00:00:00:01", "33:33:00:00:00:02"
 _LATER_FRAGMENT = 185
@@ -90,6 +108,10 @@ def from_guest(wire: Wire) -> tuple[Probe, ...]:
         *_probes(_guests_attacks(wire), passes=False),
         *_probes(_guests_disguises(wire), passes=False),
         *_probes(_guests_router_messages(wire), passes=False),
+        *_probes(_guests_neighbours(wire), passes=False),
+        *_probes(_guests_dhcpv6(wire), passes=False),
+        *_probes(_guests_solicitations(wire), passes=False),
+        *_probes(_guests_router_messages_in_disguise(wire), passes=False),
         *_probes(_guests_broken_headers(wire), passes=False),
         *_probes(_guests_ipv4_router_messages(wire), passes=False),
         *_probes(_guests_own_traffic(wire), passes=True),
@@ -101,9 +123,16 @@ def from_network(wire: Wire) -> tuple[Probe, ...]:
     """What the pod network sends."""
     return (
         *_probes(_networks_attacks(wire), passes=False),
+        *_probes(_networks_ipv6(wire), passes=False),
         *_probes(_networks_broken_headers(wire), passes=False),
         *_probes(_networks_traffic(wire), passes=True),
+        *_probes(_networks_ipv6_traffic(wire), passes=True),
     )
+
+
+def from_server(wire: Wire) -> tuple[Probe, ...]:
+    """What our server, once a guest has taken it over, sends into the bridge."""
+    return (*_probes(_servers_attacks(wire), passes=False), *_probes(_servers_questions(wire), passes=True))
 
 
 def _probes(frames: Iterator[tuple[str, Packet]], *, passes: bool) -> tuple[Probe, ...]:
@@ -283,6 +312,117 @@ def _guests_router_messages(w: Wire) -> Iterator[tuple[str, Packet]]:
     yield "node-information-query", out / IPv6(src=w.ipv6, dst=w.peer6, nh=58) / Raw(b"\x8b\x00" + bytes(22))
 
 
+def _guests_neighbours(w: Wire) -> Iterator[tuple[str, Packet]]:
+    """Somebody else's address claimed; what is for our server alone; somebody else as the source."""
+    out = Ether(src=w.mac, dst=w.gateway_mac)
+    nodes = Ether(src=w.mac, dst=ALL_NODES)
+    group = Ether(src=w.mac, dst="33:33:ff:65:74:01")
+    local = {"src": GUEST_LINK_LOCAL, "dst": "ff02::1", "hlim": 255}
+    override = {"R": 1, "S": 0, "O": 1}
+    mine = ICMPv6NDOptDstLLAddr(lladdr=w.mac)
+    for name, target in (("router", ROUTER), ("gateway", w.peer6)):
+        claim = ICMPv6ND_NA(tgt=target, **override) / mine
+        yield f"na-for-the-{name}-as-a-router", nodes / IPv6(**local) / claim
+        yield f"na-for-the-{name}-behind-destination-options", nodes / IPv6(**local) / IPv6ExtHdrDestOpt() / claim
+        yield f"na-for-the-{name}-behind-hop-by-hop", nodes / IPv6(**local) / IPv6ExtHdrHopByHop() / claim
+        yield f"na-for-the-{name}-first-fragment", nodes / IPv6(**local) / IPv6ExtHdrFragment(id=8, m=1) / claim
+    for name, target in (("server", OUR_SERVER), ("router", OUR_ROUTER)):
+        yield f"na-for-our-{name}", nodes / IPv6(**local) / ICMPv6ND_NA(tgt=target, **override) / mine
+        asking = ICMPv6ND_NS(tgt=target) / ICMPv6NDOptSrcLLAddr(lladdr=w.mac)
+        yield f"ns-for-our-{name}", group / IPv6(src=w.ipv6, dst=OUR_GROUP, hlim=255) / asking
+        yield f"dad-for-our-{name}", group / IPv6(src="::", dst=OUR_GROUP, hlim=255) / ICMPv6ND_NS(tgt=target)
+        yield f"ping6-to-our-{name}", out / IPv6(src=GUEST_LINK_LOCAL, dst=target) / ICMPv6EchoRequest()
+        yield f"ping6-as-our-{name}", out / IPv6(src=target, dst=w.peer6) / ICMPv6EchoRequest()
+    yield (
+        "nud-probe-of-our-router",
+        out / IPv6(src=GUEST_LINK_LOCAL, dst=OUR_ROUTER, hlim=255) / ICMPv6ND_NS(tgt=OUR_ROUTER),
+    )
+    yield (
+        "ns-from-a-foreign-address",
+        out / IPv6(src=FOREIGN_IPV6, dst=w.peer6, hlim=255) / ICMPv6ND_NS(tgt=w.peer6),
+    )
+    yield (
+        "na-from-a-foreign-address",
+        nodes / IPv6(src=FOREIGN_IPV6, dst="ff02::1", hlim=255) / ICMPv6ND_NA(tgt=FOREIGN_IPV6, **override) / mine,
+    )
+    yield "ping6-from-a-foreign-address", out / IPv6(src=FOREIGN_IPV6, dst=w.peer6) / ICMPv6EchoRequest()
+    yield "ping6-from-the-gateways-address", out / IPv6(src=w.peer6, dst="ff02::1") / ICMPv6EchoRequest()
+    yield (
+        "ns-from-the-router",
+        out
+        / IPv6(src=ROUTER, dst=w.peer6, hlim=255)
+        / ICMPv6ND_NS(tgt=w.peer6)
+        / ICMPv6NDOptSrcLLAddr(lladdr=w.mac),
+    )
+
+
+def _guests_dhcpv6(w: Wire) -> Iterator[tuple[str, Packet]]:
+    out = Ether(src=w.mac, dst=w.gateway_mac)
+    nodes = Ether(src=w.mac, dst=ALL_NODES)
+    servers = Ether(src=w.mac, dst="33:33:00:01:00:02")
+    asking = IPv6(src=GUEST_LINK_LOCAL, dst="ff02::1:2")
+    to_server = UDP(sport=546, dport=547)
+    yield "dhcpv6-request-to-our-server", out / IPv6(src=w.ipv6, dst=OUR_SERVER) / to_server / DHCP6_Request()
+    yield "dhcpv6-request-to-the-gateway", out / IPv6(src=w.ipv6, dst=w.peer6) / to_server / DHCP6_Request()
+    yield "dhcpv6-information-request", servers / asking / to_server / DHCP6_InfoRequest()
+    yield "dhcpv6-solicit-from-any-port", servers / asking / UDP(sport=1024, dport=547) / DHCP6_Solicit()
+    yield "dhcpv6-solicit-behind-options", servers / asking / IPv6ExtHdrDestOpt() / to_server / DHCP6_Solicit()
+    fragment = IPv6ExtHdrFragment(id=9, m=1)
+    yield "dhcpv6-solicit-first-fragment", servers / asking / fragment / to_server / DHCP6_Solicit() / bytes(36)
+    relayed = UDP(sport=547, dport=547)
+    yield "dhcpv6-relay-forward", servers / asking / relayed / DHCP6_RelayForward()
+    yield "dhcpv6-relay-reply", out / IPv6(src=w.ipv6, dst=w.peer6) / relayed / DHCP6_RelayReply()
+    answering, to_client = IPv6(src=GUEST_LINK_LOCAL, dst="fe80::9"), UDP(sport=547, dport=546)
+    yield "dhcpv6-reply", out / answering / to_client / DHCP6_Reply()
+    yield "dhcpv6-reply-from-own-address", out / IPv6(src=w.ipv6, dst=w.peer6) / to_client / DHCP6_Reply()
+    yield "dhcpv6-reply-from-any-port", out / answering / UDP(sport=1024, dport=546) / DHCP6_Reply()
+    yield "dhcpv6-reply-to-all", nodes / IPv6(src=GUEST_LINK_LOCAL, dst="ff02::1") / to_client / DHCP6_Reply()
+    yield "dhcpv6-reply-first-fragment", out / answering / fragment / to_client / DHCP6_Reply() / bytes(36)
+    yield "dhcpv6-reconfigure", out / answering / to_client / DHCP6_Reconf()
+
+
+def _guests_solicitations(w: Wire) -> Iterator[tuple[str, Packet]]:
+    """Of routers: our server has heard those that may be answered."""
+    routers = Ether(src=w.mac, dst=ALL_ROUTERS)
+    to = {"src": GUEST_LINK_LOCAL, "dst": "ff02::2"}
+    asking = ICMPv6ND_RS() / ICMPv6NDOptSrcLLAddr(lladdr=w.mac)
+    yield "rs-hop-limit-64", routers / IPv6(hlim=64, **to) / asking
+    yield "rs-from-own-address", routers / IPv6(hlim=255, src=w.ipv6, dst="ff02::2") / asking
+    yield "rs-to-the-router", Ether(src=w.mac, dst=ROUTER_MAC) / IPv6(hlim=255, src=w.ipv6, dst=ROUTER) / asking
+    yield "rs-behind-destination-options", routers / IPv6(hlim=255, **to) / IPv6ExtHdrDestOpt() / asking
+    yield "rs-behind-hop-by-hop", routers / IPv6(hlim=255, **to) / IPv6ExtHdrHopByHop() / asking
+    yield "rs-atomic-fragment", routers / IPv6(hlim=255, **to) / IPv6ExtHdrFragment(id=10) / asking
+
+
+def _guests_router_messages_in_disguise(w: Wire) -> Iterator[tuple[str, Packet]]:
+    """What only a router says, in further headers, and what fewer know."""
+    out = Ether(src=w.mac, dst=w.gateway_mac)
+    nodes = Ether(src=w.mac, dst=ALL_NODES)
+    local = {"src": GUEST_LINK_LOCAL, "dst": "ff02::1"}
+    advertisement = ICMPv6ND_RA(routerlifetime=1800) / ICMPv6NDOptSrcLLAddr(lladdr=w.mac)
+    yield "ra-to-the-gateway", out / IPv6(hlim=255, src=GUEST_LINK_LOCAL, dst=w.peer6) / advertisement
+    yield "ra-of-the-router", nodes / IPv6(hlim=255, src=ROUTER, dst="ff02::1") / advertisement
+    yield "ra-behind-a-routing-header", nodes / IPv6(hlim=255, **local) / IPv6ExtHdrRouting() / advertisement
+    options = IPv6ExtHdrHopByHop() / IPv6ExtHdrFragment(id=11, m=1) / IPv6ExtHdrDestOpt()
+    yield "ra-behind-options-first-fragment", nodes / IPv6(hlim=255, **local) / options / advertisement
+    redirect = ICMPv6ND_Redirect(tgt=w.ipv6)
+    yield (
+        "redirect-behind-destination-options",
+        out / IPv6(hlim=255, src=GUEST_LINK_LOCAL, dst=w.peer6) / IPv6ExtHdrDestOpt() / redirect,
+    )
+    yield "redirect-of-the-router", out / IPv6(hlim=255, src=ROUTER, dst=w.peer6) / redirect
+    alert = IPv6ExtHdrHopByHop(options=RouterAlert())
+    yield "mld2-query", nodes / IPv6(hlim=1, **local) / alert / ICMPv6MLQuery2()
+    yield "mld-query-without-alert", nodes / IPv6(hlim=1, **local) / ICMPv6MLQuery()
+    yield "multicast-router-advertisement", nodes / IPv6(hlim=1, **local) / alert / ICMPv6MRD_Advertisement()
+    yield "multicast-router-solicitation", nodes / IPv6(hlim=1, **local) / alert / ICMPv6MRD_Solicitation()
+    yield "inverse-ns", out / IPv6(hlim=255, **local) / ICMPv6ND_INDSol()
+    yield "inverse-na", out / IPv6(hlim=255, **local) / ICMPv6ND_INDAdv()
+    unheard_of = {"router-renumbering": 138, "home-agents": 145, "certification-path": 149, "rpl": 155, "dar": 157}
+    for name, number in unheard_of.items():
+        yield name, nodes / IPv6(hlim=255, nh=58, **local) / Raw(bytes((number,)) + bytes(23))
+
+
 def _guests_broken_headers(w: Wire) -> Iterator[tuple[str, Packet]]:
     """What the kernel finds no ports in, and a program that reads a packet socket does.
 
@@ -426,6 +566,13 @@ def _guests_own_ipv6(w: Wire) -> Iterator[tuple[str, Packet]]:
         / alert
         / ICMPv6MLReport(mladdr="ff02::1:ff00:77"),
     )
+    yield (
+        "ns-for-the-router-itself",
+        out / IPv6(hlim=255, src=GUEST_LINK_LOCAL, dst=ROUTER) / ICMPv6ND_NS(tgt=ROUTER),
+    )
+    yield "mld1-leave", routers / IPv6(hlim=1, src=GUEST_LINK_LOCAL, dst="ff02::2") / alert / ICMPv6MLDone()
+    yield "ra-in-6in4", out / IP(src=w.ipv4, dst=w.peer4, proto=41) / _advertisement(w)
+    yield "ra-in-6in6", out / IPv6(src=w.ipv6, dst=w.peer6, nh=41) / _advertisement(w)
     yield "ping6", out / ip / ICMPv6EchoRequest()
     yield "ping6-link-local", out / IPv6(src=GUEST_LINK_LOCAL, dst=ROUTER) / ICMPv6EchoRequest()
     yield "packet-too-big", out / ip / ICMPv6PacketTooBig(mtu=1280) / IPv6(src=w.peer6, dst=w.ipv6) / UDP()
@@ -496,6 +643,52 @@ def _networks_attacks(w: Wire) -> Iterator[tuple[str, Packet]]:
     )
 
 
+def _networks_ipv6(w: Wire) -> Iterator[tuple[str, Packet]]:
+    """Another DHCPv6 server or router, or one that says it is ours."""
+    inward = Ether(src=ROUTER_MAC, dst=w.mac)
+    nodes = Ether(src=ROUTER_MAC, dst=ALL_NODES)
+    local = {"src": ROUTER, "dst": "ff02::1"}
+    to_guest = IPv6(src=ROUTER, dst=GUEST_LINK_LOCAL)
+    to_client = UDP(sport=547, dport=546)
+    advertisement = ICMPv6ND_RA(routerlifetime=1800) / ICMPv6NDOptSrcLLAddr(lladdr=ROUTER_MAC)
+    yield "network-dhcpv6-reply", inward / to_guest / to_client / DHCP6_Reply()
+    yield "network-dhcpv6-reconfigure", inward / to_guest / to_client / DHCP6_Reconf()
+    yield "network-dhcpv6-reply-from-any-port", inward / to_guest / UDP(sport=1024, dport=546) / DHCP6_Reply()
+    options = IPv6ExtHdrDestOpt()
+    yield "network-dhcpv6-reply-behind-options", inward / to_guest / options / to_client / DHCP6_Reply()
+    yield (
+        "network-dhcpv6-reply-first-fragment",
+        inward / to_guest / IPv6ExtHdrFragment(id=9, m=1) / to_client / DHCP6_Reply() / bytes(36),
+    )
+    yield "network-ra-hop-limit-64", nodes / IPv6(hlim=64, **local) / advertisement
+    yield "network-ra-unicast", inward / IPv6(hlim=255, src=ROUTER, dst=GUEST_LINK_LOCAL) / advertisement
+    yield "network-ra-behind-hop-by-hop", nodes / IPv6(hlim=255, **local) / IPv6ExtHdrHopByHop() / advertisement
+    yield "network-ra-behind-a-routing-header", nodes / IPv6(**local) / IPv6ExtHdrRouting() / advertisement
+    yield "network-ra-atomic-fragment", nodes / IPv6(hlim=255, **local) / IPv6ExtHdrFragment() / advertisement
+    yield "network-ra-as-our-router", nodes / IPv6(hlim=255, src=OUR_ROUTER, dst="ff02::1") / advertisement
+    redirect = ICMPv6ND_Redirect(tgt=ROUTER)
+    yield "network-redirect-behind-options", inward / to_guest / IPv6ExtHdrDestOpt() / redirect
+    yield (
+        "network-redirect-as-our-router",
+        inward / IPv6(hlim=255, src=OUR_ROUTER, dst=GUEST_LINK_LOCAL) / redirect,
+    )
+    for name, target in (("server", OUR_SERVER), ("router", OUR_ROUTER)):
+        yield (
+            f"network-na-for-our-{name}",
+            inward
+            / IPv6(hlim=255, src=w.peer6, dst=GUEST_LINK_LOCAL)
+            / ICMPv6ND_NA(tgt=target, R=1, S=1, O=1)
+            / ICMPv6NDOptDstLLAddr(lladdr=ROUTER_MAC),
+        )
+        yield (
+            f"network-ns-as-our-{name}",
+            inward
+            / IPv6(hlim=255, src=target, dst=GUEST_LINK_LOCAL)
+            / ICMPv6ND_NS(tgt=GUEST_LINK_LOCAL)
+            / ICMPv6NDOptSrcLLAddr(lladdr=ROUTER_MAC),
+        )
+
+
 def _networks_broken_headers(w: Wire) -> Iterator[tuple[str, Packet]]:
     everybody = Ether(src=w.gateway_mac, dst=EVERYBODY)
     inward = Ether(src=w.gateway_mac, dst=w.mac)
@@ -525,6 +718,10 @@ def _networks_traffic(w: Wire) -> Iterator[tuple[str, Packet]]:
         "network-later-fragment-that-looks-like-dhcp",
         inward / IP(src=w.peer4, dst=w.ipv4, proto=17, frag=_LATER_FRAGMENT) / Raw(ports + bytes(24)),
     )
+    yield (
+        "network-later-fragment-that-looks-like-a-redirect",
+        inward / IP(src=w.peer4, dst=w.ipv4, proto=1, frag=_LATER_FRAGMENT) / Raw(b"\x05" * 64),
+    )
     yield "network-icmp-too-big", inward / ip / ICMP(type=3, code=4, nexthopmtu=1400) / IP(src=w.ipv4) / UDP()
     yield "network-esp", inward / IP(src=w.peer4, dst=w.ipv4, proto=50) / Raw(bytes(40))
     yield (
@@ -548,6 +745,62 @@ def _networks_traffic(w: Wire) -> Iterator[tuple[str, Packet]]:
         "through-the-nodes-hairpin",
         Ether(src=w.mac, dst=w.mac) / IP(src=w.ipv4, dst=w.ipv4) / UDP(sport=1024, dport=80),
     )
+
+
+def _networks_ipv6_traffic(w: Wire) -> Iterator[tuple[str, Packet]]:
+    """What neighbours and the routers of multicast say to everybody."""
+    nodes = Ether(src=w.gateway_mac, dst=ALL_NODES)
+    routers = Ether(src=w.gateway_mac, dst=ALL_ROUTERS)
+    alert = IPv6ExtHdrHopByHop(options=RouterAlert())
+    override = {"R": 1, "S": 0, "O": 1}
+    moved = ICMPv6ND_NA(tgt=w.peer6, **override) / ICMPv6NDOptDstLLAddr(lladdr=w.gateway_mac)
+    yield "network-na-to-all", nodes / IPv6(hlim=255, src=w.peer6, dst="ff02::1") / moved
+    yield (
+        "network-dad",
+        Ether(src=w.gateway_mac, dst="33:33:ff:00:00:66")
+        / IPv6(hlim=255, src="::", dst="ff02::1:ff00:66")
+        / ICMPv6ND_NS(tgt=FOREIGN_IPV6),
+    )
+    yield "network-mld-query", nodes / IPv6(hlim=1, src=ROUTER, dst="ff02::1") / alert / ICMPv6MLQuery()
+    yield "network-rs", routers / IPv6(hlim=255, src="fe80::9", dst="ff02::2") / ICMPv6ND_RS()
+
+
+def _servers_questions(w: Wire) -> Iterator[tuple[str, Packet]]:
+    group = Ether(src=w.mac, dst="33:33:ff:00:00:01")
+    yield "server-asks-for-the-gateway", group / _question(w)
+
+
+def _servers_attacks(w: Wire) -> Iterator[tuple[str, Packet]]:
+    group = Ether(src=w.mac, dst="33:33:ff:00:00:01")
+    nodes = Ether(src=w.mac, dst=ALL_NODES)
+    everybody = Ether(src=w.mac, dst=EVERYBODY)
+    asking = ICMPv6NDOptSrcLLAddr(lladdr=w.mac)
+    to = {"dst": "ff02::1:ff00:1", "hlim": 255}
+    yield "server-asks-from-another-mac", Ether(src=FOREIGN_MAC, dst="33:33:ff:00:00:01") / _question(w)
+    yield "server-asks-from-a-foreign-address", group / IPv6(src=FOREIGN_IPV6, **to) / ICMPv6ND_NS(tgt=w.peer6)
+    yield "server-asks-from-link-local", group / IPv6(src=GUEST_LINK_LOCAL, **to) / ICMPv6ND_NS(tgt=w.peer6)
+    yield "server-asks-for-another", group / IPv6(src=w.ipv6, **to) / ICMPv6ND_NS(tgt=FOREIGN_IPV6) / asking
+    yield "server-asks-for-the-router", group / IPv6(src=w.ipv6, **to) / ICMPv6ND_NS(tgt=ROUTER) / asking
+    far = IPv6(src=w.ipv6, dst="ff02::1:ff00:1", hlim=64)
+    yield "server-asks-from-afar", group / far / ICMPv6ND_NS(tgt=w.peer6) / asking
+    yield "server-asks-in-a-vlan", group / Dot1Q(vlan=100) / _question(w)
+    yield "server-asks-behind-a-priority", group / Dot1Q(vlan=0) / _question(w)
+    claim = ICMPv6ND_NA(tgt=w.peer6, R=1, S=0, O=1) / ICMPv6NDOptDstLLAddr(lladdr=w.mac)
+    yield "server-na-for-the-gateway", nodes / IPv6(src=w.ipv6, dst="ff02::1", hlim=255) / claim
+    yield "server-ra", nodes / _advertisement(w)
+    yield "server-udp6", Ether(src=w.mac, dst=w.gateway_mac) / IPv6(src=w.ipv6, dst=w.peer6) / UDP(dport=9)
+    yield "server-udp", Ether(src=w.mac, dst=w.gateway_mac) / IP(src=w.ipv4, dst=w.peer4) / UDP(dport=9)
+    yield "server-arp", everybody / ARP(hwsrc=w.mac, psrc=w.ipv4, pdst=w.peer4)
+    offer = UDP(sport=67, dport=68) / BOOTP(op=2)
+    yield "server-offer", everybody / IP(src=w.ipv4, dst="255.255.255.255") / offer
+    yield "server-stp", Dot3(src=w.mac, dst="01:80:c2:00:00:00") / LLC() / STP()
+    yield "server-of-another-kind", everybody / Raw(bytes(46))
+
+
+def _question(w: Wire) -> Packet:
+    """As the VM would ask for the gateway."""
+    solicitation = ICMPv6ND_NS(tgt=w.peer6) / ICMPv6NDOptSrcLLAddr(lladdr=w.mac)
+    return IPv6(src=w.ipv6, dst="ff02::1:ff00:1", hlim=255) / solicitation
 
 
 def _advertisement(w: Wire, *headers: Packet) -> Packet:

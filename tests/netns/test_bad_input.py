@@ -89,6 +89,7 @@ CASES = (
     up("lease-time-with-a-unit", "--lease-time", "1h", says="lease time"),
     up("lease-time-0", "--lease-time", "0", says="lease time"),
     up("dhcp-by-somebody", "--dhcp", "dnsmasq", says="none of on, off, external"),
+    up("ipv6-perhaps", "--ipv6", "auto", says="neither on nor off"),
     up("config-missing", "--config", "/nonexistent", says="no such file"),
     up("config-a-directory", "--config", "/etc", says="directory"),
     up("config-a-program", "--config", "/bin/true", says="unacceptable character"),

@@ -9,6 +9,8 @@ from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.l2 import Ether
 
 from testbed import clients
+from testbed.clients6 import living6
+from testbed.jailed import assignments
 from testbed.netns import TestbedError, background, run
 from testbed.tap_guest import raw_tap, tap_guest
 from tests.need import need
@@ -26,8 +28,8 @@ interfaces:
   eth0:
     mtu: 1300
     lease_time: 600
-    dns: {servers: [10.0.0.53], search: [example.org]}
-    ntp: [10.0.0.123]
+    dns: {servers: ["fd00::53", 10.0.0.53], search: [example.org]}
+    ntp: [10.0.0.123, "fd00::123"]
     boot: {server: 10.0.0.9, file: ipxe.efi}
     options: [{code: 252, text: "http://wpad/"}]
 """
@@ -59,15 +61,34 @@ def test_what_the_file_says_is_what_the_guest_gets(pod: Pod, agent: Agent, file:
     )
 
 
+@pytest.mark.parametrize("layout", ["bridge-dual"])
+def test_of_each_family_it_gets_its_own(pod: Pod, agent: Agent, file: Path, tmp_path: Path) -> None:
+    agent.up("--config", file)
+    with living6("networkd", pod, tmp_path) as guest:
+        facts, facts6 = guest.facts(), guest.facts6()
+        [link] = guest.netns.ip("link", "show", "dev", guest.guest.ifname)
+        told = assignments(guest.jail.read(f"run/systemd/netif/links/{link['ifindex']}"))
+    assert (facts.nameservers, facts6.nameservers) == (("10.0.0.53",), ("fd00::53",))
+    assert sorted(told["NTP"].split()) == ["10.0.0.123", "fd00::123"]
+    assert (facts.mtu, facts6.mtu, facts6.search) == (1300, 1300, ("example.org",))
+
+
+@pytest.mark.parametrize("layout", ["bridge-dual"])
+def test_without_ipv6_it_gets_that_of_the_other_family(pod: Pod, agent: Agent, file: Path) -> None:
+    told = agent.up("--config", file, "--ipv6", "off").stderr
+    assert agent.status()["lease6"] is None
+    assert "fd00::" not in told
+
+
 def test_a_file_that_says_otherwise_of_a_bound_pod_is_refused(agent: Agent, file: Path) -> None:
     """Nothing changes under a running guest; what the file no longer says stays until the pod is given back."""
     agent.up("--config", file)
     for said, otherwise, words in (
         ("mtu: 1300", "mtu: 1200", "eth0 is bound already with mtu 1300, not 1200; run `vmnet down` first"),
         (
-            "[10.0.0.123]",
+            '[10.0.0.123, "fd00::123"]',
             "[10.0.0.1]",
-            "eth0 is bound already with ntp 10.0.0.123, not 10.0.0.1; run `vmnet down`",
+            "eth0 is bound already with ntp 10.0.0.123, fd00::123, not 10.0.0.1; run `vmnet down`",
         ),
     ):
         file.write_text(FILE.replace(said, otherwise), encoding="ascii")

@@ -92,6 +92,7 @@ def test_killed_before_every_call_to_files_and_processes(tmp_path: Path) -> None
     assert seen[MOST_CALLS - 1] == [], "there are more calls than were tried"
 
 
+@pytest.mark.alone(reason="on a loaded machine most die before their first change")
 @pytest.mark.timeout(3600 if SOAK else 300)
 def test_killed_at_random(tmp_path: Path) -> None:
     seed = int(os.environ.get("VMNET_SEED") or random.SystemRandom().randrange(1 << 32))

@@ -28,7 +28,7 @@ def environment(agent: Agent) -> dict[str, str | Path]:
 def test_run(pod: Pod, agent: Agent, tmp_path: Path) -> None:
     need(QEMU, "qemu-system-x86")
     found = snapshot(pod)
-    docs.play(docs.page("run.md"), agent.command, tmp_path, environment(agent))
+    docs.play(docs.page("guide/run.md"), agent.command, tmp_path, environment(agent))
     assert difference(found, snapshot(pod)) == ""
     assert '"schema": 1' in (tmp_path / "lease.json").read_text(encoding="utf-8")
 
@@ -39,9 +39,28 @@ def test_security(pod: Pod, agent: Agent, tmp_path: Path) -> None:
     assert difference(found, snapshot(pod)) == ""
 
 
+def test_first_steps(pod: Pod, agent: Agent, tmp_path: Path) -> None:
+    found = snapshot(pod)
+    docs.play(docs.page("guide/first-steps.md"), agent.command, tmp_path, environment(agent))
+    assert difference(found, snapshot(pod)) == ""
+
+
 def test_configuration(pod: Pod, agent: Agent, tmp_path: Path) -> None:
     found = snapshot(pod)
-    docs.play(docs.page("configuration.md"), agent.command, tmp_path, environment(agent))
+    docs.play(docs.page("guide/configuration.md"), agent.command, tmp_path, environment(agent))
+    assert difference(found, snapshot(pod)) == ""
+
+
+@pytest.mark.parametrize("layout", ["bridge-dual"])
+def test_ipv6(pod: Pod, agent: Agent, tmp_path: Path) -> None:
+    found = snapshot(pod)
+    docs.play(docs.page("ipv6.md"), agent.command, tmp_path, environment(agent))
+    assert difference(found, snapshot(pod)) == ""
+
+
+def test_doctor(pod: Pod, agent: Agent, tmp_path: Path) -> None:
+    found = snapshot(pod)
+    docs.play(docs.page("doctor.md"), agent.command, tmp_path, environment(agent))
     assert difference(found, snapshot(pod)) == ""
 
 

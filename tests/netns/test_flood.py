@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from testbed.tap_guest import RawTap
 
+pytestmark = pytest.mark.alone(reason="rates and latencies are measured")
 SECONDS = 4
 PAUSE = 0.01
 """Between two exchanges of the client: one that asks a hundred times a second is patient enough."""

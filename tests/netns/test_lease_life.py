@@ -14,6 +14,8 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+import pytest
+
 from testbed import clients
 from testbed.eavesdrop import Eavesdropper, eavesdropping
 from testbed.facts import read_pod
@@ -26,8 +28,6 @@ from tests.netns.stage import Stage, stage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    import pytest
 
     from testbed.agent import Agent
     from testbed.clients import Living
@@ -117,7 +117,7 @@ def released(client: str, mine: Stage, leased: Living) -> None:
 
 
 @contextmanager
-def booted(mine: Stage, client: str, number: int) -> Iterator[tuple[Eavesdropper, Living]]:
+def booted(mine: Stage, client: str, number: int) -> Iterator[tuple[Eavesdropper[Message], Living]]:
     """Boot a guest whose disk is the same each time; its /run is empty. It ends as by a power cut."""
     disk = mine.directory / "disk"
     shutil.rmtree(disk / "run", ignore_errors=True)
@@ -148,7 +148,7 @@ def remembered(client: str, layout: str, directory: Path) -> None:
             must_answer(leased.jail.guest.netns, moved.pod.peer)
 
 
-def asked_for(ears: Eavesdropper) -> str | None:
+def asked_for(ears: Eavesdropper[Message]) -> str | None:
     """The address that a guest asked for before anybody offered it one."""
     wish = ears.catch_up()[0].options.get(50)
     return str(IPv4Address(wish)) if wish else None
@@ -172,6 +172,7 @@ SCENES = [
 ]
 
 
+@pytest.mark.alone(reason="dozens of clients whose T1 and T2 come at set times, and the next must find them done")
 def test_stories_of_a_lease(tmp_path: Path, subtests: pytest.Subtests) -> None:
     """All at once: each client spends nearly all of its time waiting for T1 or T2."""
 

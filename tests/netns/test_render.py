@@ -1,4 +1,4 @@
-"""`vmnet render`: what it prints makes a guest without DHCP the pod, applied by the programs it is meant for.
+"""`vmnet render`: what it prints makes a guest that does not listen the pod, applied by the programs it is for.
 
 ┌ pod ─────────────────────────┐      ┌ guest ──────────────────────────┐
 │ vmnet render > configuration │      │ eth0: networkd, ifupdown …      │
@@ -16,10 +16,12 @@ import pytest
 
 from testbed.clients import NETWORKD
 from testbed.facts import GuestFacts, differences, read_facts
-from testbed.jailed import Jail, assignments
+from testbed.facts6 import differences6, read_facts6, read_pod6
+from testbed.jailed import Jail, Told, assignments
 from testbed.netns import background, run
-from testbed.pods import must_answer
-from testbed.watch import watched
+from testbed.pods import HEADERS6, must_answer
+from testbed.tap_guest import tap_guest
+from testbed.watch import wait_for_sure_addresses, watched
 from tests.need import need
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 NETWORK_GENERATOR = Path("/usr/lib/systemd/systemd-network-generator")
 LAYOUTS = ("bridge", "calico", "cilium", "ovn", "ptp")
+LAYOUTS6 = ("bridge-dual", "calico-dual", "cilium", "ipv6-only", "ptp-dual")
 PATIENCE = 20
 
 
@@ -45,7 +48,7 @@ def jailed(guest: TapGuest, form: str) -> Jail:
     return Jail(guest, directory)
 
 
-def networkd(guest: TapGuest, form: str, network: str) -> GuestFacts:
+def networkd(guest: TapGuest, form: str, network: str) -> Told:
     """Let systemd-networkd apply a .network file; it resolves nothing itself, its state says what it was told."""
     jail = jailed(guest, form)
     place = jail.directory / "run" / "systemd" / "network"
@@ -57,15 +60,14 @@ def networkd(guest: TapGuest, form: str, network: str) -> GuestFacts:
         [link] = guest.netns.ip("link", "show", "dev", guest.ifname)
         state = jail.directory / "run" / "systemd" / "netif" / "links" / str(link["ifindex"])
         told = assignments(state.read_text(encoding="utf-8"))
-        facts = read_facts(guest.netns, guest.ifname)
-    return replace(facts, nameservers=tuple(told["DNS"].split()), search=tuple(told.get("DOMAINS", "").split()))
+    return Told(tuple(told["DNS"].split()), tuple(told.get("DOMAINS", "").split()))
 
 
-def by_networkd(agent: Agent, guest: TapGuest) -> GuestFacts:
+def by_networkd(agent: Agent, guest: TapGuest) -> Told:
     return networkd(guest, "networkd", rendered(agent, "networkd"))
 
 
-def by_netplan(agent: Agent, guest: TapGuest) -> GuestFacts:
+def by_netplan(agent: Agent, guest: TapGuest) -> Told:
     """Let netplan check it and write it for networkd; a veth has no permanent MAC, of which netplan speaks."""
     need("netplan", "netplan.io")
     root = guest.directory / "netplan"
@@ -80,7 +82,7 @@ def by_netplan(agent: Agent, guest: TapGuest) -> GuestFacts:
     return networkd(guest, "netplan-networkd", text)
 
 
-def by_ifupdown(agent: Agent, guest: TapGuest) -> GuestFacts:
+def by_ifupdown(agent: Agent, guest: TapGuest) -> Told:
     """Let ifup find the NIC by its MAC; DNS it leaves to resolvconf, so that is only read back."""
     need("ifup", "ifupdown")
     jail = jailed(guest, "ifupdown")
@@ -90,8 +92,13 @@ def by_ifupdown(agent: Agent, guest: TapGuest) -> GuestFacts:
     jail.to_the_end("ifup", "--all", "--interfaces", "/run/interfaces")
     words = run(["ifquery", "--interfaces", interfaces, "vmnet"]).stdout.splitlines()
     told = {key: tuple(value.split()) for key, _, value in (line.partition(": ") for line in words)}
-    facts = read_facts(guest.netns, guest.ifname)
-    return replace(facts, nameservers=told["dns-nameservers"], search=told["dns-search"])
+    return Told(told["dns-nameservers"], told["dns-search"])
+
+
+def of_ipv4(guest: TapGuest, told: Told) -> GuestFacts:
+    """What the guest has and was told of IPv4."""
+    nameservers = tuple(address for address in told.nameservers if ":" not in address)
+    return replace(read_facts(guest.netns, guest.ifname), nameservers=nameservers, search=told.search)
 
 
 @pytest.mark.parametrize(
@@ -102,13 +109,40 @@ def by_ifupdown(agent: Agent, guest: TapGuest) -> GuestFacts:
     ],
 )
 def test_guest_without_dhcp_is_what_the_pod_was(
-    pod: Pod, before: GuestFacts, guest: TapGuest, agent: Agent, apply: Callable[[Agent, TapGuest], GuestFacts]
+    pod: Pod, before: GuestFacts, guest: TapGuest, agent: Agent, apply: Callable[[Agent, TapGuest], Told]
 ) -> None:
-    facts = apply(agent, guest)
-    assert differences(before, facts) == ""
+    told = apply(agent, guest)
+    assert differences(before, of_ipv4(guest, told)) == ""
     must_answer(guest.netns, pod.peer)
     must_answer(pod.node, pod.address)
-    assert agent.status()["server"]["lease"] == "silent"
+    assert agent.status()["server"]["lease"] == "static"
+
+
+@pytest.mark.parametrize(
+    ("layout", "apply"),
+    [
+        *((layout, apply) for layout in LAYOUTS6 for apply in (by_networkd, by_ifupdown)),
+        *((layout, by_netplan) for layout in ("calico-dual", "ipv6-only")),
+    ],
+)
+def test_its_ipv6_is_the_pods_too_and_goes_by_the_pods_own_gateway(
+    pod: Pod, agent: Agent, tmp_path: Path, apply: Callable[[Agent, TapGuest], Told]
+) -> None:
+    before = read_pod6(pod)
+    [own] = pod.netns.ip("-6", "route", "show", "default")
+    agent.up()
+    with tap_guest(pod.netns, pod.mac, tmp_path, accept_ra=0) as guest:
+        told = apply(agent, guest)
+        wait_for_sure_addresses(guest.netns)
+        facts = read_facts6(guest.netns, guest.ifname, pod.peer6)
+        nameservers = tuple(address for address in told.nameservers if ":" in address)
+        assert differences6(before, replace(facts, nameservers=nameservers, search=told.search)) == ""
+        [default] = guest.netns.ip("-6", "route", "show", "default")
+        assert default["gateway"] == own["gateway"]
+        must_answer(guest.netns, pod.peer6, size=facts.mtu - HEADERS6)
+        must_answer(pod.node, pod.address6)
+        # Which of them depends on whether it has had to solicit anybody by now.
+        assert agent.status()["server"]["ipv6"]["lease"] in ("silent", "static")
 
 
 @pytest.mark.parametrize("layout", ["bridge"])
@@ -121,7 +155,7 @@ def test_kernel_ip_as_an_initramfs_reads_it(
     text = network.read_text(encoding="utf-8")
     # A veth is of a kind, which the generator's match excludes; no router is there to wait for.
     here = text.replace("Kind=!*", f"Name={guest.ifname}").replace("[Network]", "[Network]\nIPv6AcceptRA=no")
-    facts = networkd(guest, "kernel-ip", here)
+    facts = of_ipv4(guest, networkd(guest, "kernel-ip", here))
     assert differences(before, replace(facts, mtu=before.mtu, search=before.search)) == ""
     assert "Hostname=vm-1" in text
     must_answer(guest.netns, pod.peer)

@@ -23,18 +23,23 @@ from typing import TYPE_CHECKING
 import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6
 from scapy.layers.l2 import Ether
 
 import vmnet
 from testbed import agent as agents
 from testbed import clients
-from testbed.netns import TestbedError, run
+from testbed.layouts import LAYOUTS
+from testbed.netns import TestbedError, entered, run
 from testbed.pods import must_answer
 from testbed.snapshot import difference, snapshot
-from testbed.tap_guest import raw_tap, tap_guest
+from testbed.tap_copier import open_wire
+from testbed.tap_guest import VNET_HDR, raw_tap, tap_guest
+from tests.netns import probes
 from vmnet.server.log import LARGEST_LOG
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator
 
     from testbed.agent import Agent
@@ -68,6 +73,8 @@ LIMITS = {
     "Max locked memory": "0",
 }
 """As /proc/PID/limits calls them."""
+DESCRIPTORS = 8
+"""The standard ones, four packet sockets and the control socket: READY and the compiler's pipe are closed."""
 
 
 @pytest.fixture(params=[False, True], ids=["root", "container"])
@@ -150,6 +157,47 @@ def test_what_its_starter_s_caller_left_open_is_closed(pod: Pod, mine: Agent) ->
     os.close(read_end)
     [server] = mine.servers()
     assert pipe not in set(_open_files(server))
+
+
+@pytest.mark.parametrize("layout", ["bridge-dual"])
+def test_the_gateway_is_asked_for_through_the_bridge_of_today(pod: Pod, mine: Agent) -> None:
+    """The server binds its socket for that itself, and hears the answer by one that may neither bind nor send."""
+    mine.up()
+    [server] = mine.servers()
+    for _ in range(2):
+        with entered(pod.node), open_wire(pod.host_ifname) as network, raw_tap(pod.netns) as tap:
+            network.settimeout(0.2)
+            until = time.monotonic() + 5
+            while not _is_asked_for(network, pod):
+                assert time.monotonic() < until
+                ask_for_the_router(tap, pod)  # again: it is passed on once a second at most
+        pod.netns.ip_batch("link delete k6t-eth0")
+        mine.up()
+    assert mine.servers() == [server]
+    report = mine.status()["server"]
+    assert report["sandbox"]["reached"][-3:] == ["limits", "landlock", "seccomp"]
+    assert report["ipv6"]["routers"][0]["mac"] == LAYOUTS["bridge-dual"].node_mac
+    assert report["errors"] == {}
+    assert len(list(_open_files(server))) == DESCRIPTORS
+
+
+def ask_for_the_router(tap: RawTap, pod: Pod) -> None:
+    """As a guest does that sends by its default route."""
+    target = probes.OUR_ROUTER
+    to = Ether(src=pod.mac, dst="33:33:ff:65:74:01") / IPv6(src=pod.address6, dst=probes.OUR_GROUP, hlim=255)
+    tap.send(bytes(to / ICMPv6ND_NS(tgt=target) / ICMPv6NDOptSrcLLAddr(lladdr=pod.mac)))
+    tap.receive(lambda frame: ICMPv6ND_NA in Ether(frame) and Ether(frame)[ICMPv6ND_NA].tgt == target)
+
+
+def _is_asked_for(network: socket.socket, pod: Pod) -> bool:
+    """Whether the pod network hears somebody look for the gateway as the VM would, while it says anything."""
+    with contextlib.suppress(TimeoutError):
+        while True:
+            packet = Ether(network.recv(2048)[VNET_HDR:])
+            if ICMPv6ND_NS in packet and packet[ICMPv6ND_NS].tgt == LAYOUTS[pod.layout].gateway6:
+                assert (packet.src, packet[IPv6].src) == (pod.mac, pod.address6)
+                return True
+    return False
 
 
 def _open_files(pid: int) -> Iterator[str]:
@@ -258,10 +306,13 @@ root, wish, walls, directory = sys.argv[1:]
 sys.path.insert(0, root)
 from vmnet.server import sandbox
 if walls == "without seccomp":
-    sandbox.seccomp.program = lambda machine, packets: b""
+    sandbox.seccomp.program = lambda machine, packets, mute: b""
 libc = ctypes.CDLL(None, use_errno=True)
 machine = platform.machine() == "aarch64"
-packet = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+packet, asking, deaf, mute = (socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) for _ in range(4))
+packet.bind(("eth0", 0))
+mute.bind(("eth0", 0))
+frame = bytes.fromhex("ffffffffffff02000000000788b5") + bytes(46)
 other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 stream = socket.socket()
 memory = mmap.mmap(-1, 4096)
@@ -277,7 +328,8 @@ def refusal(operation):
     except OSError as error:
         return errno.errorcode[error.errno]
     return "done"
-report = sandbox.enter(wish, (packet.fileno(),), (other.fileno(), stream.fileno()))
+bindable, silent = (packet.fileno(), asking.fileno()), (deaf.fileno(), mute.fileno())
+report = sandbox.enter(wish, bindable, silent, (other.fileno(), stream.fileno()))
 told = refusal(lambda: ({operation}))
 os.write(1, told.encode())
 os._exit(0)
@@ -294,6 +346,16 @@ FORBIDDEN = {
     "send to an address": 'other.sendto(b"x", ("127.0.0.1", 9))',
     "set an option of the socket": "packet.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, 1)",
     "another ioctl": "fcntl.ioctl(packet, 0x5451)",
+    "send by a mute socket": "mute.send(frame)",
+    "write by a mute socket": "os.write(mute.fileno(), frame)",
+    "write by a mute socket, from several buffers": "os.writev(mute.fileno(), [frame])",
+    "send a message by a mute socket": "mute.sendmsg([frame])",
+    "send by a mute socket to a link": 'mute.sendto(frame, ("eth0", 0x88B5))',
+    "send by a speaking socket to another link": 'packet.sendto(frame, ("eth0", 0x88B5))',
+    "a mute socket under another number": "os.dup(mute.fileno())",
+    "bind a mute socket": 'deaf.bind(("eth0", 0))',
+    "bind a mute socket anew": 'mute.bind(("eth0", 0))',
+    "a ring to send by": "mute.setsockopt(263, 13, bytes.fromhex('00100000010000000010000001000000'))",
     "execute": 'os.execv("/bin/echo", ["echo", "-n", "done"])',
     "fork": "os.fork() or os._exit(0)",
     "trace": "checked(libc.ptrace(0, 0, 0, 0))",
@@ -309,6 +371,13 @@ FORBIDDEN = {
     "io_uring": "kernel((425, 425), 1, ctypes.create_string_buffer(120))",
     "prctl": "checked(libc.prctl(15, b'x', 0, 0, 0))",
 }
+ALLOWED = {
+    "send by the tap's socket": "packet.send(frame)",
+    "bind the tap's socket anew": 'packet.bind(("eth0", 0))',
+    "bind the socket to ask with": 'asking.bind(("eth0", 0))',
+    "ask": '(asking.bind(("eth0", 0)), asking.send(frame))',
+}
+"""What serving takes: else those above would show nothing."""
 WITHOUT_SECCOMP = {
     "open a file": ("EACCES", "Landlock"),
     "make a directory": ("EACCES", "Landlock"),
@@ -323,6 +392,7 @@ WITHOUT_SECCOMP = {
 """What the other stages refuse by themselves, and which of them."""
 OPERATIONS = {
     **FORBIDDEN,
+    **ALLOWED,
     "connect by TCP": 'stream.connect(("127.0.0.1", 9))',
     "more files": "[os.dup(1) for _ in range(16)]",
 }
@@ -339,6 +409,11 @@ def tried(pod: Pod, directory: Path, operation: str, wish: str, walls: str = "")
 def test_what_an_intruder_would_do_is_denied(pod: Pod, tmp_path: Path, operation: str) -> None:
     assert tried(pod, tmp_path, operation, "off") == "done", "this shows nothing"
     assert tried(pod, tmp_path, operation, "on") == errno.errorcode[errno.EPERM]
+
+
+@pytest.mark.parametrize("operation", ALLOWED)
+def test_what_serving_takes_is_not(pod: Pod, tmp_path: Path, operation: str) -> None:
+    assert tried(pod, tmp_path, operation, "on") == "done"
 
 
 @pytest.mark.parametrize("operation", WITHOUT_SECCOMP)

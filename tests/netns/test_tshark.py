@@ -39,24 +39,30 @@ def pcap(frames: list[bytes]) -> bytes:
     return struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1) + b"".join(records)
 
 
-def dissected(frames: list[bytes], directory: Path) -> list[dict[str, Any]]:
+def dissected(frames: list[bytes], directory: Path, fields: tuple[str, ...] = FIELDS) -> list[dict[str, Any]]:
     """What tshark sees of each frame: of each field all values."""
     capture = directory / "replies.pcap"
     capture.write_bytes(pcap(frames))
     checks = ("-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE")
-    wanted = [word for name in FIELDS for word in ("-e", name)]
+    wanted = [word for name in fields for word in ("-e", name)]
     shown = run(["tshark", "-n", "-r", str(capture), *checks, "-T", "json", *wanted])
     return [frame["_source"]["layers"] for frame in json.loads(shown.stdout)]
 
 
-def faults(seen: dict[str, Any], exchange: Exchange) -> list[str]:
-    """What tshark complains of, or reads otherwise than it is written."""
+def complaints(seen: dict[str, Any]) -> list[str]:
+    """What tshark complains of by itself."""
     severities = [int(severity) for severity in seen.get("_ws.expert.severity", ())]
-    found = seen.get("_ws.malformed", []) + [
+    malformed: list[str] = seen.get("_ws.malformed", [])
+    return malformed + [
         message
         for message, severity in zip(seen.get("_ws.expert.message", ()), severities, strict=True)
         if severity >= PI_WARN
     ]
+
+
+def faults(seen: dict[str, Any], exchange: Exchange) -> list[str]:
+    """What tshark complains of, or reads otherwise than it is written."""
+    found = complaints(seen)
     if exchange.event == "arp_reply":
         return found if seen.get("arp.opcode") == ["2"] else [*found, "no ARP reply"]
     found += [name for name in ("ip.checksum.status", "udp.checksum.status") if seen.get(name) != GOOD]

@@ -61,7 +61,7 @@ def test_every_setting_has_its_words_here() -> None:
 @pytest.mark.parametrize(("_", "words"), [*CHANGES.values(), *TOLD.values()])
 def test_the_words_are_those_of_the_page(_: object, words: str) -> None:
     key = words.partition(" ")[0].removesuffix("'s")
-    page = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    page = (DOCS / "guide" / "configuration.md").read_text(encoding="utf-8")
     assert re.search(rf"^\|.*`{re.escape(key)}[.`]", page, re.MULTILINE)
 
 

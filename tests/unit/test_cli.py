@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.unit.doctor.evidence import before
 from vmnet import agent, cli
+from vmnet.doctor import gather
 from vmnet.errors import DriftError, KernelError, NotYetError, RolledBackError, UsageError
 from vmnet.model import AlterLink, Lease, PodInterface, Settings, Told
 from vmnet.schema import SCHEMA, Journal
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vmnet.config import Config
+    from vmnet.doctor.evidence import Evidence
 
 _JOURNAL = Journal(
     schema=SCHEMA,
@@ -146,9 +149,11 @@ def test_a_variable_beats_the_file_which_beats_the_default(
 ) -> None:
     file = tmp_path / "vmnet.yaml"
     file.write_text(
-        "interfaces: {net1: {tap: vm0, mtu: 1400, hostname: vm, lease_time: 600, ntp: [10.0.0.1], dhcp: off}}"
+        "interfaces: {net1: {tap: vm0, mtu: 1400, hostname: vm, lease_time: 600, ntp: [10.0.0.1], dhcp: off,"
+        " ipv6: on, autonomous: on}}"
     )
     monkeypatch.setenv("VMNET_MTU", "1300")
+    monkeypatch.setenv("VMNET_IPV6", "off")
     monkeypatch.setenv("VMNET_CONFIG", str(file))
     assert cli.main(["up", "--hostname", "guest", "--lease-time", "infinite"]) == 0
     (config,) = asked
@@ -158,7 +163,7 @@ def test_a_variable_beats_the_file_which_beats_the_default(
         mtu=1300,
         hostname="guest",
         dhcp="off",
-        told=Told(lease_time=0xFFFFFFFF, ntp_servers=("10.0.0.1",)),
+        told=Told(lease_time=0xFFFFFFFF, ntp_servers=("10.0.0.1",), ipv6=False, autonomous=True),
     )
 
 
@@ -276,3 +281,42 @@ def test_a_plan_is_written_in_the_format_asked_for(
     assert text.startswith(begin)
     assert text.endswith("\n")
     assert not text.endswith("\n\n")
+
+
+@pytest.fixture
+def examined(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Config, gather.Wishes]]:
+    """Collect what `doctor` is asked for; what it finds depends on the isolation that is wished for."""
+    calls: list[tuple[Config, gather.Wishes]] = []
+
+    def look(config: Config, wishes: gather.Wishes) -> Evidence:
+        calls.append((config, wishes))
+        return replace(before(settings=config.settings), listened=wishes.seconds)
+
+    monkeypatch.setattr(gather, "gather", look)
+    return calls
+
+
+def test_doctor_is_asked_with_the_settings_of_up(
+    examined: list[tuple[Config, gather.Wishes]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["doctor", "--domain", "vm.xml", "--listen", "2.5", "--mtu", "1400"]) == 0
+    ((config, wishes),) = examined
+    assert (config.settings.mtu, wishes) == (1400, gather.Wishes("vm.xml", 2.5))
+    assert "checks, listened for 2.5 s: " in capsys.readouterr().out
+
+
+def test_doctor_ends_with_7_on_a_warning(
+    examined: list[tuple[Config, gather.Wishes]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["doctor", "--json", "--isolation", "off"]) == 7
+    said = json.loads(capsys.readouterr().out)
+    assert [finding["code"] for finding in said["findings"] if finding["severity"] == "warning"] == ["VMN-307"]
+    assert examined[0][1] == gather.Wishes("", gather.DEFAULT_SECONDS)
+
+
+def test_what_doctor_cannot_listen_for_is_a_usage_error(
+    examined: list[tuple[Config, gather.Wishes]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["doctor", "--listen", "soon"]) == 2
+    assert examined == []
+    assert "listen 'soon'" in capsys.readouterr().err

@@ -46,6 +46,7 @@ def test_the_example_says_everything_there_is() -> None:
         "hostname": "vm-1",
         "dhcp": "on",
         "lease_time": "3600",
+        "ipv6": "on",
         "isolation": "strict",
         "allow_address": "10.9.0.0/24,fd00:aa::/64",
         "allow_mac": "00:00:5e:00:01:07",
@@ -53,9 +54,9 @@ def test_the_example_says_everything_there_is() -> None:
         "sandbox": "on",
     }
     assert said.told == Told(
-        nameservers=("10.96.0.10",),
+        nameservers=("10.96.0.10", "fd00:96::a"),
         domain_search=("example.org", "svc.cluster.local"),
-        ntp_servers=("10.0.0.123",),
+        ntp_servers=("10.0.0.123", "fd00::123"),
         boot=Boot("10.0.0.9", "ipxe.efi", "PXEClient"),
         ipv6_only_wait=1800,
         options=(
@@ -66,6 +67,8 @@ def test_the_example_says_everything_there_is() -> None:
             RawOption(22, "0240"),
             RawOption(24, "00000258"),
         ),
+        autonomous=True,
+        nat64_prefix="64:ff9b::/96",
     )
     assert config_file.read(str(DEPLOY / "config.example.yaml"), "net1").texts == {
         "interface": "net1",
@@ -119,11 +122,24 @@ def test_the_only_interface_need_not_be_named(tmp_path: Path) -> None:
         ("{lease_time: ever}", "interfaces.net1.lease_time: invalid enum value 'ever'"),
         ("{queues: 257}", "interfaces.net1.queues: expected `int` <= 256"),
         ("{ntp: 10.0.0.1}", "interfaces.net1.ntp: expected `array`, got `str`"),
-        ("{ntp: [pool.ntp.org]}", "interfaces.net1.ntp[0]: expected an IPv4 address"),
-        ("{ntp: [10.0.0.1, 10.0.0.256]}", "interfaces.net1.ntp[1]: expected an IPv4 address"),
-        ("{dns: {servers: ['fd00::1']}}", "interfaces.net1.dns.servers[0]: expected an IPv4 address"),
+        ("{ntp: [pool.ntp.org]}", "interfaces.net1.ntp[0]: expected an IPv4 or IPv6 address"),
+        ("{ntp: [10.0.0.1, 10.0.0.256]}", "interfaces.net1.ntp[1]: expected an IPv4 or IPv6 address"),
+        ('{ntp: ["10.0.0.1\\n"]}', "interfaces.net1.ntp[0]: expected an IPv4 or IPv6 address"),
+        ("{ntp: ['fe80::1']}", "interfaces.net1.ntp[0]: fe80::1 is link-local: it means nothing without"),
+        ("{dns: {servers: ['fd00::1', 'fd00::g']}}", "interfaces.net1.dns.servers[1]: expected an IPv4 or IPv6"),
+        ("{dns: {servers: ['fd00::/64']}}", "interfaces.net1.dns.servers[0]: expected an IPv4 or IPv6 address"),
+        ("{dns: {servers: ['fe80::1%eth0']}}", "interfaces.net1.dns.servers[0]: expected an IPv4 or IPv6 address"),
+        ("{dns: {servers: [10.0.0.1, 'FEBF::1']}}", "interfaces.net1.dns.servers[1]: febf::1 is link-local"),
+        ("{ipv6: auto}", "interfaces.net1.ipv6: invalid enum value 'auto'"),
+        ("{autonomous: true}", "interfaces.net1.autonomous: expected `str`, got `bool`"),
+        ("{nat64_prefix: '64:ff9b::'}", "interfaces.net1.nat64_prefix: expected an IPv6 prefix of 96, 64, 56,"),
+        ("{nat64_prefix: '64:ff9b::/95'}", "interfaces.net1.nat64_prefix: expected an IPv6 prefix of 96, 64, 56,"),
+        ("{nat64_prefix: '64:ff9b::1/96'}", "interfaces.net1.nat64_prefix: 64:ff9b::1/96 has host bits set"),
+        ("{nat64_prefix: 10.0.0.0/32}", "interfaces.net1.nat64_prefix: expected an IPv6 prefix of 96, 64, 56"),
+        ("{nat64_prefix: '64:ff9b:0:0:100::/96'}", "interfaces.net1.nat64_prefix: 64:ff9b:0:0:100::/96: its bits"),
         ("{dns: {search: [a..b]}}", "interfaces.net1.dns.search[0]: expected a domain name in small letters"),
         ("{boot: {file: 'ü'}}", "interfaces.net1.boot.file: expected printable ASCII characters"),
+        ('{boot: {file: "x\\n"}}', "interfaces.net1.boot.file: expected printable ASCII characters"),
         ("{boot: {file: ''}}", "interfaces.net1.boot.file: expected printable ASCII characters"),
         ("{ipv6_only_wait: 299}", "interfaces.net1.ipv6_only_wait: expected `int` >= 300"),
         ("{options: [{text: x}]}", "interfaces.net1.options[0]: object missing required field `code`"),
@@ -144,6 +160,20 @@ def test_the_only_interface_need_not_be_named(tmp_path: Path) -> None:
 )
 def test_what_the_language_does_not_have_is_refused_with_its_path(tmp_path: Path, said: str, refused: str) -> None:
     assert refusal(tmp_path, f"interfaces: {{eth0: {{mtu: 1500}}, net1: {said}}}", "net1").startswith(refused)
+
+
+def test_ipv6_is_written_as_everywhere(tmp_path: Path) -> None:
+    said = "ntp: ['FD00:0:0::0AB', '2001:db8:1:2:3:4:5:6', '1::', '::']"
+    text = f"interfaces: {{eth0: {{{said}, nat64_prefix: '2001:DB8:0::/48', autonomous: off, ipv6: off}}}}"
+    ntp = ("fd00::ab", "2001:db8:1:2:3:4:5:6", "1::", "::")
+    told = Told(ntp_servers=ntp, nat64_prefix="2001:db8::/48")
+    assert read(tmp_path, text) == FromFile({"interface": "eth0", "ipv6": "off"}, told)
+
+
+@pytest.mark.parametrize("length", [96, 64, 56, 48, 40, 32])
+def test_a_nat64_prefix_has_one_of_six_lengths(tmp_path: Path, length: int) -> None:
+    said = f"{{nat64_prefix: '2001:db8::/{length}'}}"
+    assert read(tmp_path, f"interfaces: {{eth0: {said}}}").told.nat64_prefix == f"2001:db8::/{length}"
 
 
 @pytest.mark.parametrize(

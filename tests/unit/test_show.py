@@ -1,4 +1,4 @@
-"""Plans and reports as text and as JSON.
+"""Plans as text and as JSON.
 
 Whole screens are in tests/data/screens; VMNET_GOLDEN=write writes them anew, to be read in the diff.
 """
@@ -14,7 +14,7 @@ import pytest
 
 from tests.unit import journals, layouts
 from vmnet import show
-from vmnet.agent import Plan, Report
+from vmnet.agent import Plan
 from vmnet.dhcp.lease import lease
 from vmnet.model import ArpEntry, Boot, PodInterface, RawOption, Resolver, Settings
 from vmnet.outline import plain
@@ -105,41 +105,3 @@ def test_a_plan_as_json_has_its_schema_and_every_change() -> None:
     assert shown["changes"] == [str(change) for change in plan.changes]
     assert shown["lease"]["yiaddr"] == "10.128.2.15"
     assert shown["found"]["mac"] == plan.journal.pod.mac
-
-
-def test_a_report_names_the_guests_state_and_the_drift() -> None:
-    journal = _plan("bridge").journal
-    well = Report(journal, (), b'{"state":"serving","lease":"bound"}')
-    ill = Report(journal, ("set tap0 up=True",), b"not json")
-    assert show.status_text(well).splitlines()[:2] == ["up: eth0 → tap0", "guest: bound"]
-    assert show.status_text(ill).splitlines()[-2:] == ["to be put right by `vmnet up`:", "  set tap0 up=True"]
-    assert json.loads(show.status_json(well))["server"]["lease"] == "bound"
-    assert json.loads(show.status_json(ill))["server"] is None
-    assert show.status_text(Report(None)) == "down: nothing is bound here"
-    assert json.loads(show.status_json(Report(None)))["state"] == "down"
-
-
-def test_a_report_says_how_the_guest_is_kept_apart_and_what_is_weaker_than_it_could_be() -> None:
-    journal = _plan("bridge").journal
-    settings = Settings(isolation="dhcp-only", allow_addresses=("10.9.0.0/24",), allow_macs=("00:00:5e:00:01:07",))
-    lines = show.status_text(Report(replace(journal, settings=settings), warnings=("no hook",))).splitlines()
-    assert "isolation: dhcp-only; also allowed: 00:00:5e:00:01:07, 10.9.0.0/24" in lines
-    assert lines[-2:] == ["warnings:", "  no hook"]
-    assert "isolation: strict" in show.status_text(Report(journal)).splitlines()
-    assert json.loads(show.status_json(Report(journal, warnings=("no hook",))))["warnings"] == ["no hook"]
-
-
-def test_the_sandbox_s_stages_are_shown_and_why_one_was_not_reached() -> None:
-    sandbox = {"on": True, "reached": ["limits", "seccomp"], "missed": {"user": "CAP_SETUID is missing"}}
-    report = Report(_plan("bridge").journal, (), json.dumps({"lease": "bound", "sandbox": sandbox}).encode())
-    assert show.status_text(report).splitlines()[-2:] == [
-        "sandbox: limits, seccomp",
-        "  not reached: user: CAP_SETUID is missing",
-    ]
-    assert json.loads(show.status_json(report))["server"]["sandbox"] == sandbox
-
-
-def test_a_sandbox_that_is_off_is_loud() -> None:
-    answer = b'{"lease":"bound","sandbox":{"on":false,"reached":[],"missed":{}}}'
-    report = Report(_plan("bridge").journal, (), answer)
-    assert "sandbox: OFF: " in show.status_text(report).splitlines()[-1]

@@ -456,6 +456,6 @@ def test_release_gives_back_what_prepare_took_though_the_xml_has_changed(room: R
 def test_the_walk_through(room: Room, tmp_path: Path) -> None:
     inside = ("nsenter", "--target", str(room.daemon.pid), "--mount", "--net", "--")
     try:
-        docs.play(docs.page("libvirt-hook.md"), lambda *words: [*inside, *words], tmp_path, {})
+        docs.play(docs.page("guide/libvirt-hook.md"), lambda *words: [*inside, *words], tmp_path, {})
     finally:
         install(room.daemon.hooks)

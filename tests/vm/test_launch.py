@@ -33,7 +33,7 @@ from testbed import libvirtd as libvirt
 from testbed import pods
 from testbed.agent import HOSTNAME, VMNET
 from testbed.facts import GuestFacts, differences, read_pod
-from testbed.libvirtd import CACHE, CAPABILITIES, QEMU_CONF
+from testbed.libvirtd import QEMU_CONF, recall_capabilities
 from testbed.netns import background, kill, run
 from testbed.pods import must_answer
 from testbed.power_button import with_power_button
@@ -345,8 +345,7 @@ def container(room: Room) -> Iterator[tuple[str, ...]]:
     conf = inside / "etc" / "libvirt" / "qemu.conf"
     conf.parent.mkdir(parents=True)
     conf.write_text(QEMU_CONF.format(user="root", group="root"), encoding="ascii")
-    if (CACHE / CAPABILITIES).is_dir():
-        shutil.copytree(CACHE / CAPABILITIES, inside / "var" / "cache" / "libvirt" / CAPABILITIES)
+    recall_capabilities(inside / "var" / "cache" / "libvirt")
     yield f"PYTHONPATH={REPOSITORY}", sys.executable, "-m", "testbed.container", str(inside)
     shutil.rmtree(inside)
 
@@ -433,5 +432,5 @@ def test_page_launch(room: Room, tmp_path: Path) -> None:
         "VMNET_CONNECT": room.daemon.uri,
         "PATH": f"{VMNET.parent}:{os.environ['PATH']}",  # onDefineDomain is beside vmnet
     }
-    docs.play(docs.page("launch.md"), room.pod.netns.command, tmp_path, environment, timeout=90)
+    docs.play(docs.page("guide/launch.md"), room.pod.netns.command, tmp_path, environment, timeout=90)
     room.restored()

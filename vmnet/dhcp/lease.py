@@ -36,6 +36,7 @@ def lease(pod: PodInterface, resolver: Resolver, settings: Settings) -> Lease:
     address, address_warnings = _address(pod)
     routes, default, route_warnings = classless.routes(pod, address)
     nameservers, _, nameserver_warnings = shared.nameservers(pod, resolver, settings)
+    ntp_servers, _, ntp_warnings = shared.ntp_servers(pod, settings)
     search, search_warnings = shared.domain_search(resolver, settings)
     mtu, mtu_warnings = _mtu(pod, default, settings)
     hostname, hostname_warnings = shared.hostname(settings.hostname)
@@ -53,7 +54,7 @@ def lease(pod: PodInterface, resolver: Resolver, settings: Settings) -> Lease:
         broadcast="" if address.broadcast == "0.0.0.0" else address.broadcast,  # noqa: S104 - "none", not a bind
         interface_mtu=mtu,
         lease_time=told.lease_time,
-        ntp_servers=tuple(server for server in told.ntp_servers if ":" not in server),
+        ntp_servers=ntp_servers,
         boot=told.boot,
         ipv6_only_wait=told.ipv6_only_wait,
         options=told.options,
@@ -65,6 +66,7 @@ def lease(pod: PodInterface, resolver: Resolver, settings: Settings) -> Lease:
             *neighbour_warnings,
             *nameserver_warnings,
             *search_warnings,
+            *ntp_warnings,
             *mtu_warnings,
             *hostname_warnings,
         ),

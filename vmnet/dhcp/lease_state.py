@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from vmnet.lease_state import ASKED, BOUND, DECLINED, OFFERED, RELEASED
+from vmnet.lease_state import ASKED, BOUND, DECLINED, OFFERED, RELEASED, RENEWED
 
 _AFTER = {
     "offer": OFFERED,
     "ack_rapid_commit": BOUND,
     "ack_selecting": BOUND,
     "ack_init_reboot": BOUND,
-    "ack_renewing": BOUND,
-    "ack_rebinding": BOUND,
+    "ack_renewing": RENEWED,
+    "ack_rebinding": RENEWED,
     "nak_selecting": ASKED,
     "nak_init_reboot": ASKED,
     "nak_renewing": ASKED,

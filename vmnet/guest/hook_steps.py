@@ -144,6 +144,8 @@ def _settled(wished: Settings, found: Settings | None) -> Settings:
         for field in Settings.__slots__
         if (value := getattr(wished, field)) != getattr(default, field) or field in _ALWAYS_SAID
     }
+    if "told" in said:  # of which a domain says this only
+        said["told"] = replace(found.told, ipv6=wished.told.ipv6)
     return replace(found, **said)
 
 

@@ -1,210 +1,200 @@
-"""The lease as configuration for guests without a DHCP client: Lease → text. Pure.
+"""What the guest is told as configuration for guests that do not listen: Leases → text. Pure.
 
-Each format says what DHCP would have told: address, routes in the order of option 121, MTU, DNS, search list, all
-matched to the NIC by its MAC. Whatever a format cannot carry becomes a sentence in `Rendered.warnings`.
-Router advertisements are off where they can be: nobody answers for the pod's, and systemd-networkd would hold a
-guest's boot up for 12 s in wait of one.
+Each format says what DHCP and router advertisements would have told: addresses, routes in their order, MTU, DNS,
+search list, all matched to the NIC by its MAC. Whatever a format cannot carry becomes a sentence in
+`Rendered.warnings`. Router advertisements are off where they can be: all that they say stands here, and where the
+pod has no IPv6, systemd-networkd would hold a guest's boot up for 12 s in wait of one.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
-from socket import inet_ntoa
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vmnet.codec import plain
-from vmnet.dhcp.classless import ON_LINK, covers
-from vmnet.errors import RefusedError
+from vmnet.guest.kernel_ip import kernel_ip
+from vmnet.guest.static import Rendered, static
+from vmnet.ipv6.autonomous import AUTONOMOUS_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vmnet.model import ClasslessRoute, Lease, Leases
+    from vmnet.guest.static import Static, StaticRoute
+    from vmnet.model import Leases
 
-_DEFAULT = "0.0.0.0/0"
 _NAME = "vmnet"
 """What the NIC is called in files that want a name of our own."""
-_KERNEL_NAMESERVERS = 2
-_WHOLE = "json"
-"""The format that carries the lease as it is."""
-_WITH_NTP = ("networkd",)
 _SCHEMA = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """A configuration, and in words what of the lease it does not carry."""
-
-    text: str
-    warnings: tuple[str, ...] = ()
-
-
 def render(leases: Leases, form: str) -> Rendered:
-    """Write the lease in one of `FORMATS`.
+    """Write the leases in one of `FORMATS`.
 
     Raises:
         KeyError: there is no such format.
-        RefusedError: there is no IPv4 lease.
     """
-    lease = leases.lease
-    if lease is None:
-        raise RefusedError("the pod has no IPv4 address, and that is all that can be written so far")
-    names = tuple(name for name in lease.domain_search if _is_plain(name))
-    dropped = tuple(
-        f"search domain {name!r} is no plain host name: left out"
-        for name in lease.domain_search
-        if name not in names
-    )
-    rendered = FORMATS[form](replace(lease, domain_search=names))
-    unsaid = () if form == _WHOLE else _by_dhcp_only(lease, ntp=form not in _WITH_NTP)
-    return replace(rendered, warnings=(*dropped, *rendered.warnings, *unsaid))
+    return FORMATS[form](leases)
 
 
-def _by_dhcp_only(lease: Lease, *, ntp: bool) -> tuple[str, ...]:
-    """Say what of the lease there is no word for in a NIC's configuration."""
-    boot = " ".join(filter(None, (lease.boot.server, lease.boot.file, lease.boot.vendor_class)))
-    options = ", ".join(str(option.code) for option in lease.options)
-    facts = (
-        (" ".join(lease.ntp_servers) if ntp else "", "NTP: this format names no time servers: {} left out"),
-        (boot, "boot: only firmware that asks by DHCP is told {}"),
-        (options, "DHCP options: this format carries none: {} left out"),
-        (str(lease.ipv6_only_wait or ""), "ipv6_only_wait: only a guest that asks by DHCP is told {}"),
-    )
+def _for_a_nic(write: Callable[[Static], Rendered], *, ntp: bool = False) -> Callable[[Leases], Rendered]:
+    """Make a format of one that only knows a NIC, and say what is no NIC's to know."""
+
+    def written(leases: Leases) -> Rendered:
+        nic = static(leases)
+        rendered = write(nic)
+        unsaid = _by_asking_only(leases, () if ntp else nic.ntp_servers)
+        return replace(rendered, warnings=(*nic.warnings, *rendered.warnings, *unsaid))
+
+    return written
+
+
+def _by_asking_only(leases: Leases, ntp_servers: tuple[str, ...]) -> tuple[str, ...]:
+    """Say what of the leases there is no word for in a NIC's configuration."""
+    facts = [(" ".join(ntp_servers), "NTP: this format names no time servers: {} left out")]
+    if lease := leases.lease:
+        boot = " ".join(filter(None, (lease.boot.server, lease.boot.file, lease.boot.vendor_class)))
+        options = ", ".join(str(option.code) for option in lease.options)
+        facts += [
+            (boot, "boot: only firmware that asks by DHCP is told {}"),
+            (options, "DHCP options: this format carries none: {} left out"),
+            (str(lease.ipv6_only_wait or ""), "ipv6_only_wait: only a guest that asks by DHCP is told {}"),
+        ]
+    if lease6 := leases.lease6:
+        made = [prefix for prefix in lease6.prefixes if prefix.endswith(f"/{AUTONOMOUS_LENGTH}")]
+        facts += [
+            (
+                " ".join(made if lease6.autonomous else ()),
+                "autonomous: only a guest that hears router advertisements makes addresses of its own from {}",
+            ),
+            (lease6.nat64_prefix, "nat64_prefix: only a guest that hears router advertisements is told {}"),
+        ]
     return tuple(sentence.format(value) for value, sentence in facts if value)
 
 
-def _is_plain(name: str) -> bool:
-    """Whether a name means the same in every format, whatever a format's own special characters are."""
-    bare = name.replace("-", "").replace("_", "").replace(".", "")
-    return bare.isascii() and bare.isalnum() and name[0] != "-"
+def _netplan(nic: Static) -> Rendered:
+    text = "\n".join(["network:", *(f"  {line}" for line in _version_2(nic)), ""])
+    return Rendered(text, _no_hostname(nic, "/etc/hostname"))
 
 
-def _netplan(lease: Lease) -> Rendered:
-    text = "\n".join(["network:", *(f"  {line}" for line in _version_2(lease)), ""])
-    return Rendered(text, _no_hostname(lease, "/etc/hostname"))
+def _cloud_init(nic: Static) -> Rendered:
+    return Rendered("\n".join([*_version_2(nic), ""]), _no_hostname(nic, "the meta-data, as local-hostname"))
 
 
-def _cloud_init(lease: Lease) -> Rendered:
-    return Rendered("\n".join([*_version_2(lease), ""]), _no_hostname(lease, "the meta-data, as local-hostname"))
-
-
-def _version_2(lease: Lease) -> list[str]:
+def _version_2(nic: Static) -> list[str]:
     """The language that netplan and cloud-init share. Strings are JSON, which YAML reads as what they are."""
     lines = [
         "version: 2",
         "ethernets:",
         f"  {_NAME}:",
-        f"    match: {{macaddress: {_quoted(lease.chaddr)}}}",
+        f"    match: {{macaddress: {_quoted(nic.mac)}}}",
         "    dhcp4: false",
+        "    dhcp6: false",
         "    accept-ra: false",
-        *([f"    mtu: {lease.interface_mtu}"] if lease.interface_mtu else []),
-        f"    addresses: [{_quoted(f'{lease.yiaddr}/{lease.prefixlen}')}]",
+        *([f"    mtu: {nic.mtu}"] if nic.mtu else []),
+        *([f"    ipv6-mtu: {nic.ipv6_mtu}"] if nic.ipv6_mtu else []),
+        f"    addresses: {_list(nic.addresses)}",
     ]
-    if lease.nameservers or lease.domain_search:
+    if nic.nameservers or nic.domain_search:
         lines.append("    nameservers:")
-        lines += [f"      addresses: {_list(lease.nameservers)}"] if lease.nameservers else []
-        lines += [f"      search: {_list(lease.domain_search)}"] if lease.domain_search else []
-    if lease.classless_routes:
+        lines += [f"      addresses: {_list(nic.nameservers)}"] if nic.nameservers else []
+        lines += [f"      search: {_list(nic.domain_search)}"] if nic.domain_search else []
+    if nic.routes:
         lines.append("    routes:")
-        lines += [f"      - {{{_version_2_route(lease, route)}}}" for route in lease.classless_routes]
+        lines += [f"      - {{{_version_2_route(route)}}}" for route in nic.routes]
     return lines
 
 
-def _version_2_route(lease: Lease, route: ClasslessRoute) -> str:
+def _version_2_route(route: StaticRoute) -> str:
     to = f"to: {_quoted(route.dst)}"
-    if route.gateway == ON_LINK:
+    if not route.gateway:
         return f"{to}, scope: link"
-    beyond = "" if _in_subnet(lease, route) else ", on-link: true"
-    return f"{to}, via: {_quoted(route.gateway)}{beyond}"
+    return f"{to}, via: {_quoted(route.gateway)}{', on-link: true' if route.beyond else ''}"
 
 
-def _networkd(lease: Lease) -> Rendered:
+def _networkd(nic: Static) -> Rendered:
     lines = [
         "[Match]",
-        f"MACAddress={lease.chaddr}",
+        f"MACAddress={nic.mac}",
         "",
-        *(["[Link]", f"MTUBytes={lease.interface_mtu}", ""] if lease.interface_mtu else []),
+        *(["[Link]", f"MTUBytes={nic.mtu}", ""] if nic.mtu else []),
         "[Network]",
         "DHCP=no",
         "IPv6AcceptRA=no",
-        f"Address={lease.yiaddr}/{lease.prefixlen}",
-        *(f"DNS={address}" for address in lease.nameservers),
-        *([f"Domains={' '.join(lease.domain_search)}"] if lease.domain_search else []),
-        *(f"NTP={address}" for address in lease.ntp_servers),
+        *([f"IPv6MTUBytes={nic.ipv6_mtu}"] if nic.ipv6_mtu else []),
+        *(f"Address={address}" for address in nic.addresses),
+        *(f"DNS={address}" for address in nic.nameservers),
+        *([f"Domains={' '.join(nic.domain_search)}"] if nic.domain_search else []),
+        *(f"NTP={address}" for address in nic.ntp_servers),
     ]
-    for route in lease.classless_routes:
+    for route in nic.routes:
         lines += ["", "[Route]", f"Destination={route.dst}"]
-        if route.gateway == ON_LINK:
-            lines.append("Scope=link")
-        else:
+        if route.gateway:
             lines.append(f"Gateway={route.gateway}")
-            lines += [] if _in_subnet(lease, route) else ["GatewayOnLink=yes"]
-    return Rendered("\n".join([*lines, ""]), _no_hostname(lease, "/etc/hostname"))
+            lines += ["GatewayOnLink=yes"] if route.beyond else []
+        elif not route.ipv6:  # an IPv6 route has no scope
+            lines.append("Scope=link")
+    return Rendered("\n".join([*lines, ""]), _no_hostname(nic, "/etc/hostname"))
 
 
-def _ifupdown(lease: Lease) -> Rendered:
+def _ifupdown(nic: Static) -> Rendered:
+    stanzas = (*_inet(nic), *_inet6(nic))
     lines = [
-        f"auto mac/{lease.chaddr}={_NAME}",
-        f"iface {_NAME} inet static",
-        f"    address {lease.yiaddr}/{lease.prefixlen}",
-        *([f"    mtu {lease.interface_mtu}"] if lease.interface_mtu else []),
-        *(f"    up ip route add {_iproute2(lease, route)}" for route in lease.classless_routes),
-        *([f"    dns-nameservers {' '.join(lease.nameservers)}"] if lease.nameservers else []),
-        *([f"    dns-search {' '.join(lease.domain_search)}"] if lease.domain_search else []),
+        f"auto mac/{nic.mac}={_NAME}",
+        *stanzas,
+        *([f"    dns-nameservers {' '.join(nic.nameservers)}"] if nic.nameservers else []),
+        *([f"    dns-search {' '.join(nic.domain_search)}"] if nic.domain_search else []),
     ]
     dns = ("DNS: ifupdown leaves it to the package resolvconf; without that, write /etc/resolv.conf",)
-    warnings = (*_no_hostname(lease, "/etc/hostname"), *(dns if lease.nameservers or lease.domain_search else ()))
+    warnings = (*_no_hostname(nic, "/etc/hostname"), *(dns if nic.nameservers or nic.domain_search else ()))
     return Rendered("\n".join([*lines, ""]), warnings)
 
 
-def _iproute2(lease: Lease, route: ClasslessRoute) -> str:
+def _inet(nic: Static) -> list[str]:
+    if not nic.ipv4:
+        return []
+    return [
+        f"iface {_NAME} inet static",
+        f"    address {nic.ipv4}",
+        *([f"    mtu {nic.mtu}"] if nic.mtu else []),
+        *(f"    up ip route add {_iproute2(route)}" for route in nic.routes if not route.ipv6),
+    ]
+
+
+def _inet6(nic: Static) -> list[str]:
+    """Not by `mtu` of interfaces(5): what it sets for IPv6 is lost when the link comes up right after.
+
+    A router that was heard before, when the link was up for IPv4 alone, is replaced.
+    """
+    if not nic.ipv6:
+        return []
+    own = f"    up echo {nic.ipv6_mtu} >/proc/sys/net/ipv6/conf/$IFACE/mtu"
+    device = f"    pre-up ip link set dev $IFACE mtu {nic.mtu}"
+    return [
+        f"iface {_NAME} inet6 static",
+        f"    address {nic.ipv6[0]}",
+        "    accept_ra 0",
+        *([device] if nic.mtu and not nic.ipv4 else []),
+        *([own] if nic.ipv6_mtu else []),
+        *(f"    up ip -6 address add {address} dev $IFACE" for address in nic.ipv6[1:]),
+        *(f"    up ip -6 route replace {_iproute2(route)}" for route in nic.routes if route.ipv6),
+    ]
+
+
+def _iproute2(route: StaticRoute) -> str:
     """A route as iproute2 and busybox read it; `gateway` of interfaces(5) refuses one outside the subnet."""
-    if route.gateway == ON_LINK:
-        return f"{route.dst} dev $IFACE scope link"
-    beyond = "" if _in_subnet(lease, route) else " onlink"
-    return f"{route.dst} via {route.gateway} dev $IFACE{beyond}"
+    if not route.gateway:
+        return f"{route.dst} dev $IFACE{'' if route.ipv6 else ' scope link'}"
+    return f"{route.dst} via {route.gateway} dev $IFACE{' onlink' if route.beyond else ''}"
 
 
-def _kernel_ip(lease: Lease) -> Rendered:
-    """The kernel's `ip=` (admin-guide/nfs/nfsroot.rst): client, server, gateway, mask, host, device, how, DNS."""
-    mask = inet_ntoa((0xFFFFFFFF << (32 - lease.prefixlen) & 0xFFFFFFFF).to_bytes(4))
-    dns = lease.nameservers[:_KERNEL_NAMESERVERS]
-    fields = (lease.yiaddr, "", lease.router, mask, lease.hostname, "", "off", *dns)
-    return Rendered(f"ip={':'.join(fields)}\n", tuple(_kernel_warnings(lease)))
+def _json(leases: Leases) -> Rendered:
+    document = {"schema": _SCHEMA, "lease": plain(leases.lease), "lease6": plain(leases.lease6)}
+    return Rendered(json.dumps(document, indent=2) + "\n")
 
 
-def _kernel_warnings(lease: Lease) -> list[str]:
-    warnings = ["ip= names no MAC: a guest with several NICs takes the first; name the device in the sixth field"]
-    if lease.router and not covers(f"{lease.yiaddr}/{lease.prefixlen}", lease.router):
-        warnings.append(
-            f"gateway {lease.router} is outside the subnet: the kernel itself refuses it, only some initramfs "
-            "take it; else add the routes in the guest"
-        )
-    others = [route.dst for route in lease.classless_routes if route.dst != _DEFAULT]
-    if others:
-        warnings.append(f"ip= carries no routes but the default: {', '.join(others)} are left out")
-    if lease.interface_mtu:
-        warnings.append(f"ip= carries no MTU: set {lease.interface_mtu} in the guest or with host_mtu of its NIC")
-    if len(lease.nameservers) > _KERNEL_NAMESERVERS:
-        warnings.append(f"ip= carries two nameservers: {', '.join(lease.nameservers[2:])} are left out")
-    if lease.domain_search:
-        warnings.append(f"ip= carries no search list: {' '.join(lease.domain_search)} is left out")
-    return warnings
-
-
-def _json(lease: Lease) -> Rendered:
-    return Rendered(json.dumps({"schema": _SCHEMA, "lease": plain(lease)}, indent=2) + "\n")
-
-
-def _in_subnet(lease: Lease, route: ClasslessRoute) -> bool:
-    return covers(f"{lease.yiaddr}/{lease.prefixlen}", route.gateway)
-
-
-def _no_hostname(lease: Lease, place: str) -> tuple[str, ...]:
-    return (
-        (f"host name {lease.hostname}: this format carries none, it goes into {place}",) if lease.hostname else ()
-    )
+def _no_hostname(nic: Static, place: str) -> tuple[str, ...]:
+    return (f"host name {nic.hostname}: this format carries none, it goes into {place}",) if nic.hostname else ()
 
 
 def _quoted(text: str) -> str:
@@ -215,11 +205,11 @@ def _list(texts: tuple[str, ...]) -> str:
     return json.dumps(list(texts))
 
 
-FORMATS: dict[str, Callable[[Lease], Rendered]] = {
-    "cloud-init": _cloud_init,
-    "networkd": _networkd,
-    "netplan": _netplan,
-    "ifupdown": _ifupdown,
-    "kernel-ip": _kernel_ip,
-    _WHOLE: _json,
+FORMATS: dict[str, Callable[[Leases], Rendered]] = {
+    "cloud-init": _for_a_nic(_cloud_init),
+    "networkd": _for_a_nic(_networkd, ntp=True),
+    "netplan": _for_a_nic(_netplan),
+    "ifupdown": _for_a_nic(_ifupdown),
+    "kernel-ip": _for_a_nic(kernel_ip),
+    "json": _json,
 }

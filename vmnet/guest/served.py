@@ -7,9 +7,9 @@ import json
 import os
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from vmnet import agent, lease_state, processes
+from vmnet import agent, lease_state, processes, server_call
 from vmnet.errors import RefusedError, UnexpectedError, VmnetError
 from vmnet.journal import StateDirectory
 from vmnet.kernel.inotify import watch_file
@@ -108,9 +108,9 @@ class Served:
         """Ask the server, which has just said something, how the guest stands."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._log, 65536)
-        answer = processes.ask_server(self._directory)
+        answer = server_call.ask_server(self._directory)
         try:
-            self._moved_to(str(json.loads(answer)["lease"]) if answer else lease_state.SILENT)
+            self._moved_to(_farthest(json.loads(answer)) if answer else lease_state.SILENT)
         except (ValueError, KeyError, TypeError):
             return  # not the server's words
 
@@ -120,6 +120,14 @@ class Served:
             return
         if self._lease == lease_state.SILENT:
             say("info", "guest-asked", "the guest asked for its address", lease=state)
-        if state == lease_state.BOUND:
+        if state in lease_state.HOLDING and self._lease not in lease_state.HOLDING:
             say("info", "lease-bound", "the guest has its lease", lease=state)
         self._lease = state
+
+
+def _farthest(said: dict[str, Any]) -> str:
+    """How the guest stands with the family that it has come farther with: a pod may have but one."""
+    states = [str(family["lease"]) for family in (said, said.get("ipv6")) if family]
+    heard = [state for state in states if state != lease_state.SILENT]
+    holding = [state for state in heard if state in lease_state.HOLDING]
+    return next(iter((*holding, *heard)), lease_state.SILENT)

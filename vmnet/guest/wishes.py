@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from vmnet import config as checks
 from vmnet.errors import UsageError
 from vmnet.guest.domain import marked
-from vmnet.model import Settings
+from vmnet.model import Settings, Told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ATTRIBUTES = (
     *("netns", "interface", "binding", "tap", "mac", "hostname", "resolv-conf", "state-dir", "owner"),
-    *("isolation", "allow-address", "allow-mac"),
+    *("isolation", "allow-address", "allow-mac", "ipv6"),
 )
 """Of `<vmnet:network>`: each what the flag of that name is to `vmnet up`; `mac` and `tap` also tell which
 `<interface>` is meant."""
@@ -95,13 +95,17 @@ def _of_metadata(domain: Domain, network: Network, taken: list[Interface]) -> Wi
     uid, gid = checks.owner_ids(said["owner"]) if "owner" in said else (None, None)
     hostname = checks.host_name(said["hostname"]) if "hostname" in said else ""
     return Wish(
-        replace(settings, owner=uid, group=gid, hostname=hostname, **_isolation(said)),
+        replace(settings, owner=uid, group=gid, hostname=hostname, told=_told(said), **_isolation(said)),
         interface=network.interface,
         netns=network.netns,
         state_dir=said.get("state-dir", ""),
         resolv_conf=said.get("resolv-conf", ""),
         opened_by_libvirt=interface is not None,
     )
+
+
+def _told(said: dict[str, str]) -> Told:
+    return Told(ipv6=checks.switch(said["ipv6"], "ipv6")) if "ipv6" in said else Told()
 
 
 def _isolation(said: dict[str, str]) -> dict[str, Any]:

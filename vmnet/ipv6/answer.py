@@ -21,6 +21,7 @@ from vmnet.ipv6.replies import (
     REFRESH_TIME,
     SEARCH,
     SERVER_ID,
+    SNTP,
     SUCCESS,
 )
 
@@ -40,7 +41,7 @@ _FOREIGN = {
     dhcpv6.INFORMATION_REQUEST: "foreign_information",
 }
 """Words for a message to another server; the first is the client's "no" to us."""
-_ASKED_FOR = (DNS, SEARCH, FQDN, NTP)
+_ASKED_FOR = (DNS, SEARCH, FQDN, NTP, SNTP)
 """In this order they get the room there is."""
 _CLIENT_ID = 1
 _IPV6_UDP_MESSAGE = 40 + 8 + 4

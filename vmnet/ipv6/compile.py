@@ -29,7 +29,7 @@ _MESSAGES = {
 }
 _NO_UPDATE = 4
 """RFC 4704 §4.1, N: nobody here touches the DNS."""
-_LONGEST_NAME = 255
+_LONGEST_LABEL, _LONGEST_NAME = 63, 255
 """RFC 1035 §2.3.4."""
 
 
@@ -41,11 +41,11 @@ def compile_replies(lease: Lease6) -> Replies:
     _refuse_names(lease)
     if not lease.addresses:
         raise ValueError("there is no IPv6 address to lease")
-    addresses = {inet_pton(AF_INET6, leased.address): _address(leased) for leased in lease.addresses}
+    addresses = tuple(map(_address, lease.addresses))
     return Replies(
         _head(lease),
         max(lease.mtu or _ETHERNET_MTU, LEAST_MTU),
-        (_times(lease.addresses), tuple(addresses.values())),
+        (_times(lease.addresses), addresses),
         _options(lease),
         tuple(map(_status, STATUSES)) if lease.served else (),
     )
@@ -100,6 +100,8 @@ def _options(lease: Lease6) -> dict[int, bytes]:
     if lease.ntp_servers:
         servers = [scapy.DHCP6NTPSubOptSrvAddr(addr=address) for address in lease.ntp_servers]
         options[dhcpv6.NTP] = _write(dhcpv6.NTP, "NTPServer", ntpserver=servers)
+        # Obsolete (RFC 5908), and what dhclient asks for.
+        options[dhcpv6.SNTP] = _write(dhcpv6.SNTP, "SNTPServers", sntpservers=list(lease.ntp_servers))
     if lease.hostname:
         options[dhcpv6.FQDN] = _fqdn(lease)
     return options
@@ -107,8 +109,9 @@ def _options(lease: Lease6) -> dict[int, bytes]:
 
 def _search(domains: tuple[str, ...]) -> bytes:
     """Option 24: names of RFC 1035 §3.1, which must not be compressed (RFC 9915 §10)."""
+    encoded = b"".join(_labels(domain) + b"\0" for domain in domains)
     option = _write(dhcpv6.SEARCH, "DNSDomains", dnsdomains=list(domains))
-    if option[4:] != b"".join(_labels(domain) + b"\0" for domain in domains):
+    if option[4:] != encoded:
         raise ValueError(f"scapy did not write option {dhcpv6.SEARCH} from {domains}")
     return option
 
@@ -127,8 +130,10 @@ def _fqdn(lease: Lease6) -> bytes:
 
 
 def _labels(name: str) -> bytes:
-    """A name without its end."""
-    labels = [label.encode("ascii") for label in name.split(".")]
+    """A name without its end. Raises ValueError where RFC 1035 §2.3.4 knows none like it."""
+    labels = [label.encode("ascii", "replace") for label in name.split(".")]
+    if not name.isascii() or not all(0 < len(label) <= _LONGEST_LABEL for label in labels):
+        raise ValueError(f"{name!r} is not a name of the DNS")
     return b"".join(bytes((len(label),)) + label for label in labels)
 
 

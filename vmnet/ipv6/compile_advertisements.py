@@ -6,6 +6,7 @@ from socket import AF_INET6, inet_ntop, inet_pton
 from typing import TYPE_CHECKING, Any
 
 from vmnet.ipv6.advertisements import OURS, UNKNOWN, Advertisements, RouterFrames
+from vmnet.ipv6.autonomous import AUTONOMOUS_LENGTH
 from vmnet.ipv6.lease import PREF64_LENGTHS
 from vmnet.ipv6.packet import ICMPV6, checksum
 from vmnet.packets import ipv6_layers, server_mac
@@ -28,8 +29,7 @@ _VALID, _PREFERRED = 5400, 2700
 """Seconds: a prefix that has changed is not long in use (RFC 9096 §3.1, §3.2)."""
 _PREF64_UNIT = 8
 """RFC 8781 §4: the lifetime counts 8 seconds."""
-_AUTONOMOUS_LENGTH = 64
-"""RFC 4862 §5.5.3 with the interface identifiers of RFC 2464 §4."""
+_LONGEST_LABEL = 63
 
 
 def compile_advertisements(lease: Lease6) -> Advertisements:
@@ -104,7 +104,7 @@ def _options(lease: Lease6, router: Router) -> list[Packet]:
         servers = list(map(_canonical, lease.nameservers))
         options.append(scapy.ICMPv6NDOptRDNSS(lifetime=_ROUTER_LIFETIME, dns=servers))
     if first and lease.domain_search:
-        names = [f"{domain}." for domain in lease.domain_search]
+        names = list(map(_name, lease.domain_search))
         options.append(scapy.ICMPv6NDOptDNSSL(lifetime=_ROUTER_LIFETIME, searchlist=names))
     if first and lease.nat64_prefix:
         address, length = _split(lease.nat64_prefix)
@@ -120,7 +120,7 @@ def _prefix(lease: Lease6, prefix: str) -> Packet:
     return ipv6_layers().ICMPv6NDOptPrefixInfo(
         prefixlen=length,
         L=1,
-        A=int(lease.autonomous and length == _AUTONOMOUS_LENGTH),
+        A=int(lease.autonomous and length == AUTONOMOUS_LENGTH),
         R=0,
         validlifetime=_VALID,
         preferredlifetime=_PREFERRED,
@@ -176,6 +176,13 @@ def _write(packet: Packet) -> bytes:
     if wrote or checksum(data[22:54], ICMPV6, data[54:]):
         raise ValueError(f"scapy wrote something else than {packet.summary()}")
     return data
+
+
+def _name(domain: str) -> str:
+    """A name as scapy reads it back. It writes a longer label than RFC 1035 §2.3.4 has, too: refused."""
+    if any(len(label) > _LONGEST_LABEL for label in domain.split(".")):
+        raise ValueError(f"{domain!r} has a label of more than {_LONGEST_LABEL} octets")
+    return f"{domain}."
 
 
 def _split(prefix: str) -> tuple[str, int]:

@@ -15,22 +15,22 @@ _ALWAYS = 40 + 16 + 8 + 8
 _PREFIX, _ROUTE, _PREF64 = 32, 24, 16
 """Octets of a prefix (RFC 4861 §4.6.2), a route (RFC 4191 §2.3) and PREF64 (RFC 8781 §4)."""
 _LIST_HEAD = 8
-_LONGEST_LIST = 255 * 8
-"""Of RDNSS and DNSSL (RFC 8106 §5): the length has 8 bits, and counts 8 octets."""
+"""Of RDNSS and DNSSL (RFC 8106 §5), neither of which can be too long for its length of 8 bits in such a frame."""
 
 
 def fitted(lease: Lease6) -> Lease6:
     """The lease with what its first router's advertisement has room for; each of the others has routes only."""
-    room = min(lease.mtu or _LONGEST, _LONGEST) - _ALWAYS - (_PREF64 if lease.nat64_prefix else 0)
-    nameservers = lease.nameservers[: (min(room, _LONGEST_LIST) - _LIST_HEAD) // 16]
-    left = room - (_LIST_HEAD + 16 * len(nameservers) if nameservers else 0)
+    room = min(lease.mtu or _LONGEST, _LONGEST) - _ALWAYS
+    left = room - (_PREF64 if lease.nat64_prefix else 0)
+    nameservers = lease.nameservers[: (left - _LIST_HEAD) // 16]
+    left -= _LIST_HEAD + 16 * len(nameservers) if nameservers else 0
     prefixes = lease.prefixes[: left // _PREFIX]
     left -= _PREFIX * len(prefixes)
     rooms = (left, *(room for _ in lease.routers[1:]))
     routers = tuple(_fitted(router, octets) for router, octets in zip(lease.routers, rooms, strict=True))
     left -= _ROUTE * len(routers[0].routes)
     domains = lease.domain_search
-    while _search_list(domains) > min(left, _LONGEST_LIST):
+    while _search_list(domains) > left:
         domains = domains[:-1]
     lost = [f"nameserver {server}" for server in lease.nameservers[len(nameservers) :]]
     lost += [f"prefix {prefix}" for prefix in lease.prefixes[len(prefixes) :]]

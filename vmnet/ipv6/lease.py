@@ -9,6 +9,7 @@ from __future__ import annotations
 from socket import AF_INET6, inet_pton
 
 from vmnet import told as shared
+from vmnet.ipv6.autonomous import autonomous_warnings
 from vmnet.ipv6.fitting import fitted
 from vmnet.ipv6.routers import routers
 from vmnet.model import DHCP_ON, Lease6, LeasedAddress, PodInterface, Resolver, Settings
@@ -26,6 +27,7 @@ def lease6(pod: PodInterface, resolver: Resolver, settings: Settings) -> Lease6 
     addresses = _addresses(pod, told.lease_time)
     server_address, found, prefixes, route_warnings = routers(pod, addresses)
     _, nameservers, nameserver_warnings = shared.nameservers(pod, resolver, settings)
+    _, ntp_servers, ntp_warnings = shared.ntp_servers(pod, settings)
     search, search_warnings = shared.domain_search(resolver, settings)
     hostname, hostname_warnings = shared.hostname(settings.hostname)
     nat64_prefix, nat64_warnings = _nat64_prefix(told.nat64_prefix)
@@ -40,16 +42,18 @@ def lease6(pod: PodInterface, resolver: Resolver, settings: Settings) -> Lease6 
             mtu=shared.ipv6_mtu(pod, settings),
             nameservers=nameservers,
             domain_search=search,
-            ntp_servers=tuple(server for server in told.ntp_servers if ":" in server),
+            ntp_servers=ntp_servers,
             nat64_prefix=nat64_prefix,
             hostname=hostname,
             warnings=(
                 *route_warnings,
                 *nameserver_warnings,
                 *search_warnings,
+                *ntp_warnings,
                 *shared.mtu_warnings(pod, settings),
                 *hostname_warnings,
                 *nat64_warnings,
+                *autonomous_warnings(prefixes, settings),
             ),
             served=settings.dhcp == DHCP_ON,
         )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from vmnet.lease_state import ASKED, BOUND, DECLINED, OFFERED, RELEASED
+from vmnet.lease_state import ASKED, BOUND, DECLINED, OFFERED, RELEASED, RENEWED
 
 _AFTER = {
     "advertise": OFFERED,
     "reply_rapid_commit": BOUND,
     "reply_request": BOUND,
     "confirm": BOUND,
-    "reply_renew": BOUND,
-    "reply_rebind": BOUND,
+    "reply_renew": RENEWED,
+    "reply_rebind": RENEWED,
     "not_on_link": ASKED,
     "other_server": ASKED,
     "decline": DECLINED,

@@ -10,8 +10,8 @@ import struct
 
 SERVER_ID, PREFERENCE, RAPID_COMMIT = 2, 7, 14
 """Options that no client asks for."""
-DNS, SEARCH, REFRESH_TIME, FQDN, NTP = 23, 24, 32, 39, 56
-"""Options that it gets if it does (RFC 3646, RFC 9915 §21.23, RFC 4704, RFC 5908)."""
+DNS, SEARCH, SNTP, REFRESH_TIME, FQDN, NTP = 23, 24, 31, 32, 39, 56
+"""Options that it gets if it does (RFC 3646, RFC 4075, RFC 9915 §21.23, RFC 4704, RFC 5908)."""
 SUCCESS, NO_ADDRS_AVAIL, NO_BINDING, NOT_ON_LINK, NO_PREFIX_AVAIL = STATUSES = (0, 2, 3, 4, 6)
 """RFC 9915 §21.13."""
 
@@ -22,7 +22,7 @@ LEAST_MTU = 1280
 
 _MAGIC = b"vmnet-dhcpv6-1\n"
 _NEEDED = frozenset((SERVER_ID, PREFERENCE, RAPID_COMMIT))
-_KNOWN = _NEEDED | {DNS, SEARCH, REFRESH_TIME, FQDN, NTP}
+_KNOWN = _NEEDED | {DNS, SEARCH, SNTP, REFRESH_TIME, FQDN, NTP}
 _IAADDR, _STATUS_CODE = 5, 13
 _IAADDR_SIZE = 28
 TYPE_CHECKING = False
@@ -99,7 +99,7 @@ def _loads(data: bytes) -> Replies:
         group, at = _load_options(data, at, count)
         groups.append(group)
     if at != len(data):
-        raise ValueError(f"compiled DHCPv6 replies have {len(data) - at} octets too many")
+        raise ValueError(f"compiled DHCPv6 replies have {len(data)} octets instead of {at}")
     if head[12:15] != b"\x86\xdd\x60" or head[54:58] != b"\x02\x23\x02\x22":
         raise ValueError("a compiled DHCPv6 reply does not begin with Ethernet, IPv6 and UDP from 547 to 546")
     if mtu < LEAST_MTU:
@@ -114,10 +114,7 @@ def _load_options(data: bytes, at: int, count: int) -> tuple[tuple[tuple[int, by
     group = []
     for _ in range(count):
         code, length = _OPTION.unpack_from(data, at)
-        option = data[at : at + 4 + length]
-        if len(option) != 4 + length:
-            raise ValueError(f"compiled DHCPv6 option {code} is cut off")
-        group.append((code, option))
+        group.append((code, data[at : at + 4 + length]))
         at += 4 + length
     return tuple(group), at
 

@@ -37,14 +37,21 @@ _ATTRIBUTE = struct.Struct("=HH")
 _TYPE_MASK = 0x3FFF
 _FAMILIES = {1: "inet", 5: "netdev", 7: "bridge"}
 """NFPROTO_* (linux/netfilter.h) to nft's word, of what we load."""
+_IP_FAMILIES = {1: "inet", 2: "ip", 10: "ip6"}
 _NUMBERS = {name: number for number, name in _FAMILIES.items()}
 _HOOKS = {
     ("netdev", 0): "ingress",
     ("bridge", 0): "prerouting",
     ("bridge", 1): "input",
     ("bridge", 3): "output",
-    ("inet", 1): "input",
+    **{
+        (family, number): hook
+        for family in _IP_FAMILIES.values()
+        for number, hook in enumerate(("prerouting", "input", "forward", "output", "postrouting"))
+    },
 }
+_BRIDGED = ("prerouting", "forward", "postrouting")
+"""The hooks at which br_netfilter shows bridged packets (net/bridge/br_netfilter_hooks.c)."""
 _POLICIES = ("drop", "accept")
 _NO_NFTABLES = (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT)
 """What a kernel without nf_tables answers (net/netfilter/nfnetlink.c)."""
@@ -66,15 +73,12 @@ def read_chains(prefix: str) -> tuple[FilterChain, ...] | None:
     try:
         with NetlinkSocket(_NETLINK_NETFILTER) as netlink:
             messages = netlink.dump_bytes(bytes(4), _GETCHAIN)
-            ours = [chain for message in messages if (chain := _chain(message)) and chain.table.startswith(prefix)]
+            chains = (_chain(message, _FAMILIES) for message in messages)
+            ours = [chain for chain in chains if chain and chain.table.startswith(prefix)]
             tables = dict.fromkeys((chain.family, chain.table) for chain in ours)
             comments = {table: _comments(netlink, *table) for table in tables}
     except OSError as error:
-        if error.errno == errno.EPERM:
-            return None
-        if error.errno in _NO_NFTABLES:
-            return ()
-        raise
+        return _unreadable(error)
     return tuple(
         FilterChain(
             *(chain.family, chain.table, chain.name, chain.hook, chain.device, chain.policy),
@@ -84,9 +88,33 @@ def read_chains(prefix: str) -> tuple[FilterChain, ...] | None:
     )
 
 
-def _chain(message: bytes) -> FilterChain | None:
-    """Read a chain without its rules; None for one of a family that we never use."""
-    family = _FAMILIES.get(message[16])
+def read_bridged_chains() -> tuple[FilterChain, ...] | None:
+    """Return all chains that br_netfilter shows bridged packets to, without their rules; None as above.
+
+    Raises:
+        KernelError: the kernel refused for another reason.
+    """
+    try:
+        with NetlinkSocket(_NETLINK_NETFILTER) as netlink:
+            messages = netlink.dump_bytes(bytes(4), _GETCHAIN)
+    except OSError as error:
+        return _unreadable(error)
+    chains = (_chain(message, _IP_FAMILIES) for message in messages)
+    return tuple(chain for chain in chains if chain and chain.hook in _BRIDGED)
+
+
+def _unreadable(error: OSError) -> tuple[FilterChain, ...] | None:
+    """Say what an error means that is none: we may not look, or there is nothing."""
+    if error.errno == errno.EPERM:
+        return None
+    if error.errno in _NO_NFTABLES:
+        return ()
+    raise error
+
+
+def _chain(message: bytes, families: dict[int, str]) -> FilterChain | None:
+    """Read a chain without its rules; None for one of another family."""
+    family = families.get(message[16])
     if family is None:
         return None
     found = dict(_attributes(message[_HEADERS:]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vmnet.errors import NotYetError, RefusedError
-from vmnet.model import Link, PodInterface, Settings, Status
+from vmnet.model import Address, Link, PodInterface, Settings, Status
 from vmnet.plumbing.names import bridge_name, nic_name
 
 _SCOPE_UNIVERSE = 0
@@ -21,23 +21,17 @@ def discover(status: Status, ifname: str = "") -> PodInterface:
         NotYetError: the interface is not there, not up or has no address yet.
         RefusedError: the interface cannot be handed to a VM as it is.
     """
-    link = _pod_link(status, ifname)
-    _refuse_unbridgeable(link)
-    _refuse_not_restorable(status, link)
-    addresses = tuple(address for address in status.addresses if address.ifname == link.ifname)
-    if not link.up:
-        raise NotYetError(f"{link.ifname} is down; try again when the CNI has set it up")
-    if not any(not address.ipv6 or address.scope == _SCOPE_UNIVERSE for address in addresses):
-        raise NotYetError(
-            f"{link.ifname} has neither an IPv4 nor a global IPv6 address; try again when the CNI has given it one"
-        )
+    link = pod_link(status, ifname)
+    refuse_unbridgeable(link)
+    refuse_not_restorable(status, link)
+    refuse_not_ready(status, link)
     return PodInterface(
         ifname=link.ifname,
         ifindex=link.ifindex,
         mac=link.mac,
         mtu=link.mtu,
         addr_gen_mode=link.addr_gen_mode,
-        addresses=addresses,
+        addresses=_addresses(status, link),
         routes=tuple(route for route in status.routes if route.ifname == link.ifname),
         neighbours=tuple(neighbour for neighbour in status.neighbours if neighbour.ifname == link.ifname),
     )
@@ -72,7 +66,12 @@ def refuse_orphans(status: Status, ifname: str = "") -> None:
             )
 
 
-def _pod_link(status: Status, ifname: str) -> Link:
+def pod_link(status: Status, ifname: str = "") -> Link:
+    """Return the pod interface `ifname`; without a name, eth0 or the one with the best default route.
+
+    Raises:
+        NotYetError: there is none.
+    """
     name = ifname or (_USUAL_NAME if status.link(_USUAL_NAME) else _default_route_ifname(status))
     link = status.link(name)
     if link is None:
@@ -89,7 +88,12 @@ def _default_route_ifname(status: Status) -> str:
     return defaults[0].ifname if defaults else ""
 
 
-def _refuse_unbridgeable(link: Link) -> None:
+def refuse_unbridgeable(link: Link) -> None:
+    """Refuse what cannot be a port of our bridge.
+
+    Raises:
+        RefusedError: it cannot.
+    """
     if link.loopback or not link.ethernet:
         raise RefusedError(f"{link.ifname} is no Ethernet interface; only such can be joined to a bridge")
     if link.kind == "ipvlan":
@@ -109,7 +113,31 @@ def _refuse_unbridgeable(link: Link) -> None:
         )
 
 
-def _refuse_not_restorable(status: Status, link: Link) -> None:
+def refuse_not_restorable(status: Status, link: Link) -> None:
+    """Refuse where the pod could not be given back as it was.
+
+    Raises:
+        RefusedError: something of it is beyond us.
+    """
     for ifname, what in status.not_restorable:
         if ifname == link.ifname:
             raise RefusedError(f"{ifname} has a {what}, which vmnet could not give back; remove it first")
+
+
+def refuse_not_ready(status: Status, link: Link) -> None:
+    """Refuse what the CNI has not set up yet.
+
+    Raises:
+        NotYetError: it is down, or has no address that could be handed over.
+    """
+    if not link.up:
+        raise NotYetError(f"{link.ifname} is down; try again when the CNI has set it up")
+    addresses = _addresses(status, link)
+    if not any(not address.ipv6 or address.scope == _SCOPE_UNIVERSE for address in addresses):
+        raise NotYetError(
+            f"{link.ifname} has neither an IPv4 nor a global IPv6 address; try again when the CNI has given it one"
+        )
+
+
+def _addresses(status: Status, link: Link) -> tuple[Address, ...]:
+    return tuple(address for address in status.addresses if address.ifname == link.ifname)

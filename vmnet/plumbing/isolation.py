@@ -62,7 +62,7 @@ _UNFILTERED_INGRESS = (
 )
 _UNFILTERED_BRIDGE = (
     "this kernel has no bridge family in nftables (CONFIG_NF_TABLES_BRIDGE): the pod's own sockets are kept from "
-    "the guest by an inet input chain, which does not see ARP"
+    "the guest by an inet input chain, which does not see ARP, and nothing is kept from what our server sends"
 )
 
 
@@ -313,6 +313,16 @@ def _server_addresses(guest: _Guest) -> tuple[_Rule, ...]:
     return (
         _Rule(f"ip6 daddr {SERVER_PREFIX} drop", "for our server, which has heard it"),
         _Rule(f"{_solicitation(SERVER_PREFIX)} drop", "our server answers for these"),
+        *_not_ours(guest),
+    )
+
+
+def _not_ours(guest: _Guest) -> tuple[_Rule, ...]:
+    """Let nobody say that it is our server or a router of ours: from that on the guest would send it all."""
+    if not guest.told_ipv6:
+        return ()
+    return (
+        _Rule(f"ip6 saddr {SERVER_PREFIX} drop", "nobody else speaks as these"),
         _Rule(f"{_advertisement(SERVER_PREFIX)} drop", "nobody else bears these"),
     )
 
@@ -333,6 +343,7 @@ def _dhcp_of_network(guest: _Guest) -> tuple[_Rule, ...]:
         _LATER_FRAGMENTS4,
         *(() if guest.served_elsewhere else (dhcpv4,)),
         *(_ROUTER_MESSAGES, _UNDERSTOOD4, _BROKEN4),
+        *_not_ours(guest),
         *(() if guest.served_elsewhere else (_NO_OTHER_DHCPV6,)),
         *_no_router_messages(("nd-redirect",) if guest.served_elsewhere else ("nd-router-advert", "nd-redirect")),
     )

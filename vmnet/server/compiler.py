@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from vmnet.server.compiled import Compiled, dumps, dumps_failure
+from vmnet.server.witness import packed
 
 if TYPE_CHECKING:
     from vmnet.model import Lease, Lease6, Leases
@@ -28,7 +29,7 @@ def compile_leases(leases: Leases) -> bytes:
     vm_mac = bytes.fromhex(leases.chaddr.replace(":", ""))
     dhcp = _dhcp(leases.lease) if leases.lease else b""
     advertisements, dhcpv6 = _ipv6(leases.lease6) if leases.lease6 else (b"", b"")
-    return dumps(Compiled(vm_mac, dhcp, advertisements, dhcpv6))
+    return dumps(Compiled(vm_mac, dhcp, advertisements, dhcpv6, _own(leases)))
 
 
 def _read_leases() -> Leases:
@@ -53,6 +54,19 @@ def _ipv6(lease: Lease6) -> tuple[bytes, bytes]:
     from vmnet.ipv6.replies import dumps as dumps_replies
 
     return dumps_advertisements(compile_advertisements(lease)), dumps_replies(compile_replies(lease))
+
+
+def _own(leases: Leases) -> bytes:
+    """The addresses that are the guest's: leased, allowed, or made by itself where that is wanted."""
+    from ipaddress import ip_network
+
+    lease, lease6 = leases.lease, leases.lease6
+    prefixes = [*leases.allowed, *([lease.yiaddr] if lease else [])]
+    if lease6:
+        prefixes += [leased.address for leased in lease6.addresses]
+        prefixes += lease6.prefixes if lease6.autonomous else ()
+    networks = [ip_network(prefix, strict=False) for prefix in prefixes]
+    return b"".join(packed(network.network_address.packed, network.prefixlen) for network in networks)
 
 
 def _write_all(data: bytes) -> None:

@@ -1,8 +1,9 @@
-"""How far the guest has come with its lease of one family: counters, state, and what is told of it."""
+"""How far the guest has come with its lease of one family: what it said, what it does, and what is told of it."""
 
 from __future__ import annotations
 
-from vmnet import lease_state
+from vmnet.lease_state import ASKED, DECLINED, FOREIGN_ADDRESS, RELEASED, SILENT, SPOKEN, STATIC
+from vmnet.server.witness import Use
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,39 +11,97 @@ if TYPE_CHECKING:
 
     from vmnet.server.json_text import Json
     from vmnet.server.log import Log
+    from vmnet.server.witness import Prefixes
 
-_LEVELS = {lease_state.ASKED: "warning", lease_state.DECLINED: "error"}
+_LEVELS = {ASKED: "warning", FOREIGN_ADDRESS: "warning", DECLINED: "error"}
+_SEEN = {
+    STATIC: "the guest uses its address and has not asked for it: it was set up by hand",
+    FOREIGN_ADDRESS: "the guest uses an address that is not its: what the pod network sends will not reach it",
+}
+_AGAIN = "the guest uses its own address again"
 
 
 class GuestLease:
-    """Fed with events; tells of each that changes the state, in the family's own sentences."""
+    """Fed with events and with addresses in use; tells of what changes the state, in the family's own sentences.
 
-    __slots__ = ("_after", "_clock", "_log", "_sentences", "_since", "events", "state")
+    A server that follows another one is told by `before` how the guest stood then: it need not ask again for days.
+    """
+
+    __slots__ = (
+        *("_after", "_clock", "_family", "_log", "_sentences", "_spoken", "_spoken_at"),
+        *("events", "reached", "since", "state", "use"),
+    )
 
     def __init__(
         self,
+        family: str,
         after: Callable[[str, str], str],
         sentences: dict[str, str],
         log: Log,
         clock: Callable[[], float],
     ) -> None:
+        self._family = family
         self._after = after
         self._sentences = sentences
         self._log = log
         self._clock = clock
-        self._since = clock()
-        self.state = lease_state.SILENT
+        self._spoken = self.state = SILENT
+        self._spoken_at = self.since = clock()
+        self.reached: dict[str, float] = {}
+        """When each state was reached last, by the clock."""
         self.events: dict[str, int] = {}
+        self.use = Use(clock)
+
+    def remember(self, before: str) -> None:
+        """Begin with the state in which the guest was when the last server ended."""
+        if before in SPOKEN:
+            self._spoken = self.state = before
 
     def happened(self, event: str, **facts: Json) -> None:
         """Count the event, and tell of it with these facts where it changes the state."""
         self.events[event] = self.events.get(event, 0) + 1
-        state = self._after(self.state, event)
-        if state != self.state:
-            self.state = state
-            self._since = self._clock()
-            self._log(_LEVELS.get(state, "info"), event, self._sentences[event], lease=state, **facts)
+        if event in self._sentences:
+            self._spoken = self._after(self._spoken, event)
+            self._spoken_at = self._clock()
+            self._moved(event, self._sentences[event], **facts)
+
+    def saw(self, address: bytes, prefixes: Prefixes, text: Callable[[bytes], str]) -> None:
+        """Take notice of an address that the guest uses."""
+        self.use.seen(address, prefixes)
+        state = self._truth()
+        own = text(self.use.own) if self.use.own else ""
+        self._moved(state, _SEEN.get(state, _AGAIN), address=text(address), own=own)
 
     def seconds(self) -> float:
         """How long it has been in this state."""
-        return self._clock() - self._since
+        return self._clock() - self.since
+
+    def report(self, began: float, text: Callable[[bytes], str]) -> dict[str, Json]:
+        """What `vmnet status` shows; moments are seconds after `began`."""
+        use = self.use
+        return {
+            "lease": self.state,
+            "lease_seconds": self.seconds(),
+            "reached": {state: at - began for state, at in self.reached.items()},
+            "uses": text(use.own) if use.own else "",
+            "uses_foreign": text(use.foreign) if use.foreign else "",
+            "events": self.events,
+        }
+
+    def _truth(self) -> str:
+        """What it does counts where it is later than what it said."""
+        use = self.use
+        if use.foreign_at > max(use.own_at, self._spoken_at):
+            return FOREIGN_ADDRESS
+        if use.own_at > self._spoken_at and self._spoken in (SILENT, ASKED, RELEASED):
+            return STATIC
+        return self._spoken
+
+    def _moved(self, event: str, sentence: str, **facts: Json) -> None:
+        state = self._truth()
+        if state == self.state:
+            return
+        self.state = state
+        self.since = self.reached[state] = self._clock()
+        level = _LEVELS.get(state, "info")
+        self._log(level, event, sentence, family=self._family, lease=state, **facts)

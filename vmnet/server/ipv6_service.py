@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _random
-import _socket
 
 from vmnet.ipv6 import lease_state
 from vmnet.ipv6.advertise import Advertiser
@@ -16,6 +15,7 @@ from vmnet.ipv6.neighbour import parse as parse_solicitation
 from vmnet.ipv6.packet import UDP, parse
 from vmnet.ipv6.replies import loads as loads_replies
 from vmnet.server.guest_lease import GuestLease
+from vmnet.server.witness import text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     """Frames for the guest, and frames that ask the pod network for a gateway."""
 
 NOTHING: Sends = ((), ())
+NEIGHBOUR_SOLICITATION = "neighbour_solicitation"
 FOREIGN_SOURCE_MAC, NOT_SERVED = "ipv6_foreign_source_mac", "ipv6_not_served"
 _SENTENCES = {
     "advertise": "the guest was offered its IPv6 address",
@@ -56,30 +57,30 @@ class Ipv6Service:
         self._replies = loads_replies(compiled.dhcpv6)
         self._advertiser = Advertiser(self._advertisements, clock, _random.Random().random)
         self._gateways = self._advertisements.gateways
-        self._lease = GuestLease(lease_state.after, _SENTENCES, log, clock)
+        self.lease = GuestLease("ipv6", lease_state.after, _SENTENCES, log, clock)
         self._log = log
 
-    def frame(self, frame: bytes, tp_status: int, vlan_tci: int) -> Sends | str:
-        """What to send for a frame of the guest, or a named reason to ignore it."""
+    def frame(self, frame: bytes, tp_status: int, vlan_tci: int) -> tuple[str, Sends | None]:
+        """What became of a frame of the guest in a word, and what to send; None where it is ignored."""
         packet = parse(frame, tp_status, vlan_tci)
         if isinstance(packet, str):
-            return packet
+            return packet, None
         if packet.mac != self._advertisements.vm_mac:
-            return FOREIGN_SOURCE_MAC
+            return FOREIGN_SOURCE_MAC, None
         return self._dhcpv6(packet) if packet.protocol == UDP else self._solicitation(packet)
 
-    def network_frame(self, frame: bytes, tp_status: int, vlan_tci: int) -> Sends:
+    def network_frame(self, frame: bytes, tp_status: int, vlan_tci: int) -> tuple[str, Sends]:
         """What to send for a frame of the pod network, which may tell where a gateway is."""
         packet = parse(frame, tp_status, vlan_tci)
         known = None if isinstance(packet, str) else heard(packet, self._gateways)
         if known is None:
-            return NOTHING
+            return packet if isinstance(packet, str) else "no_news", NOTHING
         number, mac = known
         before = self._advertiser.macs[number]
         frames = self._advertiser.heard(number, mac)
         if self._advertiser.macs[number] != before:
             self._tell_moved(number, before)
-        return frames, ()
+        return "gateway", (frames, ())
 
     def due(self) -> float | None:
         """When `tick` has something to do, by the clock; None for never."""
@@ -89,63 +90,57 @@ class Ipv6Service:
         """What is due by now."""
         frames, probes = self._advertiser.tick()
         if frames:
-            self._lease.happened("router_advertisement")
+            self.lease.happened("router_advertisement")
         return frames, probes
 
-    def report(self) -> dict[str, Json]:
-        """What `vmnet status` shows."""
+    def report(self, began: float) -> dict[str, Json]:
+        """What `vmnet status` shows; moments are seconds after `began`."""
         macs = zip(self._advertisements.routers, self._advertiser.macs, strict=True)
         return {
-            "lease": self._lease.state,
-            "lease_seconds": self._lease.seconds(),
-            "addresses": tuple(_text(address) for address in self._replies.addresses),
+            **self.lease.report(began, text),
+            "addresses": tuple(text(address) for address in self._replies.addresses),
             "routers": tuple(_router(router, mac) for router, mac in macs),
-            "events": self._lease.events,
         }
 
-    def _solicitation(self, packet: Packet) -> Sends | str:
+    def _solicitation(self, packet: Packet) -> tuple[str, Sends | None]:
         solicitation = parse_solicitation(packet)
         if isinstance(solicitation, str):
-            return solicitation
-        if isinstance(solicitation, RouterSolicitation):
-            if not self._advertisements.served:
-                return NOT_SERVED
-            self._lease.happened("router_solicitation")
-            return self._advertiser.solicited(solicitation), ()
-        self._lease.happened("neighbour_solicitation")
-        return self._advertiser.neighbour_solicited(solicitation)
+            return solicitation, None
+        if not isinstance(solicitation, RouterSolicitation):
+            self.lease.happened(NEIGHBOUR_SOLICITATION)
+            return NEIGHBOUR_SOLICITATION, self._advertiser.neighbour_solicited(solicitation)
+        if not self._advertisements.served:
+            return NOT_SERVED, None
+        self.lease.happened("router_solicitation")
+        return "router_solicitation", (self._advertiser.solicited(solicitation), ())
 
-    def _dhcpv6(self, packet: Packet) -> Sends | str:
+    def _dhcpv6(self, packet: Packet) -> tuple[str, Sends | None]:
         if not self._replies.served:
-            return NOT_SERVED
+            return NOT_SERVED, None
         message = parse_message(packet)
         if isinstance(message, str):
-            return message
+            return message, None
         answered = answer(message, self._replies)
-        self._lease.happened(answered.event, xid=message.xid)
-        return (answered.frame,) if answered.frame else (), ()
+        self.lease.happened(answered.event, xid=message.xid)
+        return answered.event, ((answered.frame,) if answered.frame else (), ())
 
     def _tell_moved(self, number: int, before: bytes) -> None:
         router = self._advertisements.routers[number]
         event = "gateway_found" if before == UNKNOWN else "gateway_moved"
         words = "was found" if before == UNKNOWN else "has another MAC now, and the guest is told"
-        self._lease.happened(event)
+        self.lease.happened(event)
         self._log(
             "info" if before == UNKNOWN else "warning",
             event,
             f"the IPv6 gateway {words}",
-            gateway=_text(router.gateway),
+            gateway=text(router.gateway),
             mac=self._advertiser.macs[number].hex(":"),
         )
 
 
 def _router(router: RouterFrames, mac: bytes) -> dict[str, Json]:
     return {
-        "address": _text(router.address),
-        "gateway": _text(router.gateway) if router.gateway else "",
+        "address": text(router.address),
+        "gateway": text(router.gateway) if router.gateway else "",
         "mac": "" if mac == UNKNOWN else mac.hex(":"),
     }
-
-
-def _text(address: bytes) -> str:
-    return _socket.inet_ntop(_socket.AF_INET6, address)

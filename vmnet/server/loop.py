@@ -1,9 +1,10 @@
 """The resident process that faces the guest: inherited descriptors, one loop, a sandbox around it.
 
-It is started as `python -I -S -c … ROOT PACKETS FOREIGN NETWORK ASKING BRIDGE CONTROL REPLIES READY SANDBOX`.
-After the import root come descriptor numbers: the packet sockets (vmnet.server.packet_socket), -1 for those
-towards the pod network where there are none; the listening status socket, the pipe from the compiler, the pipe
-that hears of READY. BRIDGE is what ASKING is bound to, SANDBOX is what `sandbox.enter` is told.
+It is started as `python -I -S -c … ROOT PACKETS FOREIGN WITNESS NETWORK ASKING BRIDGE CONTROL REPLIES READY BEFORE
+SANDBOX`. After the import root come descriptor numbers: the packet sockets (vmnet.server.packet_socket), -1 for
+those towards the pod network where there are none; the listening status socket, the pipe from the compiler, the
+pipe that hears of READY. BRIDGE is what ASKING is bound to, BEFORE is how the guest stood when the last server
+ended, SANDBOX is what `sandbox.enter` is told.
 It stays beside every VM, so it and all that it imports do without whatever costs memory: dataclasses, typing,
 enum, json, logging, and `socket`, which imports three of these.
 """
@@ -39,15 +40,15 @@ _PEER = struct.Struct("iII")
 _LARGEST_FRAME = 2048
 """No client sends a DHCP message longer than a standard Ethernet frame; what is longer is not read."""
 _LARGEST_REPLIES = 1 << 20
-_LARGEST_REPORT = 4096
-_ENDING = b"\0vmnet/end/"
-"""What the name of a socket begins with whose call means: end (vmnet.processes)."""
+_LARGEST_REPORT = 16384
+_ENDING, _CAPTURE = b"\0vmnet/end/", b"\0vmnet/capture/"
+"""What the name of a socket begins with whose call means: end, or show the ring (vmnet.processes)."""
 _WAITERS = 8
 _TICK = 0.2
 """Seconds between two looks for a tap that was deleted and may be made again, and between two at foreign MACs."""
-_FOREIGN_FRAMES = 32
+_FRAMES = 32
 """At most so many at a look: while it lasts, a flood brings more."""
-_ETHERNET_HEADER, _ETH_P_IPV6 = 14, b"\x86\xdd"
+_BEGINNING, _ETH_P_IPV6 = 96, b"\x86\xdd"
 
 
 class Server:
@@ -55,14 +56,14 @@ class Server:
 
     def __init__(
         self,
-        ears: tuple[_socket.socket, _socket.socket],
+        ears: tuple[_socket.socket, _socket.socket, _socket.socket],
         network: Network | None,
         control: _socket.socket,
         replies: int,
         service: Service,
     ) -> None:
-        """Take the sockets on the tap, of the VM and of others, and the rest as the arguments have it."""
-        self._packets, self._foreign = ears
+        """Take the sockets on the tap as `PacketSockets` has them, and the rest as the arguments have it."""
+        self._packets, self._foreign, self._witness = ears
         self._network = network
         self._control = control
         self._replies = replies
@@ -119,11 +120,13 @@ class Server:
         if self._service.state == SERVING:
             self._watch(self._packets.fileno(), self.take_frame)
             self._watch(self._foreign.fileno(), self.take_foreign)
+            self._watch(self._witness.fileno(), self.take_witness)
             if self._network:
                 self._watch(self._network.fileno(), self.take_network)
         else:
             self._packets.close()  # nobody will ever read what the kernel would keep
             self._foreign.close()
+            self._witness.close()
             if self._network:
                 self._network.close()
 
@@ -165,13 +168,21 @@ class Server:
 
     def take_foreign(self) -> None:
         """See which other MACs speak DHCP, then leave their socket alone for a while; the kernel counts on."""
-        descriptor = self._foreign.fileno()
-        try:
-            for _ in range(_FOREIGN_FRAMES):
-                self._service.foreign(os.read(descriptor, _ETHERNET_HEADER)[6:12])
-        except OSError:
-            pass  # that was all; and of a tap that is down or gone the other socket tells
+        self._look(self._foreign, self._service.foreign)
         self._count()
+
+    def take_witness(self) -> None:
+        """See what addresses the guest uses."""
+        self._look(self._witness, self._service.witnessed)
+
+    def _look(self, ear: _socket.socket, take: Callable[[bytes], None]) -> None:
+        """Read a few frames' beginnings, then leave that socket alone for a while."""
+        descriptor = ear.fileno()
+        try:
+            for _ in range(_FRAMES):
+                take(os.read(descriptor, _BEGINNING))
+        except OSError:
+            pass  # that was all; and of a tap that is down or gone the VM's own socket tells
         self._leave_alone(descriptor)
 
     def _leave_alone(self, descriptor: int) -> None:
@@ -189,6 +200,7 @@ class Server:
         try:
             self._packets.bind((self._tap, self._protocol))
             self._foreign.bind((self._tap, self._protocol))
+            self._witness.bind((self._tap, self._protocol))
         except OSError:
             return  # not there yet
         self._deaf = False
@@ -210,14 +222,21 @@ class Server:
             if uid in (0, self._asker):
                 if caller[: len(_ENDING)] == _ENDING:
                     os._exit(0)
-                if self._service.state == SERVING:
-                    self._count()
-                itself: dict[str, Json] = {"pid": os.getpid(), "uid": os.getuid(), "sandbox": self.sandbox}
-                peer.send(_line({**self._service.report(), **itself}))
+                for line in self._frames() if caller[: len(_CAPTURE)] == _CAPTURE else self._report():
+                    peer.send(line)
         except OSError:
             pass  # it left, which is its affair
         finally:
             peer.close()
+
+    def _report(self) -> tuple[bytes, ...]:
+        if self._service.state == SERVING:
+            self._count()
+        itself: dict[str, Json] = {"pid": os.getpid(), "uid": os.getuid(), "sandbox": self.sandbox}
+        return (_line({**self._service.report(), **itself}),)
+
+    def _frames(self) -> tuple[bytes, ...]:
+        return tuple(dumps(frame).encode() + b"\n" for frame in self._service.ring.report())
 
     def _watch(self, descriptor: int, handler: Callable[[], None]) -> None:
         self._poller.register(descriptor, select.POLLIN)
@@ -227,18 +246,21 @@ class Server:
 def main() -> None:
     """Serve on the descriptors that the arguments number. Ended by SIGTERM."""
     end_by_signals()
-    *given, bridge = sys.argv[1:6]
-    packets, foreign, network, asking = map(int, given)
-    control, replies, ready = map(int, sys.argv[6:9])
+    *given, bridge = sys.argv[1:7]
+    packets, foreign, witness, network, asking = map(int, given)
+    control, replies, ready = map(int, sys.argv[7:10])
     _name_process(b"vmnet-server")
     control_socket = _socket.socket(fileno=control)
     control_socket.setblocking(False)
     control_socket.listen(_WAITERS)  # here, so that who connects is told our pid, and the uid we started with
     log = Log(write_to_stderr)
-    ears = _socket.socket(fileno=packets), _socket.socket(fileno=foreign)
-    server = Server(ears, _network(network, asking, bridge), control_socket, replies, Service(log))
-    bindable, mute = ((packets, foreign, asking), (network,)) if bridge else ((packets, foreign), ())
-    server.sandbox = sandbox.enter(sys.argv[9], bindable, mute, (control, replies, ready))
+    service = Service(log)
+    service.remember(sys.argv[10])
+    on_tap = (packets, foreign, witness)
+    ears = (_socket.socket(fileno=packets), _socket.socket(fileno=foreign), _socket.socket(fileno=witness))
+    server = Server(ears, _network(network, asking, bridge), control_socket, replies, service)
+    bindable, mute = ((*on_tap, asking), (network,)) if bridge else (on_tap, ())
+    server.sandbox = sandbox.enter(sys.argv[11], bindable, mute, (control, replies, ready))
     if not server.sandbox["on"]:
         log("warning", "sandbox_off", "the sandbox is off, which is for debugging only")
     _say_ready(ready)

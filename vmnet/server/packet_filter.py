@@ -14,7 +14,7 @@ from vmnet.model import SERVER_PREFIX
 Program = tuple[tuple[int, int, int, int], ...]
 """(code, jump if true, jump if false, constant) each."""
 
-WHOLE_FRAME, ETHERNET_HEADER = 0x40000, 14
+WHOLE_FRAME, BEGINNING, ETHERNET_HEADER = 0x40000, 96, 14
 """How many octets of a frame are kept."""
 _ETH_P_ARP, _ARP_REQUEST, _ETH_P_IPV6 = 0x0806, 1, 0x86DD
 # linux/bpf_common.h
@@ -78,6 +78,17 @@ def of_others(vm_mac: bytes, *, ipv6: bool = False) -> Program:
     )
 
 
+def of_witness(hearing: Hearing) -> Program:
+    """Keep the beginning of the VM's ARP and neighbour discovery that is not for our server."""
+    vm = _source(hearing.vm_mac)
+    return (
+        *_ours(hearing),
+        *_when([(_LD_H, 12, _ETH_P_ARP), *vm], BEGINNING),
+        *(instruction for kind in (_NS, _NA) for instruction in _when([*_icmpv6(kind), *vm], BEGINNING)),
+        (_RET, 0, 0, 0),
+    )
+
+
 def of_gateways(gateways: tuple[str, ...]) -> Program:
     """Keep whole what tells a gateway's MAC: its advertisements, and what it asks for itself."""
     program: Program = ()
@@ -88,22 +99,35 @@ def of_gateways(gateways: tuple[str, ...]) -> Program:
     return (*program, (_RET, 0, 0, 0))
 
 
+def _ours(hearing: Hearing) -> Program:
+    """Leave out what the VM asks our server: that is heard already."""
+    request = [(_LD_H, 12, _ETH_P_ARP), (_LD_H, 20, _ARP_REQUEST)]
+    program: Program = ()
+    for target in hearing.arp_targets[:_MOST_TARGETS]:
+        program += _when([*request, (_LD_W, 38, int.from_bytes(socket.inet_aton(target)))], 0)
+    return program + (_solicitations(hearing, 0) if hearing.ipv6 else ())
+
+
 def _ipv6_of_vm(hearing: Hearing) -> Program:
     vm = _source(hearing.vm_mac)
-    ours, _, _ = SERVER_PREFIX.partition("/")
-    *words, (code, offset, last) = _words(_ND_TARGET, _packed(ours))
     return (
         *_beyond_ipv6(),
         *_when([*_dhcpv6(), *vm], WHOLE_FRAME),
         *_when([*_icmpv6(_RS), *vm], WHOLE_FRAME),
-        *_when([*_icmpv6(_NS), *vm, *words], WHOLE_FRAME, masked=(code, offset, last)),
-        *(
-            instruction
-            for target in hearing.solicited
-            for instruction in _when([*_icmpv6(_NS), *vm, *_words(_ND_TARGET, _packed(target))], WHOLE_FRAME)
-        ),
+        *_solicitations(hearing, WHOLE_FRAME),
         *_no_ipv6(),
     )
+
+
+def _solicitations(hearing: Hearing, kept: int) -> Program:
+    """Keep so much of the VM's solicitations for what our server answers for."""
+    of_vm = [*_icmpv6(_NS), *_source(hearing.vm_mac)]
+    ours, _, _ = SERVER_PREFIX.partition("/")
+    *words, last = _words(_ND_TARGET, _packed(ours))
+    program = _when([*of_vm, *words], kept, masked=last)
+    for target in map(_packed, hearing.solicited):
+        program += _when([*of_vm, *_words(_ND_TARGET, target)], kept)
+    return program
 
 
 def _ipv6_of_others(vm_mac: bytes) -> Program:

@@ -18,7 +18,7 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vmnet.server.packet_filter import encoded, of_gateways, of_others, of_vm
+from vmnet.server.packet_filter import encoded, of_gateways, of_others, of_vm, of_witness
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -53,9 +53,11 @@ class PacketSockets:
     """The server's sockets. As a context manager it closes them."""
 
     guest: socket.socket
-    """Whole frames that come from the VM's MAC, with their auxdata."""
+    """Whole frames that come from the VM's MAC and are for the server, with their auxdata."""
     foreign: socket.socket
-    """Ethernet headers of the frames that come from any other MAC, few of them."""
+    """Ethernet headers of the frames for a DHCP server that come from any other MAC, few of them."""
+    witness: socket.socket
+    """The VM's other ARP and neighbour discovery, little of it: what addresses it uses."""
     gateways: tuple[socket.socket, socket.socket] | None = None
     """One that hears whole frames of the gateways, with their auxdata; and one to ask with, not bound yet."""
     bridge: str = ""
@@ -79,7 +81,7 @@ class PacketSockets:
         return (*map(str, (*self.descriptors(), *missing)), self.bridge)
 
     def _every(self) -> tuple[socket.socket, ...]:
-        return (self.guest, self.foreign, *(self.gateways or ()))
+        return (self.guest, self.foreign, self.witness, *(self.gateways or ()))
 
     def close(self) -> None:
         """Stop listening."""
@@ -97,6 +99,7 @@ def open_packet_sockets(tap: str, hearing: Hearing, gateways: Gateways | None = 
     opened = [_open(tap, of_vm(hearing), (auxdata,))]
     try:
         opened.append(_open(tap, of_others(hearing.vm_mac, ipv6=hearing.ipv6), (small,)))
+        opened.append(_open(tap, of_witness(hearing), (small,)))
         if gateways:
             opened.append(_open(gateways.nic, of_gateways(gateways.addresses), (auxdata, small)))
             opened.append(_deaf())
@@ -104,11 +107,11 @@ def open_packet_sockets(tap: str, hearing: Hearing, gateways: Gateways | None = 
         for sock in opened:
             sock.close()
         raise
-    guest, foreign, *more = opened
+    guest, foreign, witness, *more = opened
     if not gateways:
-        return PacketSockets(guest, foreign)
+        return PacketSockets(guest, foreign, witness)
     hearing_gateways, asking = more
-    return PacketSockets(guest, foreign, (hearing_gateways, asking), gateways.bridge)
+    return PacketSockets(guest, foreign, witness, (hearing_gateways, asking), gateways.bridge)
 
 
 def _deaf() -> socket.socket:

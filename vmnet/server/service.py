@@ -10,9 +10,12 @@ from vmnet.dhcp.arp import answer as answer_arp
 from vmnet.dhcp.lease_state import after
 from vmnet.dhcp.replies import loads as loads_replies
 from vmnet.dhcp.request import FOREIGN_CHADDR, FOREIGN_SOURCE_MAC, SHORT, foreign_chaddr, parse
+from vmnet.lease_state import SILENT
 from vmnet.server.compiled import loads
 from vmnet.server.guest_lease import GuestLease
-from vmnet.server.ipv6_service import NOTHING, Ipv6Service
+from vmnet.server.ipv6_service import NEIGHBOUR_SOLICITATION, NOTHING, Ipv6Service
+from vmnet.server.ring import GUEST, NETWORK, SERVER, Ring
+from vmnet.server.witness import Prefixes, is_ipv4, text, used_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 COMPILING, SERVING, FAILED = "compiling", "serving", "failed"
 TOO_LONG, QUEUE_FULL = "too_long", "queue_full"
-NOT_SERVED = "not_served"
+NOT_SERVED, WITNESSED = "not_served", "witnessed"
 _FOREIGN_MACS = 32
 """How many MACs are told of: a hostile guest may make up any number."""
 _SENTENCES = {
@@ -58,7 +61,10 @@ class Service:
         self._vm_mac = b""
         self._replies: Replies | None = None
         self._ipv6: Ipv6Service | None = None
-        self._lease = GuestLease(after, _SENTENCES, log, clock)
+        self._lease = GuestLease("ipv4", after, _SENTENCES, log, clock)
+        self._before6 = SILENT
+        self._own = Prefixes()
+        self.ring = Ring(clock)
         self._foreign: set[bytes] = set()
         self._dropped: set[int] = set()
         self._last_xid: int | None = None
@@ -66,6 +72,11 @@ class Service:
         self.reason = ""
         self.ignored: dict[str, int] = {}
         self.errors: dict[str, int] = {}
+
+    def remember(self, before: str) -> None:
+        """Begin with the states in which the guest was when the last server ended: IPv4's, a slash, IPv6's."""
+        before4, _, self._before6 = before.partition("/")
+        self._lease.remember(before4)
 
     def load(self, compiled: bytes) -> None:
         """Take the compiled replies. Where they are none, stay and say so: never silence."""
@@ -79,53 +90,77 @@ class Service:
         self._log("info", "serving", "the replies are compiled: serving", seconds=self._clock() - self._began)
 
     def _take(self, compiled: Compiled) -> None:
-        self._vm_mac = compiled.vm_mac
+        self._vm_mac, self._own = compiled.vm_mac, Prefixes(compiled.own)
         if compiled.dhcp:
             self._replies = loads_replies(compiled.dhcp)
         if compiled.advertisements:
             self._ipv6 = Ipv6Service(compiled, self._log, self._clock)
+            self._ipv6.lease.remember(self._before6)
 
     def frame(self, frame: bytes, tp_status: int, vlan_tci: int) -> bytes | None:
         """What to send for a frame of the guest, if anything. For frames that come after a good `load`."""
+        word, reply = self._answer(frame, tp_status, vlan_tci)
+        self.ring.keep(GUEST, word, frame)
+        if reply is not None:
+            self.ring.keep(SERVER, word, reply)
+        return reply
+
+    def _answer(self, frame: bytes, tp_status: int, vlan_tci: int) -> tuple[str, bytes | None]:
+        """What became of the frame in a word, and the reply."""
         replies = self._replies
         if replies is None:
-            self.ignore(NOT_SERVED)
-            return None
+            return self.ignore(NOT_SERVED), None
         request = parse(frame, replies.vm_mac, tp_status, vlan_tci)
         if isinstance(request, str):
             # An ARP request is shorter than any DHCP message: DHCP's way need not look for one.
             reply = answer_arp(frame, replies, tp_status, vlan_tci) if request == SHORT else None
             if reply:
                 self._lease.happened("arp_reply")
-                return reply
-            self.ignore(request)
+                self._see(frame)
+                return "arp_reply", reply
             if request == FOREIGN_CHADDR:
                 self._tell_foreign(foreign_chaddr(frame), request)
-            return None
+            return self.ignore(request), None
         if not replies.templates:
-            self.ignore(NOT_SERVED)
-            return None
+            return self.ignore(NOT_SERVED), None
         answered = answer(request, replies)
         self._last_xid = request.xid
         self._lease.happened(answered.event, xid=request.xid, address=self._yiaddr())
         if answered.dropped and not self._dropped.issuperset(answered.dropped):
             self._tell_dropped(answered.dropped)
-        return answered.frame
+        return answered.event, answered.frame
 
     def ipv6_frame(self, frame: bytes, tp_status: int, vlan_tci: int) -> Sends:
         """What to send for a frame of the guest, to it and to the pod network."""
-        if self._ipv6 is None:
-            self.ignore(NOT_SERVED)
+        word, sends = self._ipv6.frame(frame, tp_status, vlan_tci) if self._ipv6 else (NOT_SERVED, None)
+        self.ring.keep(GUEST, word, frame)
+        if sends is None:
+            self.ignore(word)
             return NOTHING
-        sends = self._ipv6.frame(frame, tp_status, vlan_tci)
-        if isinstance(sends, str):
-            self.ignore(sends)
-            return NOTHING
-        return sends
+        if word == NEIGHBOUR_SOLICITATION:
+            self._see(frame)
+        return self._kept(word, sends)
 
     def network_frame(self, frame: bytes, tp_status: int, vlan_tci: int) -> Sends:
         """What to send for a frame of the pod network."""
-        return self._ipv6.network_frame(frame, tp_status, vlan_tci) if self._ipv6 else NOTHING
+        if self._ipv6 is None:
+            return NOTHING
+        word, sends = self._ipv6.network_frame(frame, tp_status, vlan_tci)
+        self.ring.keep(NETWORK, word, frame)
+        return self._kept(word, sends)
+
+    def witnessed(self, frame: bytes) -> None:
+        """Take notice of the VM's ARP and neighbour discovery for others: it tells what addresses it uses."""
+        self.ring.keep(GUEST, WITNESSED, frame)
+        self._see(frame)
+
+    def _see(self, frame: bytes) -> None:
+        """See what address the guest uses by its ARP or neighbour discovery."""
+        address = used_address(frame)
+        if address and is_ipv4(address):
+            self._lease.saw(address, self._own, text)
+        elif address and self._ipv6:
+            self._ipv6.lease.saw(address, self._own, text)
 
     def due(self) -> float | None:
         """When `tick` has something to do, by the clock; None for never."""
@@ -133,16 +168,25 @@ class Service:
 
     def tick(self) -> Sends:
         """What is due by now, to the guest and to the pod network."""
-        return self._ipv6.tick() if self._ipv6 else NOTHING
+        return self._kept("unsolicited", self._ipv6.tick()) if self._ipv6 else NOTHING
 
-    def ignore(self, reason: str, frames: int = 1) -> None:
-        """Count frames that were not taken."""
+    def _kept(self, word: str, sends: Sends) -> Sends:
+        """Keep what is sent, with the word for why."""
+        for frames in sends:
+            for frame in frames:
+                self.ring.keep(SERVER, word, frame)
+        return sends
+
+    def ignore(self, reason: str, frames: int = 1) -> str:
+        """Count frames that were not taken; returns the reason."""
         if frames:
             self.ignored[reason] = self.ignored.get(reason, 0) + frames
+        return reason
 
-    def foreign(self, mac: bytes) -> None:
+    def foreign(self, header: bytes) -> None:
         """Tell of a source that is not the VM. Its frames are counted by `ignore`: few of them are looked at."""
-        self._tell_foreign(mac, FOREIGN_SOURCE_MAC)
+        self.ring.keep(GUEST, FOREIGN_SOURCE_MAC, header)
+        self._tell_foreign(header[6:12], FOREIGN_SOURCE_MAC)
 
     def error(self, operation: str, error: OSError) -> None:
         """Count a socket call that failed, and tell of the first of its kind."""
@@ -166,18 +210,17 @@ class Service:
             "version": __version__,
             "state": self.state,
             "reason": self.reason,
-            "lease": self._lease.state,
-            "lease_seconds": self._lease.seconds(),
+            **self._lease.report(self._began, text),
             "uptime_seconds": now - self._began,
             "vm_mac": self._vm_mac.hex(":") if self._vm_mac else "",
             "yiaddr": self._yiaddr(),
             "server_id": ".".join(map(str, replies.server_id)) if replies else "",
             "last_xid": self._last_xid,
-            "events": self._lease.events,
             "ignored": self.ignored,
             "errors": self.errors,
             "dropped_options": tuple(sorted(self._dropped)),
-            "ipv6": self._ipv6.report() if self._ipv6 else None,
+            "foreign_macs": tuple(sorted(mac.hex(":") for mac in self._foreign)),
+            "ipv6": self._ipv6.report(self._began) if self._ipv6 else None,
         }
 
     def _yiaddr(self) -> str:

@@ -35,6 +35,8 @@ from vmnet.dhcp.resolv import parse as parse_resolv
 from vmnet.model import Address, Lease, Neighbour, PodInterface, Route, Settings, Told
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from vmnet.dhcp.replies import Replies
 
 DIRECTORY = Path(__file__).parents[2] / "data" / "dhcp"
@@ -91,11 +93,17 @@ def names() -> list[str]:
 def load(name: str) -> Case:
     """Read a file."""
     case = Case(name)
-    for part in re.split(r"\n(?=\S)", (DIRECTORY / f"{name}.case").read_text(encoding="utf-8").rstrip()):
-        first, _, frame = part.partition("\n")
-        key, _, value = first.partition(" ")
-        _take(case, key, value.strip(), _unhex(frame))
+    for key, value, frame in parts(DIRECTORY / f"{name}.case"):
+        _take(case, key, value, _unhex(frame))
     return case
+
+
+def parts(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Of each line that is not indented its first word, the rest of it, and the indented lines below."""
+    for part in re.split(r"\n(?=\S)", path.read_text(encoding="utf-8").rstrip()):
+        first, _, below = part.partition("\n")
+        key, _, value = first.partition(" ")
+        yield key, value.strip(), below
 
 
 def _take(case: Case, key: str, value: str, frame: bytes) -> None:

@@ -16,6 +16,7 @@ from vmnet.dhcp.request import parse
 from vmnet.model import ClasslessRoute, Lease
 from vmnet.packets import layers
 from vmnet.server.compiled import Compiled, dumps
+from vmnet.server.witness import packed as packed_prefix
 
 with patch.dict(os.environ):  # the import sets variables that are no other test's affair
     SCAPY = layers()
@@ -45,7 +46,7 @@ END = b"\xff"
 
 def compiled(replies: Replies) -> bytes:
     """What the server reads, of a guest that is told nothing of IPv6."""
-    return dumps(Compiled(replies.vm_mac, dumps_replies(replies)))
+    return dumps(Compiled(replies.vm_mac, dumps_replies(replies), b"", b"", packed_prefix(packed(YIADDR), 32)))
 
 
 def packed(address: str) -> bytes:

@@ -11,12 +11,12 @@ from vmnet.dhcp.lease_state import after
 @pytest.mark.parametrize(
     ("events", "states"),
     [
-        (["offer", "ack_selecting", "ack_renewing"], ["offered", "bound", "bound"]),
+        (["offer", "ack_selecting", "ack_renewing"], ["offered", "bound", "renewed"]),
         (["offer", "other_server", "offer"], ["offered", "asked", "offered"]),
         (["ack_rapid_commit"], ["bound"]),
         (["nak_init_reboot", "offer", "ack_selecting", "release"], ["asked", "offered", "bound", "released"]),
         (["ack_init_reboot", "decline", "offer"], ["bound", "declined", "offered"]),
-        (["ack_rebinding", "ack_inform", "foreign_release", "relayed"], ["bound"] * 4),
+        (["ack_rebinding", "ack_inform", "foreign_release", "relayed"], ["renewed"] * 4),
         (["ack_inform", "invalid_request"], ["silent"] * 2),
     ],
 )

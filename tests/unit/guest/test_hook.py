@@ -11,7 +11,7 @@ import pytest
 from tests.unit.guest.hook_calls import DEFAULTS, LIBVIRTD, OTHER_UUID, POD, TAP0, UUID, World, domain, world
 from vmnet.errors import KernelError, RefusedError, RollbackIncompleteError, UsageError
 from vmnet.guest import hook_steps
-from vmnet.model import Settings
+from vmnet.model import Settings, Told
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,7 +99,7 @@ def test_what_the_domain_says_reaches_the_agent(world: World) -> None:
     said = (
         "netns='pod' interface='eth0' binding='bridge' hostname='vm' owner='107:108' "
         "state-dir='/run/elsewhere' resolv-conf='/etc/r' "
-        "isolation='dhcp-only' allow-address='10.9.9.9,10.8.0.0/16' allow-mac='00:00:5e:00:01:07'"
+        "isolation='dhcp-only' allow-address='10.9.9.9,10.8.0.0/16' allow-mac='00:00:5e:00:01:07' ipv6='off'"
     )
     world.failures = [RefusedError("enough seen")]
     world.call(*PREPARE, domain(interface, said))
@@ -110,6 +110,7 @@ def test_what_the_domain_says_reaches_the_agent(world: World) -> None:
         isolation="dhcp-only",
         allow_addresses=("10.9.9.9", "10.8.0.0/16"),
         allow_macs=("00:00:5e:00:01:07",),
+        told=Told(ipv6=False),
     )
     assert (config.interface, config.state_dir, config.resolv_conf) == ("eth0", "/run/elsewhere", "/etc/r")
     assert world.entered == ["pod"]
@@ -264,6 +265,16 @@ def test_a_binding_that_is_up_fittingly_is_kept_with_what_the_domain_does_not_sa
     assert (world.calls[0][1].settings.hostname, world.calls[0][1].settings.owner) == ("vm", 107)
 
 
+def test_a_domain_that_wants_no_ipv6_leaves_the_rest_of_what_is_told_as_it_is(world: World) -> None:
+    world.call(*PREPARE, domain())
+    [(key, journal)] = world.bound.items()
+    told = Told(lease_time=600, nameservers=("fd00::53",))
+    world.bound[key] = replace(journal, settings=replace(journal.settings, told=told))
+    assert world.call(*PREPARE, domain(network="ipv6='off'")) == 0
+    assert world.verbs == ["down", "up"]
+    assert world.calls[1][1].settings.told == replace(told, ipv6=False)
+
+
 @pytest.mark.parametrize("capable", [False, True])
 def test_a_tap_that_libvirtd_may_not_open_is_named(
     world: World, capable: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -330,6 +341,7 @@ def test_in_the_hosts_namespace_a_taps_name_means_nothing(world: World) -> None:
         ("isolation='some'", "isolation"),
         ("allow-address='10.0.0.0/33'", "no address or prefix"),
         ("allow-mac='x'", "MAC"),
+        ("ipv6='no'", "ipv6 'no' is neither on nor off"),
     ],
 )
 def test_metadata_that_makes_no_sense_is_named(

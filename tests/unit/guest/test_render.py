@@ -1,4 +1,4 @@
-"""The lease for guests without a DHCP client: each format as it stands, and read back, as what the lease says.
+"""What guests are told that do not listen: each format as it stands, and read back, as what the leases say.
 
 The expected texts are files of tests/data/render; VMNET_GOLDEN=write writes them anew, to be read in the diff.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +20,29 @@ from vmnet.codec import decode
 from vmnet.config import RENDER_FORMATS
 from vmnet.dhcp.lease import lease
 from vmnet.guest.render import FORMATS, render
-from vmnet.model import Boot, ClasslessRoute, Lease, Leases, RawOption, Resolver, Settings
+from vmnet.ipv6.lease import lease6
+from vmnet.model import (
+    FOREVER,
+    Boot,
+    ClasslessRoute,
+    Lease,
+    Lease6,
+    LeasedAddress,
+    Leases,
+    RawOption,
+    Resolver,
+    Router,
+    Settings,
+)
 from vmnet.plumbing.discover import discover
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 GOLDEN = Path(__file__).parents[2] / "data" / "render"
-RESOLVER = Resolver(("10.96.0.10", "10.96.0.11", "10.96.0.12"), ("vms.svc.cluster.local", "cluster.local"))
-NAMES = ("bridge", "calico", "cilium", "ovn", "ptp")
+SERVERS = ("10.96.0.10", "10.96.0.11", "10.96.0.12", "fd00:96::a")
+RESOLVER = Resolver(SERVERS, ("vms.svc.cluster.local", "cluster.local"))
+NAMES = ("bridge", "bridge-dual", "calico", "cilium", "ovn", "ptp")
 DEFAULT = "0.0.0.0/0"
 
 
@@ -42,10 +56,62 @@ def lease_of(layout: str) -> Lease:
     return lease(discover(layouts.status(layout), "eth0"), RESOLVER, Settings(hostname="vm-1"))
 
 
+def address(text: str) -> LeasedAddress:
+    """An address for as long as any."""
+    return LeasedAddress(text, FOREVER, FOREVER)
+
+
+def stands_in(gateway: str, number: int = 1) -> Router:
+    """The router that the server stands in for, and that a guest which does not listen never hears of."""
+    return Router(f"fe80::766d:6e65:74{number:02x}", gateway, is_default=True)
+
+
+def told_of(layout: str) -> Leases:
+    """What a guest in a pod of that layout is told of both families."""
+    pod = discover(layouts.status(layout), "eth0")
+    settings = Settings(hostname="vm-1")
+    return Leases(pod.mac, lease(pod, RESOLVER, settings), lease6(pod, RESOLVER, settings))
+
+
+DUAL = told_of("bridge-dual")
+assert DUAL.lease6
+BRIDGE6 = DUAL.lease6
+ALONE = replace(DUAL, lease=None)
+CALICO6 = replace(
+    BRIDGE6,
+    addresses=(address("fd00:77::5"),),
+    routers=(Router("fe80::ecee:eeff:feee:eeee", "fe80::ecee:eeff:feee:eeee", is_default=True),),
+    prefixes=(),
+    mtu=1480,
+)
+MANY6 = replace(
+    BRIDGE6,
+    addresses=(address("fd00:10:246:1::2"), address("2001:db8::2")),
+    routers=(
+        replace(stands_in("fd00:9::1"), routes=("fd00:20::/48", "fd00:30::/48")),
+        replace(stands_in("fd00:10:246:1::fe", 2), routes=("fd00:30::/48", "2001:db8:8::/64")),
+        Router("fe80::1", "fe80::1", routes=("fd00:40::/48",)),
+    ),
+    prefixes=("fd00:10:246:1::/64", "2001:db8::/64"),
+    autonomous=True,
+    mtu=1400,
+    ntp_servers=("fd00::123",),
+    nat64_prefix="64:ff9b::/96",
+)
+"""Whatever can be: a second address, a gateway beyond all prefixes, two ways to one place, a smaller MTU."""
+LEASES = {
+    **{name: told_of(name) for name in layouts.NAMES},
+    "calico-by-hand": replace(told_of("calico"), lease6=CALICO6),
+    "many": replace(DUAL, lease6=MANY6),
+    "ipv6-only": ALONE,
+    "calico-ipv6-only": replace(ALONE, lease6=CALICO6),
+}
+
+
 @pytest.mark.parametrize("form", RENDER_FORMATS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "many", "ipv6-only"])
 def test_text_and_warnings(name: str, form: str) -> None:
-    rendered = render(leases(lease_of(name)), form)
+    rendered = render(LEASES[name], form)
     text = rendered.text + "".join(f"# not carried over: {warning}\n" for warning in rendered.warnings)
     path = GOLDEN / f"{name}.{form}"
     if os.environ.get("VMNET_GOLDEN") == "write":
@@ -62,31 +128,57 @@ class Said:
     """What a format was read to say; routes as (destination, gateway or nothing)."""
 
     mac: str
-    address: str
+    addresses: tuple[str, ...]
     routes: tuple[tuple[str, str], ...]
     mtu: int | None
     nameservers: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     on_link: tuple[str, ...] = ()
-    """Gateways said to be reachable whatever the subnet."""
+    """Gateways said to be reachable whatever the prefixes."""
+    ipv6_mtu: int | None = None
 
 
-def shall_say(lease: Lease) -> Said:
-    """The same of the lease itself."""
-    subnet = IPv4Interface(f"{lease.yiaddr}/{lease.prefixlen}").network
+def shall_say(told: Leases) -> Said:
+    """The same of the leases themselves."""
+    lease, lease6 = told.lease, told.lease6
+    search = (lease or lease6 or BARE).domain_search
+    said = Said(told.chaddr, (), (), told.interface_mtu, search=search)
+    if lease:
+        said = _with_ipv4(said, lease)
+    return _with_ipv6(said, lease6) if lease6 else said
+
+
+def _with_ipv4(said: Said, lease: Lease) -> Said:
+    own = IPv4Interface(f"{lease.yiaddr}/{lease.prefixlen}")
     routes = tuple(
         (route.dst, "" if route.gateway == "0.0.0.0" else route.gateway)  # noqa: S104 -- RFC 3442's "on-link"
         for route in lease.classless_routes
     )
-    beyond = tuple(gateway for _, gateway in routes if gateway and IPv4Interface(gateway).ip not in subnet)
-    return Said(
-        lease.chaddr,
-        f"{lease.yiaddr}/{lease.prefixlen}",
-        routes,
-        lease.interface_mtu,
-        lease.nameservers,
-        lease.domain_search,
-        beyond,
+    return replace(
+        said,
+        addresses=(str(own),),
+        routes=routes,
+        nameservers=lease.nameservers,
+        on_link=tuple(via for _, via in routes if via and IPv4Interface(via).ip not in own.network),
+    )
+
+
+def _with_ipv6(said: Said, lease: Lease6) -> Said:
+    """What RA and DHCPv6 would tell: host addresses, on-link prefixes, and the way by the pod's own gateways."""
+    ways: dict[str, str] = {}
+    for router in lease.routers:
+        for dst in router.routes:
+            ways.setdefault(dst, router.gateway)
+    ways["::/0"] = next(router.gateway for router in lease.routers if router.is_default)
+    on_link = [IPv6Network(prefix) for prefix in ("fe80::/10", *lease.prefixes)]
+    beyond = (gateway for gateway in ways.values() if not any(IPv6Address(gateway) in net for net in on_link))
+    return replace(
+        said,
+        addresses=(*said.addresses, *(f"{leased.address}/128" for leased in lease.addresses)),
+        routes=(*said.routes, *((prefix, "") for prefix in lease.prefixes), *ways.items()),
+        nameservers=(*said.nameservers, *lease.nameservers),
+        on_link=(*said.on_link, *beyond),
+        ipv6_mtu=lease.mtu if lease.mtu and said.mtu and lease.mtu < said.mtu else None,
     )
 
 
@@ -103,16 +195,17 @@ def read_version_2(text: str) -> Said:
     assert (document["version"], list(document["ethernets"])) == (2, ["vmnet"])
     nic = document["ethernets"]["vmnet"]
     routes: list[dict[str, Any]] = nic["routes"]
-    assert nic["dhcp4"] is False
+    assert [nic[key] for key in ("dhcp4", "dhcp6", "accept-ra")] == [False] * 3
     assert all(route.get("scope") == "link" for route in routes if "via" not in route)
     return Said(
         nic["match"]["macaddress"],
-        one(nic["addresses"]),
+        tuple(nic["addresses"]),
         tuple((route["to"], route.get("via", "")) for route in routes),
         nic["mtu"],
         tuple(nic["nameservers"]["addresses"]),
         tuple(nic["nameservers"]["search"]),
         tuple(route["via"] for route in routes if route.get("on-link")),
+        nic.get("ipv6-mtu"),
     )
 
 
@@ -128,35 +221,56 @@ def read_networkd(text: str) -> Said:
     once = {name: dict(pairs) for name, pairs in sections if name != "Route"}
     routes = [dict(pairs) for name, pairs in sections if name == "Route"]
     network = next(pairs for name, pairs in sections if name == "Network")
-    assert all(route.get("Scope") == "link" for route in routes if "Gateway" not in route)
+    assert [once["Network"][key] for key in ("DHCP", "IPv6AcceptRA")] == ["no"] * 2
+    on_link4 = [route for route in routes if "Gateway" not in route and ":" not in route["Destination"]]
+    assert [route for route in routes if "Scope" in route] == on_link4
     return Said(
         once["Match"]["MACAddress"],
-        once["Network"]["Address"],
+        tuple(value for key, value in network if key == "Address"),
         tuple((route["Destination"], route.get("Gateway", "")) for route in routes),
         int(once["Link"]["MTUBytes"]),
         tuple(value for key, value in network if key == "DNS"),
         tuple(once["Network"]["Domains"].split()),
         tuple(route["Gateway"] for route in routes if route.get("GatewayOnLink") == "yes"),
+        int(once["Network"]["IPv6MTUBytes"]) if "IPv6MTUBytes" in once["Network"] else None,
     )
 
 
 def read_ifupdown(text: str) -> Said:
-    """Understand an interfaces(5) stanza."""
-    auto, iface, *options = [line.split() for line in text.splitlines()]
-    assert iface == ["iface", "vmnet", "inet", "static"]
+    """Understand the stanzas of interfaces(5): what a family's own says may not be another's."""
+    auto, *lines = [line.split() for line in text.splitlines()]
     mac, _, name = auto[1].removeprefix("mac/").partition("=")
     assert (auto[0], name) == ("auto", "vmnet")
-    routes = [words[4:] for words in options if words[:4] == ["up", "ip", "route", "add"]]
-    values = {words[0]: words[1:] for words in options if words[0] != "up"}
-    assert len(routes) + len(values) == len(options)
+    stanzas: list[list[list[str]]] = []
+    for words in lines:
+        if words[0] == "iface":
+            stanzas.append([])
+        stanzas[-1].append(words)
+    heads, options = [stanza[0] for stanza in stanzas], [words for stanza in stanzas for words in stanza[1:]]
+    assert all((head[1], head[3]) == ("vmnet", "static") for head in heads)
+    commands = [words[1:] for words in options if words[0] in ("up", "pre-up")]
+    routes = [words[words.index("route") + 2 :] for words in commands if "route" in words]
+    devices = [words[words.index("dev") + 1] for words in commands if words[0] == "ip"]
+    assert devices == ["$IFACE"] * len(devices)
+    assert all(("-6" in words) is (":" in "".join(words)) for words in commands if "route" in words)
+    own_mtu = [words for words in commands if words[0] == "echo"]
+    assert [words[2] for words in own_mtu] == [">/proc/sys/net/ipv6/conf/$IFACE/mtu"] * len(own_mtu)
+    families = ["inet6" if ["accept_ra", "0"] in stanza else "inet" for stanza in stanzas]
+    assert [head[2] for head in heads] == families
+    device_mtu = [words[-1] for words in commands if words[:3] == ["ip", "link", "set"]]
+    values = {words[0]: words[1:] for words in options}
     return Said(
         mac,
-        one(values["address"]),
+        (
+            *(words[1] for words in options if words[0] == "address"),
+            *(words[words.index("add") + 1] for words in commands if "address" in words),
+        ),
         tuple((route[0], route[2] if route[1] == "via" else "") for route in routes),
-        int(one(values["mtu"])),
+        int(one(device_mtu or values["mtu"])),
         tuple(values["dns-nameservers"]),
         tuple(values["dns-search"]),
         tuple(route[2] for route in routes if route[-1] == "onlink"),
+        int(one([words[1] for words in own_mtu])) if own_mtu else None,
     )
 
 
@@ -169,18 +283,18 @@ def read_ifupdown(text: str) -> Said:
         ("ifupdown", read_ifupdown),
     ],
 )
-@pytest.mark.parametrize("name", layouts.NAMES)
-def test_read_back_it_is_the_lease(name: str, form: str, read: Callable[[str], Said]) -> None:
-    told = lease_of(name)
-    assert read(render(leases(told), form).text) == shall_say(told)
+@pytest.mark.parametrize("name", LEASES)
+def test_read_back_it_is_what_the_leases_say(name: str, form: str, read: Callable[[str], Said]) -> None:
+    told = LEASES[name]
+    assert read(render(told, form).text) == shall_say(told)
 
 
-@pytest.mark.parametrize("name", layouts.NAMES)
-def test_json_is_the_lease_whole(name: str) -> None:
-    told = lease_of(name)
-    document = json.loads(render(leases(told), "json").text)
-    assert document["schema"] == 1
-    assert decode(Lease, json.dumps(document["lease"]).encode()) == told
+@pytest.mark.parametrize("name", LEASES)
+def test_json_is_the_leases_whole(name: str) -> None:
+    told = LEASES[name]
+    document = json.loads(render(told, "json").text)
+    assert document.pop("schema") == 1
+    assert decode(Leases, json.dumps({"chaddr": told.chaddr, "allowed": [], **document}).encode()) == told
 
 
 @pytest.mark.parametrize("name", layouts.NAMES)
@@ -191,6 +305,20 @@ def test_kernel_ip(name: str) -> None:
     assert str(IPv4Interface(f"{client}/{mask}")) == f"{told.yiaddr}/{told.prefixlen}"
     assert (server, gateway, hostname, device, how) == ("", told.router, "vm-1", "", "off")
     assert tuple(dns) == told.nameservers[:2]
+
+
+@pytest.mark.parametrize("name", [name for name, told in LEASES.items() if told.lease6])
+def test_kernel_ip_says_nothing_of_ipv6_and_that_it_does_not(name: str) -> None:
+    told = LEASES[name]
+    rendered = render(told, "kernel-ip")
+    if told.lease:
+        assert rendered.text == render(leases(told.lease), "kernel-ip").text
+    else:
+        assert rendered.text == "ip=off\n"
+    [warning] = [warning for warning in rendered.warnings if "carries no IPv6" in warning]
+    unsaid = shall_say(replace(told, lease=None))
+    assert all(word in warning for word in (*unsaid.addresses, *unsaid.nameservers))
+    assert all((f"{dst} via {gateway}" if gateway else dst) in warning for dst, gateway in unsaid.routes)
 
 
 @pytest.mark.parametrize(
@@ -216,6 +344,38 @@ CONFIGURED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "IPv6-only": ({"ipv6_only_wait": 300}, ("ipv6_only_wait", "300")),
 }
 """What a configuration file may say, and the words of the warning where a format has no place for it."""
+
+
+CONFIGURED6: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "NTP": ({"ntp_servers": ("fd00::123",)}, ("NTP", "fd00::123")),
+    "SLAAC": ({"autonomous": True}, ("autonomous", "from fd00:10:246:1::/64")),
+    "NAT64": ({"nat64_prefix": "64:ff9b::/96"}, ("nat64_prefix", "64:ff9b::/96")),
+    "a second default": ({"routers": (*BRIDGE6.routers, stands_in("fd00::9", 2))}, ("::/0 via fd00::9", "best")),
+}
+"""The same of IPv6, and what only one of may be written."""
+
+
+@pytest.mark.parametrize("form", RENDER_FORMATS)
+@pytest.mark.parametrize("name", CONFIGURED6)
+def test_what_only_a_listener_hears_is_said(name: str, form: str) -> None:
+    fields, words = CONFIGURED6[name]
+    plain, rendered = render(ALONE, form), render(replace(ALONE, lease6=replace(BRIDGE6, **fields)), form)
+    news = [warning for warning in rendered.warnings if warning not in plain.warnings]
+    if form == "json" or (form, name) == ("networkd", "NTP"):
+        assert news == []
+        assert rendered.text != plain.text
+    else:
+        [warning] = news
+        assert all(word in warning for word in words)
+        assert rendered.text == plain.text
+
+
+@pytest.mark.parametrize("form", RENDER_FORMATS)
+def test_a_router_that_is_none_is_no_gateway(form: str) -> None:
+    """Where the pod has no gateway, the server's advertisements carry the rest."""
+    none = Router(BRIDGE6.server_address, "")
+    rendered = render(replace(ALONE, lease6=replace(BRIDGE6, routers=(none,))), form)
+    assert form == "json" or not any(word in rendered.text for word in ("via", "Gateway", "fe80"))
 
 
 @pytest.mark.parametrize("form", RENDER_FORMATS)

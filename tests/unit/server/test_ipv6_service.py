@@ -52,8 +52,8 @@ def from_gateway(mac: str) -> bytes:
 
 def answered(served: Ipv6Service, data: bytes) -> Sends:
     """What a frame of the guest brings about; it must not be ignored."""
-    sends = served.frame(data, 0, 0)
-    assert not isinstance(sends, str), sends
+    word, sends = served.frame(data, 0, 0)
+    assert sends is not None, word
     return sends
 
 
@@ -68,7 +68,7 @@ def test_a_guest_s_way_to_its_lease() -> None:
     assert probes == ()
     (advertise,), _ = answered(served, SOLICIT)
     assert dissected(advertise)[SIX.DHCP6OptIAAddress].addr == ADDRESS
-    report: Any = served.report()
+    report: Any = served.report(0)
     assert (report["lease"], report["addresses"]) == ("offered", (ADDRESS,))
     assert report["events"] == {"router_solicitation": 1, "advertise": 1}
     assert report["routers"] == ({"address": ROUTER, "gateway": GATEWAY, "mac": MAC},)
@@ -85,13 +85,13 @@ def test_a_guest_s_way_to_its_lease() -> None:
 )
 def test_what_is_not_for_us_is_ignored_by_name(data: bytes, reason: str) -> None:
     served, told, _ = service()
-    assert served.frame(data, 0, 0) == reason
-    assert (served.report()["lease"], told.lines) == ("silent", [])
+    assert served.frame(data, 0, 0) == (reason, None)
+    assert (served.report(0)["lease"], told.lines) == ("silent", [])
 
 
 def test_a_guest_that_is_served_elsewhere_is_still_shown_its_routers() -> None:
     served, _, _ = service(served=False, mac=MAC)
-    assert served.frame(RS, 0, 0) == served.frame(SOLICIT, 0, 0) == "ipv6_not_served"
+    assert served.frame(RS, 0, 0) == served.frame(SOLICIT, 0, 0) == ("ipv6_not_served", None)
     (answer,), _ = answered(served, PROBE)
     assert dissected(answer)[SIX.ICMPv6NDOptDstLLAddr].lladdr == MAC
 
@@ -102,9 +102,10 @@ def test_a_gateway_is_looked_for_found_and_followed() -> None:
     assert not dissected(advertisement).haslayer(SIX.ICMPv6NDOptSrcLLAddr)
     assert dissected(question)[SIX.ICMPv6ND_NS].tgt == GATEWAY
     clock.now += 5
-    frames, _ = served.network_frame(from_gateway(MAC), 0, 0)
+    word, (frames, _) = served.network_frame(from_gateway(MAC), 0, 0)
+    assert word == "gateway"
     assert [dissected(data)[SIX.IPv6].src for data in frames] == [ROUTER, ROUTER]
-    assert served.network_frame(from_gateway(MAC), 0, 0) == ((), ())
+    assert served.network_frame(from_gateway(MAC), 0, 0) == ("gateway", ((), ()))
     clock.now += 5
     served.network_frame(from_gateway(ANOTHER), 0, 0)
     (answer,), (question,) = answered(served, PROBE)
@@ -113,10 +114,12 @@ def test_a_gateway_is_looked_for_found_and_followed() -> None:
     assert told.lines[-1][2] == {"gateway": GATEWAY, "mac": ANOTHER}
 
 
-@pytest.mark.parametrize("data", [b"", PROBE, from_gateway(MAC)[:70]])
-def test_other_frames_of_the_pod_network_change_nothing(data: bytes) -> None:
+@pytest.mark.parametrize(
+    ("data", "word"), [(b"", "ipv6_short"), (PROBE, "no_news"), (from_gateway(MAC)[:70], "ipv6_length")]
+)
+def test_other_frames_of_the_pod_network_change_nothing(data: bytes, word: str) -> None:
     served, told, _ = service()
-    assert served.network_frame(data, 0, 0) == ((), ())
+    assert served.network_frame(data, 0, 0) == (word, ((), ()))
     assert told.lines == []
 
 

@@ -22,7 +22,7 @@ from vmnet.server.log import Log
 from vmnet.server.loop import Server
 from vmnet.server.service import Service
 
-PACKETS, FOREIGN, CONTROL, REPLIES_PIPE, READY, NETWORK, ASKING = 3, 4, 5, 6, 7, 8, 9
+PACKETS, FOREIGN, CONTROL, REPLIES_PIPE, READY, NETWORK, ASKING, WITNESS = range(3, 11)
 TP_STATUS_CSUMNOTREADY, TP_STATUS_VLAN_VALID = 8, 16
 
 
@@ -84,6 +84,7 @@ class Control:
 
     def __init__(self) -> None:
         self.gone = False
+        self.caller = b""
 
     def fileno(self) -> int:
         return CONTROL
@@ -91,7 +92,7 @@ class Control:
     def _accept(self) -> tuple[int, Any]:
         if self.gone:
             raise ConnectionAbortedError
-        return 9, b""
+        return 9, self.caller
 
 
 class Peer:
@@ -144,12 +145,8 @@ class Bench:
     """A server on fakes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.packets, self.foreign, self.control, self.poller = (
-            Packets(PACKETS),
-            Packets(FOREIGN),
-            Control(),
-            Poller(),
-        )
+        self.packets, self.foreign, self.witness = Packets(PACKETS), Packets(FOREIGN), Packets(WITNESS)
+        self.control, self.poller = Control(), Poller()
         self.headers: list[bytes] = []
         self.now = 50.0
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
@@ -157,7 +154,7 @@ class Bench:
         self.lines: list[bytes] = []
         monkeypatch.setattr(select, "poll", lambda: self.poller)
         self.service = Service(Log(self.lines.append))
-        ears: tuple[Any, Any] = self.packets, self.foreign
+        ears: tuple[Any, Any, Any] = self.packets, self.foreign, self.witness
         control: Any = self.control
         self.server = Server(ears, None, control, REPLIES_PIPE, self.service)
 
@@ -193,7 +190,7 @@ def test_the_guest_is_listened_to_once_all_replies_are_there(monkeypatch: pytest
     assert bench.poller.watched == {CONTROL, REPLIES_PIPE}
     data = compiled(REPLIES)
     bench.compiled(monkeypatch, data[:100], data[100:])
-    assert bench.poller.watched == {CONTROL, PACKETS, FOREIGN}
+    assert bench.poller.watched == {CONTROL, PACKETS, FOREIGN, WITNESS}
     assert bench.service.state == "serving"
 
 
@@ -205,6 +202,7 @@ def test_without_replies_it_lives_and_answers(monkeypatch: pytest.MonkeyPatch, p
     assert bench.poller.watched == {CONTROL}
     assert bench.packets.closed
     assert bench.foreign.closed
+    assert bench.witness.closed
     assert len(bench.lines) == 1
 
 
@@ -242,17 +240,19 @@ def test_what_the_kernel_refuses_is_survived(bench: Bench, refusal: OSError) -> 
     assert bench.service.errors == {f"receive: {refusal.strerror}": 1, f"send: {refusal.strerror}": 1}
 
 
-def heard_of_foreign(bench: Bench, monkeypatch: pytest.MonkeyPatch, headers: list[bytes | OSError]) -> None:
-    """Let the server look at frames of other MACs, of which the kernel hands over these."""
+def looked_at(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, headers: list[bytes | OSError], ear: int = FOREIGN
+) -> None:
+    """Let the server look at that ear's frames, of which the kernel hands over these."""
 
     def read(descriptor: int, size: int) -> bytes:
-        assert (descriptor, size) == (FOREIGN, 14)
+        assert (descriptor, size) == (ear, 96)
         header = headers.pop(0)
         if isinstance(header, OSError):
             raise header
         return header
 
-    bench.poller.ready = [(FOREIGN, select.POLLIN)]
+    bench.poller.ready = [(ear, select.POLLIN)]
     with monkeypatch.context() as patched:
         patched.setattr(os, "read", read)
         bench.server.turn()
@@ -263,26 +263,50 @@ def test_foreign_macs_are_told_counted_and_left_alone_for_a_while(
 ) -> None:
     bench.foreign.statistics, bench.packets.statistics = (70_000, 69_998), (9, 2)
     headers = [discover(source_mac=mac)[:14] for mac in (b"\2\0\0\0\0\7", b"\2\0\0\0\0\7")]
-    heard_of_foreign(bench, monkeypatch, [*headers, BlockingIOError()])
+    looked_at(bench, monkeypatch, [*headers, BlockingIOError()])
     assert bench.service.ignored == {"foreign_source_mac": 70_000, "queue_full": 2}
     assert bench.service.errors == {}
     assert [json.loads(line).get("mac") for line in bench.lines] == [None, "02:00:00:00:00:07"]
-    assert bench.poller.watched == {CONTROL, PACKETS}
+    assert bench.poller.watched == {CONTROL, PACKETS, WITNESS}
 
     bench.now += 0.1
     bench.server.turn()
-    assert bench.poller.watched == {CONTROL, PACKETS}
+    assert bench.poller.watched == {CONTROL, PACKETS, WITNESS}
     bench.now += 0.2
     bench.server.turn()
-    assert bench.poller.watched == {CONTROL, PACKETS, FOREIGN}
+    assert bench.poller.watched == {CONTROL, PACKETS, FOREIGN, WITNESS}
     bench.server.turn()
     assert bench.poller.waits == [None, 200, 200, None]
 
 
 def test_a_flood_of_foreign_frames_keeps_nobody_in_the_loop(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     headers: list[bytes | OSError] = [discover()[:14]] * 1000
-    heard_of_foreign(bench, monkeypatch, headers)
+    looked_at(bench, monkeypatch, headers)
     assert len(headers) == 1000 - 32
+
+
+ARP = bytes.fromhex("ffffffffffff020000000001080600010800060400010200000000010a0000050000000000000a000001")
+
+
+def test_what_the_guest_does_is_seen_and_its_socket_left_alone_for_a_while(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.now += 1
+    looked_at(bench, monkeypatch, [ARP, BlockingIOError()], WITNESS)
+    assert bench.service.report()["lease"] == "static"
+    assert WITNESS not in bench.poller.watched
+    bench.now += 0.3
+    bench.server.turn()
+    assert WITNESS in bench.poller.watched
+
+
+def test_who_calls_by_that_name_is_shown_the_frames(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.hear(discover())
+    bench.control.caller = b"\0vmnet/capture/x"
+    lines = [json.loads(line) for line in asked(bench, monkeypatch, Peer(0)).splitlines()]
+    assert [(line["sender"], line["word"]) for line in lines] == [("guest", "offer"), ("server", "offer")]
+    assert bytes.fromhex(lines[0]["frame"]) == discover()
+    assert not asked(bench, monkeypatch, Peer(os.getuid() + 1))
 
 
 @pytest.mark.parametrize("state", ["serving", "failed"])
@@ -330,14 +354,14 @@ def test_a_peer_that_left_is_nobody_s_trouble(bench: Bench, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("grown", ["ignored", "dropped_options"])
-def test_status_is_4_kib_at_most_and_json_all_the_same(
+def test_status_is_16_kib_at_most_and_json_all_the_same(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, grown: str
 ) -> None:
     report = {**bench.service.report(), grown: tuple(range(10_000, 20_000))}
     monkeypatch.setattr(bench.service, "report", lambda: report)
     heard = asked(bench, monkeypatch, Peer(0))
     told = json.loads(heard)
-    assert len(heard) <= 4096
+    assert len(heard) <= 16384
     assert (told["state"], told[grown], told["pid"]) == ("serving", None, os.getpid())
 
 
@@ -350,10 +374,16 @@ class Main:
         self.report = report
         bench = Bench(monkeypatch)
         network = {NETWORK: Packets(NETWORK), ASKING: Packets(ASKING)}
-        sockets = {PACKETS: bench.packets, FOREIGN: bench.foreign, CONTROL: self, **network}
+        sockets = {
+            PACKETS: bench.packets,
+            FOREIGN: bench.foreign,
+            WITNESS: bench.witness,
+            CONTROL: self,
+            **network,
+        }
         self.given_up: tuple[object, ...] = ()
         numbers = map(str, (CONTROL, REPLIES_PIPE, READY))
-        monkeypatch.setattr(sys, "argv", ["-c", *ears, *numbers, "on"])
+        monkeypatch.setattr(sys, "argv", ["-c", *ears, *numbers, "bound/silent", "on"])
         monkeypatch.setattr(_socket, "socket", lambda fileno: sockets[fileno])
         monkeypatch.setattr(sandbox, "enter", self.enter)
         monkeypatch.setattr(room, "write_to_stderr", self.lines.append)
@@ -378,18 +408,20 @@ class Main:
 
 @pytest.mark.parametrize("on", [True, False])
 def test_it_listens_gives_everything_up_says_ready_and_serves(monkeypatch: pytest.MonkeyPatch, on: bool) -> None:
-    process = Main(monkeypatch, {"on": on, "reached": (), "missed": {}}, *map(str, (PACKETS, FOREIGN, -1, -1)), "")
+    process = Main(
+        monkeypatch, {"on": on, "reached": (), "missed": {}}, *map(str, (PACKETS, FOREIGN, WITNESS, -1, -1)), ""
+    )
     room.main()
-    assert process.given_up == ((PACKETS, FOREIGN), (), (CONTROL, REPLIES_PIPE, READY))
+    assert process.given_up == ((PACKETS, FOREIGN, WITNESS), (), (CONTROL, REPLIES_PIPE, READY))
     assert process.steps == ["vmnet-server", "listen", "enter on", f"ready {READY}", f"serve {on}"]
     assert [json.loads(line)["event"] for line in process.lines] == ([] if on else ["sandbox_off"])
 
 
 def test_what_hears_the_pod_network_is_mute_and_never_bound_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    numbers = map(str, (PACKETS, FOREIGN, NETWORK, ASKING))
+    numbers = map(str, (PACKETS, FOREIGN, WITNESS, NETWORK, ASKING))
     process = Main(monkeypatch, {"on": True, "reached": (), "missed": {}}, *numbers, "k6t-eth0")
     room.main()
-    assert process.given_up == ((PACKETS, FOREIGN, ASKING), (NETWORK,), (CONTROL, REPLIES_PIPE, READY))
+    assert process.given_up == ((PACKETS, FOREIGN, WITNESS, ASKING), (NETWORK,), (CONTROL, REPLIES_PIPE, READY))
 
 
 HEAVY = {"dataclasses", "typing", "json", "re", "enum", "logging", "argparse", "selectors", "subprocess", "socket"}
@@ -429,7 +461,7 @@ def test_a_tap_that_is_made_anew_is_listened_to_again(bench: Bench) -> None:
     bench.foreign.tap_is_there = True
     bench.server.turn()
     assert bench.packets.bound == [("tap0", 3), ("tap0", 3)]
-    assert bench.foreign.bound == [("tap0", 3)]
+    assert bench.foreign.bound == bench.witness.bound == [("tap0", 3)]
     assert bench.service.report()["events"] == {"rebound": 1}
     bench.server.turn()
     assert bench.poller.waits[-1] is None

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.dhcp.frames import SCAPY, VM_MAC, discover, packed
 from vmnet.packets import ipv6_layers
-from vmnet.server.packet_filter import Hearing, Program, encoded, of_gateways, of_others, of_vm
+from vmnet.server.packet_filter import Hearing, Program, encoded, of_gateways, of_others, of_vm, of_witness
 
 INET6 = ipv6_layers()
 TARGETS = ("169.254.75.10", "169.254.1.1", "10.0.0.1")
@@ -191,3 +191,27 @@ def test_other_macs_that_ask_a_server_are_counted(frame: bytes) -> None:
 )
 def test_of_the_pod_network_only_what_tells_a_gateway_s_mac_is_heard(frame: bytes, size: int) -> None:
     assert kept(SIX["gateways"], frame) == size
+
+
+WITNESS = of_witness(Hearing(VM_MAC, TARGETS, ipv6=True, solicited=(SILENT,)))
+
+
+@pytest.mark.parametrize(
+    ("frame", "size"),
+    [
+        (arp("10.0.0.2"), 96),
+        (arp("10.0.0.5", operation=2), 96),
+        (solicitation(GATEWAY), 96),
+        (ipv6(NA(tgt=GATEWAY)), 96),
+        (arp(TARGETS[0]), 0),
+        (solicitation(SERVER), 0),
+        (solicitation(SILENT), 0),
+        (ipv6(RS), 0),
+        (ipv6(DHCPV6), 0),
+        (discover(), 0),
+    ],
+    ids=range(10),
+)
+def test_of_the_vm_s_arp_and_neighbour_discovery_the_rest_is_witnessed(frame: bytes, size: int) -> None:
+    assert kept(WITNESS, frame) == size
+    assert kept(WITNESS, frame[:6] + FOREIGN + frame[12:]) == 0

@@ -114,7 +114,7 @@ def test_ignored_frames_are_counted_by_reason() -> None:
 def test_each_foreign_mac_is_told_once_and_not_more_than_32_of_them() -> None:
     served, told, _ = service()
     for number in (*range(100), *range(100)):
-        served.foreign(b"\2\0\0\0\1" + bytes((number,)))
+        served.foreign(bytes(6) + b"\2\0\0\0\1" + bytes((number,)) + b"\x08\0")
     foreign = [fields["mac"] for _, event, fields in told.lines if event == "foreign_source_mac"]
     assert foreign == [f"02:00:00:00:01:{number:02x}" for number in range(32)]
     assert served.report()["ignored"] == {}

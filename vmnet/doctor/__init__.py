@@ -1,0 +1,1 @@
+"""`vmnet doctor`: evidence gathered at one place, pure checks over it, findings with what to do about each."""

@@ -1,0 +1,223 @@
+"""5xx: what the guest is told, and by whom. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vmnet.config import SANDBOX_OFF
+from vmnet.dhcp.request import FOREIGN_CHADDR, FOREIGN_SOURCE_MAC
+from vmnet.dhcp.resolv import parse
+from vmnet.doctor.evidence import ERROR, INFO, WARNING, Finding
+from vmnet.lease_state import SILENT
+from vmnet.model import DHCP_EXTERNAL, DHCP_ON, FOREVER, ISOLATION_OFF
+from vmnet.told import domain_search, nameservers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vmnet.doctor.evidence import Evidence, Heard
+    from vmnet.model import Leases
+
+_BOOTED_SECONDS = 60
+"""By then a guest that asks at all has asked."""
+
+
+def no_dns(evidence: Evidence) -> Iterator[Finding]:
+    """The guest is told of a name server."""
+    if evidence.journal and not _nameservers(evidence.journal.leases):
+        lines = (evidence.resolv_conf or "").splitlines()
+        seen = tuple(line for line in lines if line.startswith("nameserver"))
+        yield Finding(
+            WARNING,
+            "the guest is told of no name server, and resolves no names",
+            seen or ("resolv.conf names none, or is not there",),
+            "give the pod a resolver that the guest can reach (dnsPolicy, dnsConfig), or name one in --config "
+            "(dns.nameservers); then `vmnet down` and `vmnet up`",
+        )
+
+
+def not_carried(evidence: Evidence) -> Iterator[Finding]:
+    """All that the pod has can be told."""
+    warnings = evidence.journal.leases.warnings if evidence.journal else ()
+    if warnings:
+        yield Finding(
+            INFO,
+            "not all that the pod has can be told to the guest",
+            warnings,
+            "where the guest needs it, set it there by hand, or by cloud-init (`vmnet render`)",
+        )
+
+
+def dns_changed(evidence: Evidence) -> Iterator[Finding]:
+    """The guest was told what resolv.conf says now."""
+    journal = evidence.journal
+    if journal is None or evidence.resolv_conf is None:
+        return
+    resolver = parse(evidence.resolv_conf)
+    ipv4, ipv6, _ = nameservers(journal.pod, resolver, journal.settings)
+    search, _ = domain_search(resolver, journal.settings)
+    now = ((*ipv4, *ipv6), search)
+    told = (_nameservers(journal.leases), _search(journal.leases))
+    # Of a long search list the guest is told as much as fits.
+    if now[0] != told[0] or told[1] != now[1][: len(told[1])] or (now[1] and not told[1]):
+        yield Finding(
+            WARNING,
+            "resolv.conf says something else than when the guest was told: it still asks the old name servers",
+            tuple(f"{when}: {_words(said)}" for when, said in (("then", told), ("now", now))),
+            "`vmnet down` and `vmnet up`; the guest learns it when it renews its lease or is restarted. Where "
+            "vmnet "
+            "sees another resolv.conf than the pod's, name that one with --resolv-conf",
+        )
+
+
+def no_server(evidence: Evidence) -> Iterator[Finding]:
+    """The server answers."""
+    if evidence.server_trouble:
+        yield Finding(
+            ERROR,
+            "the guest gets no DHCP: the server does not serve",
+            (evidence.server_trouble,),
+            "`vmnet up` starts it; `vmnet run` or the systemd unit keep it alive",
+        )
+
+
+def sandbox(evidence: Evidence) -> Iterator[Finding]:
+    """The server has given up all that it can."""
+    server = evidence.server or {}
+    stages = server.get("sandbox") or {"on": True, "missed": {}}
+    if not stages["on"]:
+        remedy = "`vmnet down`, then `vmnet up` without --sandbox off"
+        yield Finding(WARNING, SANDBOX_OFF, ("the server says so",), remedy)
+    if stages["missed"]:
+        yield Finding(
+            INFO,
+            "the server could not give everything up",
+            tuple(f"{stage}: {reason}" for stage, reason in stages["missed"].items()),
+            "nothing, if the reason is a capability that the container was not given: it holds none anyway; a "
+            "newer "
+            "kernel has the rest",
+        )
+
+
+def conflict(evidence: Evidence) -> Iterator[Finding]:
+    """The guest has not declined its address."""
+    if evidence.conflict:
+        cause, _, remedy = evidence.conflict.partition(". In this pod ")
+        counted = ((evidence.server or {}).get("events") or {}).get("decline", 0)
+        yield Finding(ERROR, cause, (f"DHCPDECLINE: {counted}",), f"in this pod {remedy}")
+
+
+def silent_guest(evidence: Evidence) -> Iterator[Finding]:
+    """The guest asks for its address."""
+    journal, server = evidence.journal, evidence.server
+    if journal is None or server is None or journal.settings.dhcp != DHCP_ON or server.get("lease") != SILENT:
+        return
+    state = evidence.link_state(journal.settings.tap)
+    if journal.lease is None or state is None or not state.carrier:
+        return
+    seconds = server.get("lease_seconds", 0)
+    counted = ", ".join(f"{count} {reason}" for reason, count in (server.get("ignored") or {}).items())
+    yield Finding(
+        WARNING if seconds > _BOOTED_SECONDS else INFO,
+        "the VM holds its tap, and has not asked for an address yet",
+        (f"{seconds:.0f} s without DHCP from {journal.vm_mac}", f"ignored frames: {counted or 'none'}"),
+        "wait while it boots; then look in the guest: is there a driver for the NIC's model, is the link up, does "
+        "anything run DHCP on it? A guest with a static address needs none",
+    )
+
+
+def foreign_mac(evidence: Evidence) -> Iterator[Finding]:
+    """Nobody but the VM asks on its tap."""
+    ignored = (evidence.server or {}).get("ignored") or {}
+    reasons = (FOREIGN_SOURCE_MAC, FOREIGN_CHADDR)
+    seen = tuple(f"{reason}: {ignored[reason]}" for reason in reasons if reason in ignored)
+    if seen and evidence.journal:
+        yield Finding(
+            WARNING,
+            f"DHCP comes from a MAC that is not {evidence.journal.vm_mac}, and is not answered",
+            seen,
+            "give the VM's NIC that MAC (`vmnet domain` does), or run `vmnet up --mac MAC` for another one; the "
+            "MAC "
+            "that asks stands in server.log. A bridge or nested VM in the guest does this too",
+        )
+
+
+def other_dhcp_server(evidence: Evidence) -> Iterator[Finding]:
+    """No other server answers the guest."""
+    if evidence.told_settings.dhcp == DHCP_EXTERNAL:
+        return
+    events = ((evidence.server or {}).get("events") or {}).get("other_server", 0)
+    heard = [one for one in evidence.heard if one.what in ("DHCP", "DHCPv6")]
+    seen = (*map(_said, heard), *((f"the guest chose another server: {events} times",) if events else ()))
+    if seen:
+        kept = "and the guest listened to it" if events else _reaches(evidence)
+        yield Finding(
+            WARNING,
+            f"there is another DHCP server in the pod network, {kept}",
+            seen,
+            "end it, or let it serve the guest instead of vmnet (--dhcp external)",
+        )
+
+
+def other_router(evidence: Evidence) -> Iterator[Finding]:
+    """No router but the pod's tells the guest anything."""
+    heard = [one for one in evidence.heard if one.what == "router advertisement"]
+    if not heard:
+        return
+    settings = evidence.told_settings
+    gateways = {route.gateway for route in evidence.journal.pod.routes} if evidence.journal else set()
+    strangers = [one for one in heard if one.address not in gateways]
+    kept = settings.isolation != ISOLATION_OFF
+    if settings.dhcp == DHCP_EXTERNAL or (kept and not strangers):
+        yield Finding(
+            INFO,
+            "a router advertises itself in the pod network",
+            tuple(map(_said, heard)),
+            "nothing: the guest learns its routes from it (--dhcp external), or from vmnet, which knows this one",
+        )
+    else:
+        whose = "that is none of the pod's gateways " if strangers else ""
+        yield Finding(
+            WARNING,
+            f"a router {whose}advertises itself in the pod network, {_reaches(evidence)}",
+            tuple(map(_said, heard)),
+            "find it by its MAC, and end it; or isolate the guest (--isolation strict)",
+        )
+
+
+def _reaches(evidence: Evidence) -> str:
+    if evidence.told_settings.isolation == ISOLATION_OFF:
+        return "and it is chance whether the guest listens to it or to vmnet"
+    return "which isolation keeps from the guest"
+
+
+def endless_lease(evidence: Evidence) -> Iterator[Finding]:
+    """The guest asks again, and learns what has changed."""
+    lease = evidence.journal.lease if evidence.journal else None
+    if lease and lease.served and lease.lease_time == FOREVER:
+        yield Finding(
+            INFO,
+            "the lease has no end: the guest never asks again, and learns of nothing that changes",
+            ("the lease time is infinite",),
+            "nothing, if it is meant so; else `vmnet down`, then `vmnet up --lease-time 86400`",
+        )
+
+
+def _nameservers(leases: Leases) -> tuple[str, ...]:
+    ipv4 = leases.lease.nameservers if leases.lease else ()
+    ipv6 = leases.lease6.nameservers if leases.lease6 else ()
+    return (*ipv4, *ipv6)
+
+
+def _search(leases: Leases) -> tuple[str, ...]:
+    lease = leases.lease or leases.lease6
+    return lease.domain_search if lease else ()
+
+
+def _words(said: tuple[tuple[str, ...], tuple[str, ...]]) -> str:
+    servers, search = said
+    return f"nameserver {' '.join(servers) or 'none'}, search {' '.join(search) or 'none'}"
+
+
+def _said(heard: Heard) -> str:
+    return f"{heard.what} from {heard.address} at {heard.mac}"

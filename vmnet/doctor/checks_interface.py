@@ -1,0 +1,157 @@
+"""2xx: the pod interface and its facts, with the refusals of `up`. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vmnet.doctor.evidence import ERROR, WARNING, Finding
+from vmnet.errors import RefusedError
+from vmnet.model import FOREVER
+from vmnet.plumbing.discover import (
+    discover,
+    pod_link,
+    refuse_names_taken,
+    refuse_not_ready,
+    refuse_not_restorable,
+    refuse_orphans,
+    refuse_unbridgeable,
+)
+from vmnet.plumbing.names import bridge_name, nic_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vmnet.doctor.evidence import Evidence
+    from vmnet.model import Link
+
+
+def not_ready(evidence: Evidence) -> Iterator[Finding]:
+    """There is an interface, up and with an address."""
+
+    def ready() -> None:
+        refuse_not_ready(evidence.status, pod_link(evidence.status, evidence.interface))
+
+    links = [link for link in evidence.status.links if not link.loopback]
+    seen = [f"{link.ifname} is {'up' if link.up else 'down'}" for link in links]
+    yield from _refused(ready, tuple(seen) or ("there is no link but lo",))
+
+
+def unbridgeable(evidence: Evidence) -> Iterator[Finding]:
+    """It is of a kind that can be a port of a bridge, and is nobody's yet."""
+    link = _link(evidence)
+    if link:
+        controller = f", a port of {link.controller}" if link.controller else ""
+        mode = f" in {link.mode} mode" if link.mode else ""
+        seen = f"{link.ifname} is of kind {link.kind or 'hardware'}{mode}{controller}"
+        yield from _refused(lambda: refuse_unbridgeable(link), (seen,))
+
+
+def not_restorable(evidence: Evidence) -> Iterator[Finding]:
+    """All that it has could be given back."""
+    link = _link(evidence)
+    if link:
+        seen = tuple(what for ifname, what in evidence.status.not_restorable if ifname == link.ifname)
+        yield from _refused(lambda: refuse_not_restorable(evidence.status, link), seen)
+
+
+def names_taken(evidence: Evidence) -> Iterator[Finding]:
+    """Nobody else's links bear our names."""
+
+    def free() -> None:
+        pod = discover(evidence.status, evidence.interface)
+        refuse_names_taken(evidence.status, pod, evidence.settings)
+
+    link = _link(evidence)
+    if link and _discovered(evidence) and not _orphaned(evidence):
+        names = (evidence.settings.tap, bridge_name(link.ifname), nic_name(link.ifname))
+        taken = [other for name in names if (other := evidence.status.link(name))]
+        seen = tuple(f"{other.ifname} is of kind {other.kind or 'hardware'}, MAC {other.mac}" for other in taken)
+        yield from _refused(free, seen)
+
+
+def orphans(evidence: Evidence) -> Iterator[Finding]:
+    """No bridge of ours stands without its facts."""
+    ports = (f"{link.ifname} is a port of {link.controller}" for link in evidence.status.links if link.controller)
+    yield from _refused(lambda: refuse_orphans(evidence.status, evidence.interface), tuple(ports))
+
+
+def duplicate_address(evidence: Evidence) -> Iterator[Finding]:
+    """Its IPv6 addresses are its own."""
+    link = _link(evidence)
+    for probed in evidence.probed:
+        if link is None or probed.ifname != link.ifname:
+            continue
+        if probed.failed:
+            yield Finding(
+                ERROR,
+                f"another machine has {probed.address}: what is sent to it may go there, and a guest that finds "
+                "out "
+                "does not take it",
+                (f"{probed.address} on {probed.ifname} is dadfailed",),
+                "take the address from that machine, or give the pod another one: `ip -6 neighbour` on the node "
+                "may show whose it is",
+            )
+        else:
+            yield Finding(
+                WARNING,
+                f"{probed.address} is still being probed for duplicates: the pod cannot use it yet",
+                (f"{probed.address} on {probed.ifname} is tentative",),
+                "wait a second and look again",
+            )
+
+
+def runs_out(evidence: Evidence) -> Iterator[Finding]:
+    """Its addresses are its own for good: the guest is told how long it has them once, by our own clock."""
+    if evidence.journal is None:
+        return
+    limited = [
+        address
+        for address in evidence.journal.pod.addresses
+        if address.valid_lifetime != FOREVER and address.scope == 0
+    ]
+    if limited:
+        yield Finding(
+            WARNING,
+            "the pod has addresses for a limited time, and what renewed them, a router or a DHCP client in the "
+            "pod, "
+            "renews them no more while the VM has them",
+            tuple(f"{address.local} is valid for {address.valid_lifetime} s" for address in limited),
+            "let the CNI give the pod addresses without a lifetime, or run `vmnet down` and `vmnet up` in time",
+        )
+
+
+def otherwise_refused(evidence: Evidence) -> Iterator[Finding]:
+    """`up` would not be refused for any other reason."""
+    told = {
+        f"{finding.what}; {finding.remedy}"
+        for check in (not_ready, unbridgeable, not_restorable, names_taken, orphans)
+        for finding in check(evidence)
+    }
+    known = (not evidence.surroundings.nft, evidence.surroundings.is_host, evidence.refusal in told)
+    if evidence.refusal and not any(known):
+        cause, _, remedy = evidence.refusal.partition("; ")
+        yield Finding(ERROR, cause, ("`vmnet up` with the same options would be refused",), remedy or "see there")
+
+
+def _refused(call: Callable[[], object], seen: tuple[str, ...]) -> Iterator[Finding]:
+    """Make a finding of a refusal of `up`: its text is the cause, then the remedy."""
+    try:
+        call()
+    except RefusedError as error:
+        cause, _, remedy = str(error).partition("; ")
+        yield Finding(ERROR, cause, seen, remedy)
+
+
+def _link(evidence: Evidence) -> Link | None:
+    try:
+        return pod_link(evidence.status, evidence.interface)
+    except RefusedError:
+        return None
+
+
+def _discovered(evidence: Evidence) -> bool:
+    return not any(finding for check in (not_ready, unbridgeable, not_restorable) for finding in check(evidence))
+
+
+def _orphaned(evidence: Evidence) -> bool:
+    return any(orphans(evidence))

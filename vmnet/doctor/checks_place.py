@@ -1,0 +1,112 @@
+"""1xx: the place, and what vmnet may do there. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vmnet.doctor.evidence import ERROR, INFO, WARNING, Finding
+from vmnet.model import ISOLATION_OFF
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vmnet.doctor.evidence import Evidence
+
+_NEEDED = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
+_SERVERS = {"CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_SETPCAP": 8}
+"""linux/capability.h."""
+
+
+def host_namespace(evidence: Evidence) -> Iterator[Finding]:
+    """A VM that takes the host's address takes the host off the network."""
+    if evidence.surroundings.is_host:
+        yield Finding(
+            ERROR,
+            "this is the host's own network namespace, and a VM would take the host off the network",
+            ("/proc/self/ns/net is the network namespace that the machine started with",),
+            "run in the pod's, or name it with --netns",
+        )
+
+
+def capabilities(evidence: Evidence) -> Iterator[Finding]:
+    """All of the plumbing takes one capability, the server's socket another."""
+    missing = _missing(evidence, _NEEDED)
+    if missing:
+        yield Finding(
+            ERROR,
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing: neither `up` nor a repair "
+            "can "
+            "work, and the rules that isolate the guest cannot be looked at",
+            (_effective(evidence),),
+            "give the container NET_ADMIN and NET_RAW (securityContext.capabilities.add), and let it run as root: "
+            "Kubernetes gives other users none",
+        )
+
+
+def tun(evidence: Evidence) -> Iterator[Finding]:
+    """A tap is made by /dev/net/tun."""
+    if evidence.surroundings.tun:
+        yield Finding(
+            WARNING if evidence.bound else ERROR,
+            "no tap can be made",
+            (f"open /dev/net/tun: {evidence.surroundings.tun}",),
+            "give the container the device /dev/net/tun, by a device plugin or hostPath; on the node, `modprobe "
+            "tun`",
+        )
+
+
+def nft(evidence: Evidence) -> Iterator[Finding]:
+    """The rules that isolate the guest are loaded by nft."""
+    isolated = evidence.told_settings.isolation != ISOLATION_OFF
+    if isolated and not evidence.surroundings.nft:
+        yield Finding(
+            ERROR,
+            "the program nft is missing, which loads the rules that isolate the guest",
+            ("nft is neither in PATH nor in a usual place",),
+            "install nftables, or give the guest free rein with --isolation off",
+        )
+
+
+def sysctls(evidence: Evidence) -> Iterator[Finding]:
+    """Nothing needs them, but two things are better with them."""
+    if not evidence.surroundings.sysctls_writable:
+        yield Finding(
+            INFO,
+            "/proc/sys is read-only: neither accept_ra of the bridge nor bridge-nf-call-* can be set from here",
+            ("/proc/sys/net/ipv6/conf/default/accept_ra cannot be written",),
+            "nothing, unless VMN-405 or VMN-406 is found too: isolation keeps router advertisements away",
+        )
+
+
+def server_user(evidence: Evidence) -> Iterator[Finding]:
+    """The server becomes nobody where it may; it sheds its capabilities anyway."""
+    missing = _missing(evidence, _SERVERS)
+    if missing and evidence.told_settings.sandbox and not evidence.bound:
+        yield Finding(
+            INFO,
+            f"the DHCP server will stay the user that starts it, for want of {', '.join(missing)}; everything "
+            "else "
+            "of its sandbox stands without",
+            (_effective(evidence),),
+            "nothing, unless the server shall be nobody: then add SETUID, SETGID and SETPCAP to the container",
+        )
+
+
+def state_directory(evidence: Evidence) -> Iterator[Finding]:
+    """Before the first change the pod's facts are written down."""
+    if evidence.surroundings.state_directory:
+        yield Finding(
+            ERROR,
+            "the pod's facts cannot be kept, so that nothing may be changed",
+            (evidence.surroundings.state_directory,),
+            "name a directory that root can write with --state-dir, and mount a volume there that outlives the "
+            "container",
+        )
+
+
+def _missing(evidence: Evidence, wanted: dict[str, int]) -> list[str]:
+    return [name for name, bit in wanted.items() if not evidence.surroundings.capabilities >> bit & 1]
+
+
+def _effective(evidence: Evidence) -> str:
+    return f"CapEff is {evidence.surroundings.capabilities:016x}"

@@ -1,0 +1,159 @@
+"""3xx: the binding's links, ports and rules. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vmnet.doctor.evidence import ERROR, INFO, WARNING, Finding
+from vmnet.kernel.inspect import FORWARDING
+from vmnet.model import ISOLATION_OFF
+from vmnet.plumbing.isolation import rulesets
+from vmnet.plumbing.names import bridge_name, nic_name, table_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vmnet.doctor.evidence import Evidence
+    from vmnet.model import Link
+    from vmnet.schema import Journal
+
+_PORT_STATES = ("disabled", "listening", "learning", "forwarding", "blocking")
+"""BR_STATE_* (linux/if_bridge.h)."""
+
+
+def drift(evidence: Evidence) -> Iterator[Finding]:
+    """All is as it shall be."""
+    if evidence.drift:
+        yield Finding(
+            ERROR,
+            "the binding is not as it shall be: somebody changed it, or a bring-up was cut short",
+            tuple(f"`vmnet up` would {change}" for change in evidence.drift),
+            "run `vmnet up`, which does just that; find out who else changes the pod's links",
+        )
+
+
+def nic_gone(evidence: Evidence) -> Iterator[Finding]:
+    """The pod's NIC is there."""
+    journal = evidence.journal
+    if journal and _nic(evidence) is None:
+        yield Finding(
+            ERROR,
+            "the pod's NIC is gone: the guest has no network, and nothing brings it back",
+            (f"there is no link with the index {journal.pod.ifindex}, which was {journal.pod.ifname}",),
+            "run `vmnet down`; `vmnet up` when the CNI has made it anew",
+        )
+
+
+def nic_carrier(evidence: Evidence) -> Iterator[Finding]:
+    """The pod's NIC is connected."""
+    link = _nic(evidence)
+    state = link and evidence.link_state(link.ifname)
+    if link and link.up and state and not state.carrier:
+        yield Finding(
+            ERROR,
+            f"{link.ifname} leads nowhere: its other end, on the node, is down",
+            (f"{link.ifname} is up and has no carrier",),
+            "on the node, set the other end up (`ip link set IFNAME up`); the CNI's log may say who set it down",
+        )
+
+
+def tap_unheld(evidence: Evidence) -> Iterator[Finding]:
+    """The VM holds its tap."""
+    tap = _tap(evidence)
+    state = tap and evidence.link_state(tap.ifname)
+    if tap and tap.up and state and not state.carrier:
+        yield Finding(
+            WARNING,
+            f"nobody holds {tap.ifname}: the VM is not running, or was given another tap",
+            (f"{tap.ifname} is up and has no carrier, which it has while a program holds it",),
+            f"start the VM with {tap.ifname} (`vmnet domain` writes it into a domain's XML)",
+        )
+
+
+def port_state(evidence: Evidence) -> Iterator[Finding]:
+    """The bridge's ports forward."""
+    journal = evidence.journal
+    for link in _ports(evidence, journal) if journal else ():
+        state = evidence.link_state(link.ifname)
+        if state and state.carrier and state.port_state not in (FORWARDING, None):
+            word = _PORT_STATES[state.port_state] if state.port_state < len(_PORT_STATES) else state.port_state
+            yield Finding(
+                ERROR,
+                f"{link.ifname} forwards nothing: frames stop at the bridge",
+                (f"{link.ifname}, a port of {link.controller}, has a carrier and is {word}",),
+                f"`bridge link set dev {link.ifname} state 3`; find out who set it so: vmnet's bridge has no STP",
+            )
+
+
+def further_port(evidence: Evidence) -> Iterator[Finding]:
+    """Nobody else is on the bridge."""
+    journal = evidence.journal
+    if journal is None:
+        return
+    ours = (journal.settings.tap, nic_name(journal.pod.ifname))
+    for link in _ports(evidence, journal):
+        if link.ifname not in ours:
+            yield Finding(
+                WARNING,
+                f"{link.ifname} is a port of {link.controller}, and not vmnet's: what is there sees the guest's "
+                "frames, and speaks to it past the isolation rules",
+                (f"{link.ifname} is of kind {link.kind or 'hardware'}, MAC {link.mac}",),
+                f"take it off: `ip link set {link.ifname} nomaster`",
+            )
+
+
+def not_isolated(evidence: Evidence) -> Iterator[Finding]:
+    """The guest is kept apart."""
+    if evidence.told_settings.isolation == ISOLATION_OFF:
+        yield Finding(
+            WARNING,
+            "the guest is not isolated: it can be any machine to the pod network, and reach the pod's own sockets",
+            ("isolation is off, by --isolation, VMNET_ISOLATION or the configuration file",),
+            "`vmnet down`, then `vmnet up --isolation strict`; --allow-address and --allow-mac widen it",
+        )
+
+
+def missing_hook(evidence: Evidence) -> Iterator[Finding]:
+    """The kernel took the best of the rules."""
+    journal = evidence.journal
+    if journal is None or evidence.status.chains is None:
+        return
+    table = table_name(journal.pod.ifname)
+    standing = {chain for chain in evidence.status.chains if chain.table == table}
+    for ruleset in rulesets(journal.pod, journal.settings):
+        if ruleset.warning and standing == set(ruleset.chains):
+            hooks = sorted({f"{chain.family} {chain.hook}" for chain in standing if chain.hook})
+            yield Finding(
+                WARNING,
+                ruleset.warning,
+                (f"the rules that stand hook into: {', '.join(hooks)}",),
+                "nothing in the pod helps: take a node whose kernel has what is named, if this matters",
+            )
+
+
+def tap_owner(evidence: Evidence) -> Iterator[Finding]:
+    """Whoever runs the VM may open the tap."""
+    tap = _tap(evidence)
+    state = tap and evidence.link_state(tap.ifname)
+    if tap and not tap.owner and not tap.group and state and not state.carrier:
+        yield Finding(
+            INFO,
+            f"only root may open {tap.ifname}: a QEMU that is another user gets EPERM",
+            (f"{tap.ifname} belongs to uid {tap.owner or 0}",),
+            "where QEMU is not root: `vmnet down`, then `vmnet up --owner UID[:GID]`",
+        )
+
+
+def _nic(evidence: Evidence) -> Link | None:
+    if evidence.journal:
+        return evidence.status.link_of_index(evidence.journal.pod.ifindex)
+    return None
+
+
+def _tap(evidence: Evidence) -> Link | None:
+    return evidence.status.link(evidence.journal.settings.tap) if evidence.journal else None
+
+
+def _ports(evidence: Evidence, journal: Journal) -> Iterator[Link]:
+    bridge = bridge_name(journal.pod.ifname)
+    return (link for link in evidence.status.links if link.controller == bridge)

@@ -1,0 +1,169 @@
+"""The one place where evidence is gathered. It only reads: nothing in the pod is changed or sent anything."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from vmnet import agent, processes, server_call
+from vmnet.config import resolver_text, small_file
+from vmnet.conflict import conflict
+from vmnet.doctor.evidence import Evidence, Heard, Left, Netfilter, Surroundings
+from vmnet.doctor.listen import listen
+from vmnet.errors import RefusedError, UsageError
+from vmnet.guest.domain import parse
+from vmnet.kernel import firewall, inspect, netns, sysctl
+from vmnet.kernel.read import read
+from vmnet.plumbing.discover import pod_link
+
+if TYPE_CHECKING:
+    from vmnet.agent import Place, Plan
+    from vmnet.config import Config
+    from vmnet.model import Status
+
+DEFAULT_SECONDS = 1.0
+_SERVERS = "vmnet/server/"
+_JOURNAL = "journal.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What doctor is asked for beyond a place."""
+
+    domain: str = ""
+    """The path of a domain's XML; empty for none."""
+    seconds: float = DEFAULT_SECONDS
+    """How long to listen for other servers and routers."""
+
+
+def gather(config: Config, wishes: Wishes) -> Evidence:
+    """Look at everything, in the namespace that is meant.
+
+    Raises:
+        UsageError: there is no such namespace, or no such domain.
+        KernelError: the kernel cannot be asked.
+    """
+    domain = parse(small_file(wishes.domain, "domain")) if wishes.domain else None
+    if config.netns:
+        netns.enter(config.netns)
+        config = replace(config, netns="")
+    with agent.standing_here(config) as place:
+        now = read(place.netlink)
+        evidence = Evidence(
+            status=now,
+            interface=config.interface,
+            settings=config.settings,
+            surroundings=_surroundings(config),
+            link_states=inspect.link_states(place.netlink),
+            neighbours=inspect.neighbour_states(place.netlink),
+            probed=inspect.probed_addresses(),
+            netfilter=Netfilter(inspect.bridge_calls(), firewall.read_bridged_chains(), inspect.legacy_tables()),
+            resolv_conf=resolver_text(config.resolv_conf),
+            domain=domain,
+        )
+        evidence = _with_plan(evidence, config)
+        evidence = _with_server(evidence, place)
+        evidence = replace(evidence, left=_left(evidence, config, place))
+    heard, seconds = _heard(evidence, wishes.seconds)
+    return replace(evidence, heard=heard, listened=seconds)
+
+
+def _surroundings(config: Config) -> Surroundings:
+    return Surroundings(
+        is_host=netns.is_host(),
+        capabilities=inspect.effective_capabilities(),
+        tun=inspect.tun_trouble(),
+        nft=firewall.program() is not None,
+        sysctls_writable=sysctl.ipv6_settable(),
+        state_directory=_unwritable(config.state_dir),
+    )
+
+
+def _unwritable(path: str) -> str:
+    """Say why no directory can be made there; empty where one can."""
+    there = path
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    if not os.path.isdir(there):
+        return f"{there} is no directory"
+    return "" if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written"
+
+
+def _with_plan(evidence: Evidence, config: Config) -> Evidence:
+    """Ask what `up` would do: the drift of a binding, else what it would be, or why it would be refused."""
+    try:
+        plan: Plan = agent.plan(config)
+    except (RefusedError, UsageError) as error:
+        return replace(evidence, refusal=str(error))
+    drift = tuple(map(str, plan.changes)) if plan.already_up else ()
+    return replace(evidence, journal=plan.journal, bound=plan.already_up, drift=drift)
+
+
+def _with_server(evidence: Evidence, place: Place) -> Evidence:
+    """Ask the server of a binding how it and the guest are doing."""
+    journal = evidence.journal
+    directory = place.state.existing(journal.pod.ifname) if journal and evidence.bound else None
+    if journal is None or directory is None:
+        return evidence
+    answer = server_call.ask_server(directory)
+    return replace(
+        evidence,
+        server=json.loads(answer) if answer else None,
+        server_trouble=processes.trouble(directory, answer),
+        conflict=conflict(journal.pod, journal.lease, answer),
+    )
+
+
+def _left(evidence: Evidence, config: Config, place: Place) -> Left:
+    begun, lost = "", False
+    for ifname in (evidence.journal.pod.ifname,) if evidence.journal else ():
+        with contextlib.suppress(RefusedError):
+            directory = place.state.existing(ifname)
+            found = directory is not None and directory.load(place.here) is not None
+            begun = f"{directory.path}/{_JOURNAL}" if directory and found and not evidence.bound else ""
+            lost = evidence.bound and not found
+    return Left(
+        stale=tuple(_stale(config.state_dir, place.here.boot_id)),
+        begun=begun,
+        lost=lost,
+        servers=inspect.abstract_sockets(_SERVERS),
+    )
+
+
+def _stale(state_dir: str, boot_id: str) -> list[str]:
+    """Find the directories of journals that are of another boot."""
+    found = []
+    for path, _directories, files in os.walk(state_dir):
+        if _JOURNAL in files and _boot_of(f"{path}/{_JOURNAL}") not in ("", boot_id):
+            found.append(path)
+    return sorted(found)
+
+
+def _boot_of(path: str) -> str:
+    """Return the boot that a journal was written in; empty where it does not say."""
+    with contextlib.suppress(UsageError, ValueError, LookupError, TypeError):
+        return str(json.loads(small_file(path, "journal"))["boot_id"])
+    return ""
+
+
+def _heard(evidence: Evidence, seconds: float) -> tuple[tuple[Heard, ...], float]:
+    """Listen on the pod's NIC, whatever it is called by now."""
+    ifname = _nic(evidence, evidence.status)
+    if not ifname or not seconds or evidence.surroundings.is_host:
+        return (), 0.0
+    try:
+        return listen(ifname, seconds), seconds
+    except OSError:
+        return (), 0.0
+
+
+def _nic(evidence: Evidence, status: Status) -> str:
+    if evidence.journal:
+        link = status.link_of_index(evidence.journal.pod.ifindex)
+        return link.ifname if link else ""
+    with contextlib.suppress(RefusedError):
+        return pod_link(status, evidence.interface).ifname
+    return ""

@@ -1,0 +1,106 @@
+"""Findings for people, as an outline, and for machines, as JSON. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from vmnet.doctor.evidence import ERROR, INFO, SEVERITIES, WARNING
+from vmnet.doctor.table import CHECKS, asked, examine
+from vmnet.outline import Node
+
+if TYPE_CHECKING:
+    from vmnet.doctor.evidence import Check, Evidence, Finding
+
+SCHEMA = 1
+_STYLES = {INFO: "", WARNING: "warning", ERROR: "bad"}
+
+
+def outline(evidence: Evidence, *, every: bool) -> tuple[Node, ...]:
+    """Draw the findings with their evidence and remedies; with `every`, also the checks that found nothing."""
+    findings = examine(evidence)
+    looked = Node(_place(evidence), "title", tuple(_lines(evidence, findings, every)))
+    return (looked, _summary(evidence, findings))
+
+
+def _lines(evidence: Evidence, findings: tuple[Finding, ...], every: bool) -> list[Node]:
+    nodes = []
+    for check in asked(evidence):
+        found = [finding for finding in findings if finding.code == check.code]
+        nodes += [_finding(finding, check) for finding in found]
+        if every and not found:
+            nodes.append(Node(f"ok      {check.code}  {check.title}", "good"))
+    return nodes or [Node("nothing found", "good")]
+
+
+def _finding(finding: Finding, check: Check) -> Node:
+    return Node(
+        f"{finding.severity:<8}{finding.code}  {finding.what}",
+        _STYLES[finding.severity],
+        (
+            *(Node(f"seen: {line}", "dim") for line in finding.evidence),
+            Node(f"do: {finding.remedy}"),
+            Node(f"see: {check.page}", "dim"),
+        ),
+    )
+
+
+def _place(evidence: Evidence) -> str:
+    if evidence.surroundings.is_host:
+        return "the host's network namespace"
+    if evidence.journal is None:
+        return f"{evidence.interface or 'the pod interface'}: not bound, and cannot be"
+    pod = evidence.journal.pod
+    state = f"bound to {evidence.journal.settings.tap}" if evidence.bound else "not bound yet"
+    return f"{pod.ifname}: {state}"
+
+
+def _summary(evidence: Evidence, findings: tuple[Finding, ...]) -> Node:
+    counts = {severity: sum(finding.severity == severity for finding in findings) for severity in SEVERITIES}
+    plural = {ERROR: "errors", WARNING: "warnings", INFO: "notes"}
+    singular = {ERROR: "error", WARNING: "warning", INFO: "note"}
+    said = [
+        f"{counts[severity]} {(singular if counts[severity] == 1 else plural)[severity]}"
+        for severity in reversed(SEVERITIES)
+        if counts[severity]
+    ]
+    style = "bad" if counts[ERROR] else "warning" if counts[WARNING] else "good"
+    ear = f", listened for {evidence.listened:g} s" if evidence.listened else ""
+    return Node(f"{len(asked(evidence))} checks{ear}: {', '.join(said) or 'all is well'}", style)
+
+
+def as_json(evidence: Evidence) -> str:
+    """Return the findings, and what became of every check, as one JSON object."""
+    findings = examine(evidence)
+    applied = {check.code for check in asked(evidence)}
+    found = {finding.code for finding in findings}
+    pages = {check.code: check.page for check in CHECKS}
+    journal = evidence.journal
+    value = {
+        "schema": SCHEMA,
+        "interface": journal.pod.ifname if journal else evidence.interface or None,
+        "bound": evidence.bound,
+        "listened_seconds": evidence.listened,
+        "checks": [
+            {"code": check.code, "title": check.title, "result": _result(check.code, applied, found)}
+            for check in CHECKS
+        ],
+        "findings": [
+            {
+                "code": finding.code,
+                "severity": finding.severity,
+                "what": finding.what,
+                "evidence": list(finding.evidence),
+                "remedy": finding.remedy,
+                "page": pages[finding.code],
+            }
+            for finding in findings
+        ],
+    }
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _result(code: str, applied: set[str], found: set[str]) -> str:
+    if code not in applied:
+        return "not-applicable"
+    return "found" if code in found else "passed"

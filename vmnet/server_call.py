@@ -1,0 +1,137 @@
+"""Calling a binding's server: asking how it and the guest are, for the frames that it keeps, or that it ends.
+
+A server is found by the name its control socket is bound to, and believed if it is root's or our own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vmnet.journal import BindingDirectory
+
+SOCKET = "server.sock"
+UNSEEN = 0
+"""The pid of a process in a process tree that is not ours, as of another container in the pod (unix(7))."""
+_ENDING, _CAPTURE = b"\0vmnet/end/", b"\0vmnet/capture/"
+"""What a server does whom a socket of such a name calls: it ends, or shows its frames (vmnet.server.loop)."""
+_ANSWER_SECONDS = 1.0
+_ANSWER_BYTES, _CAPTURED_BYTES = 16384, 1 << 20
+_PEER = struct.Struct("iII")
+"""`struct ucred`: pid, uid, gid."""
+
+
+def name(directory: BindingDirectory) -> str:
+    """The name of the socket of the binding's server, which belongs to the network namespace (unix(7))."""
+    return f"\0vmnet/server/{os.path.basename(directory.path)}"
+
+
+def path(directory: BindingDirectory) -> str:
+    """Where it is instead, where somebody else has taken the name: never too long for AF_UNIX."""
+    return f"/proc/self/fd/{directory.descriptor}/{SOCKET}"
+
+
+@contextlib.contextmanager
+def _connected(address: str) -> Iterator[tuple[socket.socket, int, int | None]]:
+    """Connect to whoever listens there; give its pid and uid, for which the kernel vouches. No uid: nobody."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.settimeout(_ANSWER_SECONDS)
+        pid, uid = UNSEEN, None
+        with contextlib.suppress(OSError):
+            asking.connect(address)
+            pid, uid, _gid = _PEER.unpack(asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        yield asking, pid, uid
+
+
+@contextlib.contextmanager
+def called(directory: BindingDirectory) -> Iterator[tuple[socket.socket, int] | None]:
+    """Connect to the binding's server; None where there is none."""
+    for address in (name(directory), path(directory)):
+        with _connected(address) as (asking, pid, uid):
+            if uid in (0, os.geteuid()):
+                yield asking, pid
+                return
+    yield None
+
+
+def ask_to_end(directory: BindingDirectory) -> None:
+    """Call the server by a name that tells it to end: root's and its starter's call it obeys."""
+    with _calling(_ENDING) as asking, contextlib.suppress(OSError):
+        for address in (name(directory), path(directory)):
+            with contextlib.suppress(ConnectionRefusedError, FileNotFoundError):
+                asking.connect(address)
+                asking.recv(1)  # nothing is said: it returns when the server has ended
+                return
+
+
+def ask_server(directory: BindingDirectory) -> bytes | None:
+    """Return what the server says of itself (one line of JSON), or None when none lives or answers in time.
+
+    None, too, for what no server of ours says: a guest may have taken it over, and this is shown and believed.
+    """
+    with called(directory) as found:
+        answer = _heard(found[0], _ANSWER_BYTES) if found else b""
+    return answer if answer.endswith(b"\n") and _is_a_servers(answer) else None
+
+
+def ask_frames(directory: BindingDirectory) -> list[bytes] | None:
+    """Return the frames that the server keeps, a line of JSON each, the oldest first; None when none answers."""
+    with _calling(_CAPTURE) as asking:
+        for address in (name(directory), path(directory)):
+            with contextlib.suppress(OSError):
+                asking.connect(address)
+                _, uid, _ = _PEER.unpack(asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+                if uid in (0, os.geteuid()):
+                    return _heard(asking, _CAPTURED_BYTES).splitlines()
+    return None
+
+
+@contextlib.contextmanager
+def _calling(wish: bytes) -> Iterator[socket.socket]:
+    """Give a socket whose name says to the server what is wanted of it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.settimeout(_ANSWER_SECONDS)
+        asking.bind(wish + os.urandom(8))
+        yield asking
+
+
+def _heard(asking: socket.socket, most: int) -> bytes:
+    """Return what is said until it hangs up, is silent for too long, or has said too much."""
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    answer = b""
+    with contextlib.suppress(OSError):
+        while len(answer) < most and time.monotonic() < deadline:
+            part = asking.recv(65536)
+            if not part:
+                break
+            answer += part
+    return answer
+
+
+def _is_a_servers(answer: bytes) -> bool:
+    """Whether it has what is read of it (vmnet.show); where all was too long, the longest parts are null."""
+    try:
+        said = json.loads(answer)
+        sandbox = said["sandbox"] or {"on": True, "reached": [], "missed": {}}
+        kinds = (
+            *((said["state"], str), (said["lease"], str), (said["reason"], str | None)),
+            *((sandbox["on"], bool), (sandbox["missed"], dict), (sandbox["reached"], list)),
+            *((stage, str) for stage in sandbox["reached"]),
+        )
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return False
+    return all(isinstance(value, kind) for value, kind in kinds)
+
+
+def is_foreign(directory: BindingDirectory) -> bool:
+    """Whether somebody else's process holds the server's name."""
+    with _connected(name(directory)) as (_asking, _pid, uid):
+        return uid is not None and uid not in (0, os.geteuid())

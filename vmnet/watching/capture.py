@@ -1,0 +1,116 @@
+"""`vmnet capture`: the last frames between guest and server, once or as they come."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vmnet import agent, server_call
+from vmnet.errors import RefusedError, UsageError
+from vmnet.log import say
+from vmnet.watching import frames, pcap
+from vmnet.watching.sight import look
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vmnet.agent import Place
+    from vmnet.config import Config
+    from vmnet.journal import BindingDirectory
+    from vmnet.watching.frames import Frame, Scene
+
+_LOOK_AGAIN = 0.25
+"""Seconds: 64 frames in that time are far more than a guest's DHCP is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What becomes of the frames."""
+
+    path: str = ""
+    """The capture file to write; empty for lines on stdout."""
+    follow: bool = False
+    as_json: bool = False
+
+
+def capture(config: Config, wishes: Wishes) -> None:
+    """Show the frames that the server keeps, and with `follow` those to come, until Ctrl-C.
+
+    Raises:
+        RefusedError: nothing is up here, or no server answers.
+        UsageError: the capture file cannot be written.
+    """
+    with agent.at(config) as place:
+        directory, told = _served(place, config)
+        kept = server_call.ask_frames(directory)
+        if kept is None:
+            raise RefusedError(
+                "the DHCP server does not answer, and the frames are its; `vmnet up` starts another"
+            )
+        with _taking(wishes, told) as take:
+            shown = _taken(list(frames.read(kept)), -1, take)
+            if wishes.follow:
+                with contextlib.suppress(KeyboardInterrupt):
+                    _follow(directory, shown, take)
+
+
+def _served(place: Place, config: Config) -> tuple[BindingDirectory, Scene]:
+    """Find the binding whose server is to be asked."""
+    journal = look(place, config).report.journal
+    directory = place.state.existing(journal.pod.ifname) if journal else None
+    if journal is None or directory is None:
+        raise RefusedError("there is no server to ask: no binding is up here; run `vmnet up` first")
+    return directory, frames.scene(journal.vm_mac)
+
+
+def _follow(directory: BindingDirectory, shown: int, take: Callable[[Frame], None]) -> None:
+    """Take what is new, from whichever server is there; one that begins anew counts from 0."""
+    while True:
+        select.select([], [], [], _LOOK_AGAIN)
+        kept = list(frames.read(server_call.ask_frames(directory) or ()))
+        if kept and kept[-1].number < shown:
+            say("info", "server-anew", "another server counts its frames from the first")
+            shown = -1
+        shown = _taken(kept, shown, take)
+
+
+def _taken(kept: list[Frame], shown: int, take: Callable[[Frame], None]) -> int:
+    """Take all after the one that was shown last; returns which is that now."""
+    new = [frame for frame in kept if frame.number > shown]
+    if new and shown >= 0 and new[0].number > shown + 1:
+        say("warning", "frames-lost", f"{new[0].number - shown - 1} frames came too fast to be seen")
+    for frame in new:
+        take(frame)
+    return new[-1].number if new else shown
+
+
+@contextlib.contextmanager
+def _taking(wishes: Wishes, told: Scene) -> Iterator[Callable[[Frame], None]]:
+    """Give what shows or writes a frame."""
+    if not wishes.path:
+        yield lambda frame: _print(frame, told, as_json=wishes.as_json)
+        return
+    count = 0
+    try:
+        descriptor = os.open(wishes.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UsageError(f"cannot write {wishes.path}: {error.strerror}") from error
+    with open(descriptor, "wb", buffering=0) as file:
+        file.write(pcap.header())
+
+        def write(frame: Frame) -> None:
+            nonlocal count
+            file.write(pcap.record(told.nanoseconds(frame), frame.length, frame.data))
+            count += 1
+
+        yield write
+    say("info", "captured", f"{count} frames are in {wishes.path}", frames=count)
+
+
+def _print(frame: Frame, told: Scene, *, as_json: bool) -> None:
+    text = json.dumps(frames.value(frame, told)) if as_json else frames.line(frame, told)
+    print(text, flush=True)  # noqa: T201 # what was asked for goes to stdout

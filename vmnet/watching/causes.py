@@ -1,0 +1,223 @@
+"""Why what is waited for does not come: a cause in a word, what it was seen by, and what to do. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vmnet.lease_state import ASKED, DECLINED, FOREIGN_ADDRESS, OFFERED, RELEASED, SILENT
+from vmnet.watching.goals import HERE, READY, SERVING, blocked
+from vmnet.watching.sight import IPV4, NAMES
+from vmnet.watching.words import count, span
+
+if TYPE_CHECKING:
+    from vmnet.watching.goals import Way
+    from vmnet.watching.sight import Family, Sight
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why it does not come. The word is one of docs/watching.md."""
+
+    word: str
+    what: str
+    evidence: tuple[str, ...]
+    remedy: str
+
+
+def cause(goal: str, sight: Sight, way: Way) -> Cause:
+    """Say why it has not come."""
+    return _of_binding(goal, sight) or _of_guest(goal, sight, way)
+
+
+def _of_binding(goal: str, sight: Sight) -> Cause | None:
+    """The reasons that are not the guest's."""
+    drift = sight.report.drift
+    if sight.report.journal is None:
+        return Cause("not-up", "no binding is up here", ("`vmnet status` says `down`",), "run `vmnet up`")
+    if sight.server is None:
+        return Cause(
+            "server-dead", "the DHCP server does not answer", drift, "run `vmnet up`, which starts another"
+        )
+    if sight.server["state"] != SERVING:
+        reason = sight.server["reason"] or "it still compiles its replies"
+        return Cause(
+            *("not-serving", "the DHCP server does not serve", (reason,)),
+            "`vmnet up` starts another; where it compiles still, the machine is very slow: wait longer",
+        )
+    tap_is_gone = sight.link(sight.report.journal.settings.tap) is None
+    if drift and (goal == READY or tap_is_gone):
+        return Cause("drift", "the binding is not as it shall be", drift, "run `vmnet up`, which puts it right")
+    return None
+
+
+def _of_guest(goal: str, sight: Sight, way: Way) -> Cause:
+    """The reasons that are the guest's, by the family with which it has come farthest."""
+    heard = [family for family in sight.families if family.state != SILENT]
+    for family in sorted(heard, key=lambda family: family.state in HERE, reverse=True):
+        return _SPOKEN[family.state](family, sight, way)
+    return _silent(sight)
+
+
+def _silent(sight: Sight) -> Cause:
+    """Nothing was said that the server answers."""
+    journal = sight.report.journal
+    tap = journal.settings.tap if journal else ""
+    state = sight.link_state(tap)
+    frames = state.received if state else 0
+    counted = f"{tap} has counted {count(frames, 'frame')} from the guest"
+    if state and not state.carrier:
+        return Cause(
+            *("no-carrier", f"nobody has opened {tap}: the VM is off, or uses another interface"),
+            (f"{tap} has no carrier", counted),
+            f"start the VM; its domain must name {tap} (`vmnet domain` writes that), and QEMU's user must be its "
+            "owner",
+        )
+    if not frames:
+        return Cause(
+            *("no-frames", "the VM has its NIC, and no frame has come out of it"),
+            (f"{tap} has carrier: somebody has opened it", counted),
+            "the guest may be booting, halted, or without a driver for the NIC's model: look at its console, give "
+            "it a model that it knows (nearly every system knows e1000), set its link up",
+        )
+    macs = sight.server["foreign_macs"] if sight.server else ()
+    if macs and journal:
+        return Cause(
+            *("other-mac", f"the guest asks under the MAC {', '.join(macs)}, and not under {journal.vm_mac}"),
+            (f"the VM's MAC is {journal.vm_mac}", *(f"DHCP was heard from {mac}" for mac in macs), counted),
+            f"give the domain's interface the MAC {journal.vm_mac} (`vmnet domain` writes that), or name the "
+            "guest's own with `vmnet down` and `vmnet up --mac`",
+        )
+    return _no_discover(sight, counted)
+
+
+def _no_discover(sight: Sight, counted: str) -> Cause:
+    asks = "DISCOVER" if any(family.name == IPV4 for family in sight.families) else "DHCPv6 SOLICIT"
+    ignored = (sight.server or {}).get("ignored") or {}
+    seen = [counted, *(f"{count(number, 'frame')} ignored as {reason}" for reason, number in ignored.items())]
+    for family in sight.families:
+        seen += [f"{event}: {number}" for event, number in family.events.items()]
+    if not all(family.served for family in sight.families):
+        seen.append("vmnet was told not to serve DHCP here (--dhcp)")
+    return Cause(
+        *(
+            "no-discover",
+            f"the guest sends frames, and no {asks}: it was set up by hand, or has no DHCP client on",
+        ),
+        tuple(seen),
+        "turn DHCP on in the guest for this NIC, or write its configuration with `vmnet render`; `vmnet capture` "
+        "shows what it says",
+    )
+
+
+def _offered(family: Family, sight: Sight, _way: Way) -> Cause:
+    offers = family.events.get("offer", 0) + family.events.get("advertise", 0)
+    return Cause(
+        *("not-requested", f"the guest was offered {_told(family)} and has not asked for it"),
+        (f"{count(offers, 'offer')}, the last state change {span(family.seconds or 0)} ago", *_ignored(sight)),
+        "it chose to stay silent: it saw the address in use (`vmnet capture` shows its ARP), a filter in the "
+        "guest keeps the offer from its client, or the client misses an option in the offer: its log says which",
+    )
+
+
+def _asked(family: Family, sight: Sight, _way: Way) -> Cause:
+    """Refused, or another server was chosen: by what was counted."""
+    refusals = {
+        event: number for event, number in family.events.items() if event.startswith(("nak", "not_on_link"))
+    }
+    if family.events.get("other_server") and not refusals:
+        return Cause(
+            *("other-server", "the guest chose another DHCP server"),
+            (f"{count(family.events['other_server'], 'request')} for another server", *_ignored(sight)),
+            "find out who else answers in the pod network: `vmnet doctor` listens for that",
+        )
+    return Cause(
+        *("refused", f"the guest wants an address that is not its, and was told so: {_told(family)} is"),
+        tuple(f"{event}: {number}" for event, number in refusals.items()) or (f"its state is {family.state}",),
+        "it should begin anew by itself; where it does not, remove the lease that its client remembers",
+    )
+
+
+def _declined(family: Family, sight: Sight, _way: Way) -> Cause:
+    return Cause(
+        *("declined", f"ADDRESS CONFLICT: the guest found {_told(family)} in use by another machine"),
+        tuple(sight.report.warnings) or (f"{count(family.events.get('decline', 0), 'DECLINE')}",),
+        "take the address from that machine, or run `vmnet down`, give the pod another one and run `vmnet up`",
+    )
+
+
+def _released(family: Family, _sight: Sight, _way: Way) -> Cause:
+    return Cause(
+        *("released", f"the guest gave {_told(family)} back: it shut its NIC down"),
+        (f"{span(family.seconds or 0)} ago",),
+        "set the NIC up in the guest, or boot it",
+    )
+
+
+def _foreign_address(family: Family, _sight: Sight, _way: Way) -> Cause:
+    own = f"it was seen to use {family.uses}, too" if family.uses else f"it was never seen to use {_told(family)}"
+    return Cause(
+        *("foreign-address", f"the guest uses {family.uses_foreign}, and its address is {_told(family)}"),
+        (f"ARP or neighbour discovery from {family.uses_foreign}", own),
+        f"set the guest to DHCP, or to {_told(family)}: what the pod network sends to {family.uses_foreign} will "
+        "not reach it",
+    )
+
+
+def _unreachable(family: Family, sight: Sight, way: Way) -> Cause:
+    """The guest has its address, and does not answer for it, or is cut off."""
+    address = _told(family).partition("/")[0]
+    question = next((question for question in way.asked if question.address == address), None)
+    evidence = [f"the guest's state is {family.state}"]
+    if question:
+        kind = "ARP" if family.name == IPV4 else "neighbour discovery"
+        mac = way.answers.get(address)
+        answer = f"{mac} answered" if mac else "nobody answered"
+        evidence.append(
+            f"{kind} for {address} on the tap, from {question.sender} at {question.sender_mac}: {answer}"
+        )
+    evidence += [
+        f"br_netfilter shows its frames to chain {chain.family} {chain.table} {chain.name}, whose policy is drop"
+        for chain in blocked(way, address)
+    ]
+    known = {entry.dst: entry.mac for entry in sight.report.journal.pod.neighbours} if sight.report.journal else {}
+    routes = sight.report.journal.pod.routes if sight.report.journal else ()
+    gateways = dict.fromkeys(route.gateway for route in routes if route.is_default and route.gateway)
+    evidence += [f"gateway {gateway}: {known.get(gateway, 'its MAC is not known')}" for gateway in gateways]
+    return Cause(
+        *("unreachable", f"the guest has {_told(family)} over {NAMES[family.name]}, and cannot be reached there"),
+        tuple(evidence),
+        _remedy(way, address),
+    )
+
+
+def _remedy(way: Way, address: str) -> str:
+    if blocked(way, address):
+        return (
+            "keep bridged frames from the rules for routed ones: `sysctl -w net.bridge.bridge-nf-call-iptables=0 "
+            "net.bridge.bridge-nf-call-ip6tables=0` in the pod's network namespace; `vmnet doctor` says more"
+        )
+    return (
+        "look in the guest: whether the address is on this NIC, the NIC is up, and no filter there drops ARP or "
+        "neighbour discovery; a guest that is paused answers nothing"
+    )
+
+
+def _ignored(sight: Sight) -> tuple[str, ...]:
+    ignored = (sight.server or {}).get("ignored") or {}
+    return tuple(f"{count(number, 'frame')} ignored as {reason}" for reason, number in ignored.items())
+
+
+def _told(family: Family) -> str:
+    return ", ".join(family.told)
+
+
+_SPOKEN = {
+    OFFERED: _offered,
+    ASKED: _asked,
+    DECLINED: _declined,
+    RELEASED: _released,
+    FOREIGN_ADDRESS: _foreign_address,
+    **dict.fromkeys(HERE, _unreachable),
+}
+"""By the state of a guest that was heard: why it has not got farther."""

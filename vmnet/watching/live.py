@@ -1,0 +1,82 @@
+"""`vmnet status --watch`: shown again whenever something has changed, until Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+from typing import TYPE_CHECKING
+
+from vmnet import agent, processes, screen
+from vmnet.errors import RefusedError
+from vmnet.kernel.inotify import watch_file
+from vmnet.watching import status
+from vmnet.watching.sight import look
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vmnet.agent import Place
+    from vmnet.config import Config
+    from vmnet.watching.sight import Sight
+
+USUAL_SECONDS = 1.0
+
+
+def watch(config: Config, seconds: float, *, as_json: bool) -> int:
+    """Show until Ctrl-C, and look every so many seconds. Returns 7 where it ends in drift, else 0.
+
+    On a terminal the outline stands and is renewed; elsewhere each change is a block of lines, or one of JSON.
+    """
+    sight = None
+    with contextlib.suppress(KeyboardInterrupt), agent.at(config) as place, _shown(as_json=as_json) as show:
+        while True:
+            sight = look(place, config)
+            show(sight)
+            await_news(place, sight, seconds)
+    return 7 if sight and sight.report.drift else 0
+
+
+@contextlib.contextmanager
+def _shown(*, as_json: bool) -> Iterator[Callable[[Sight], None]]:
+    """Give what shows a sight."""
+    if as_json or not screen.is_terminal():
+        yield _Changes(as_json=as_json)
+        return
+    with screen.live() as update:
+        yield lambda sight: update(status.outline(sight))
+
+
+class _Changes:
+    """Prints a sight when it is not as the last one."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._before: object = None
+
+    def __call__(self, sight: Sight) -> None:
+        told = status.value(sight)
+        now = status.standing(told)
+        if now == self._before:
+            return
+        if self._as_json:
+            print(json.dumps(told, ensure_ascii=False), flush=True)  # noqa: T201 # what was asked for goes to stdout
+        else:
+            screen.show(status.outline(sight), again=self._before is not None)
+        self._before = now
+
+
+def await_news(place: Place, sight: Sight, seconds: float) -> None:
+    """Wait until the server logs something, at most so long."""
+    journal = sight.report.journal
+    descriptor = -1
+    with contextlib.suppress(OSError, RefusedError):
+        directory = place.state.existing(journal.pod.ifname) if journal else None
+        if directory:
+            descriptor = watch_file(f"/proc/self/fd/{directory.descriptor}/{processes.LOG}")
+    try:
+        select.select([descriptor] if descriptor >= 0 else [], [], [], seconds)
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)

@@ -1,0 +1,113 @@
+"""What there is to see of a binding at one moment: gathered by `look`, which only reads; plain values after."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from vmnet import agent
+from vmnet.kernel import inspect
+from vmnet.lease_state import SILENT
+from vmnet.plumbing.names import bridge_name, nic_name
+
+if TYPE_CHECKING:
+    from vmnet.agent import Place, Report
+    from vmnet.config import Config
+    from vmnet.kernel.inspect import LinkState
+    from vmnet.model import Link
+
+UNKNOWN = "unknown"
+"""The state of a guest whose server does not answer."""
+IPV4, IPV6 = "ipv4", "ipv6"
+NAMES = {IPV4: "IPv4", IPV6: "IPv6"}
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """How the guest stands with one family of what it is told."""
+
+    name: str
+    told: tuple[str, ...]
+    """The addresses that are the guest's, of IPv4 with the length of the prefix."""
+    served: bool = True
+    """Whether vmnet answers its DHCP."""
+    state: str = SILENT
+    seconds: float | None = None
+    """How long it has been in that state."""
+    reached: tuple[tuple[str, float], ...] = ()
+    """When each state was reached last, in seconds after READY, the earliest first."""
+    uses: str = ""
+    """The own address that it was seen to use last, and the foreign one; empty for none."""
+    uses_foreign: str = ""
+    events: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A binding, the links that it is made of, and its server's own words."""
+
+    report: Report
+    links: tuple[LinkState, ...] = ()
+    server: dict[str, Any] | None = None
+    """None where no server answers."""
+
+    @property
+    def state(self) -> str:
+        """`down`, `up`, or `drift` where something is not as it shall be."""
+        if self.report.journal is None:
+            return "down"
+        return "drift" if self.report.drift else "up"
+
+    def link(self, ifname: str) -> Link | None:
+        """The link of that name, if there is one."""
+        return self.report.now.link(ifname)
+
+    def link_state(self, ifname: str) -> LinkState | None:
+        """How it is doing."""
+        return next((state for state in self.links if state.ifname == ifname), None)
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """How the guest stands, by each family that it is told of."""
+        journal = self.report.journal
+        if journal is None:
+            return ()
+        said = self.server
+        found = []
+        if journal.lease:
+            own = f"{journal.lease.yiaddr}/{journal.lease.prefixlen}"
+            found.append(_family(IPV4, (own,), said, served=journal.lease.served))
+        if journal.lease6:
+            told = tuple(leased.address for leased in journal.lease6.addresses)
+            found.append(_family(IPV6, told, said and (said.get("ipv6") or {}), served=journal.lease6.served))
+        return tuple(found)
+
+
+def ours(ifname: str, tap: str) -> dict[str, str]:
+    """The links of a binding by their parts in it, from the pod network to the guest."""
+    return {"nic": nic_name(ifname), "bridge": bridge_name(ifname), "tap": tap, "stand_in": ifname}
+
+
+def look(place: Place, config: Config) -> Sight:
+    """See how things stand now.
+
+    Raises:
+        KernelError: the kernel cannot be asked.
+        RefusedError: several bindings are meant.
+    """
+    report = agent.report(place, config)
+    return Sight(report, inspect.link_states(place.netlink), json.loads(report.server) if report.server else None)
+
+
+def _family(name: str, told: tuple[str, ...], said: dict[str, Any] | None, *, served: bool) -> Family:
+    if said is None:
+        return Family(name, told, served, UNKNOWN)
+    reached = sorted((said.get("reached") or {}).items(), key=lambda state: float(state[1]))
+    return Family(
+        *(name, told, served, said.get("lease") or SILENT, said.get("lease_seconds")),
+        reached=tuple(reached),
+        uses=said.get("uses") or "",
+        uses_foreign=said.get("uses_foreign") or "",
+        events=dict(said.get("events") or {}),
+    )

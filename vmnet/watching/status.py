@@ -1,0 +1,238 @@
+"""`vmnet status`: a sight as an outline for people, and as JSON for machines. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vmnet.codec import plain
+from vmnet.config import SANDBOX_OFF
+from vmnet.kernel.inspect import FORWARDING
+from vmnet.lease_state import DECLINED, FOREIGN_ADDRESS, HOLDING, SILENT, STATIC
+from vmnet.outline import Node
+from vmnet.show import lease_lines
+from vmnet.watching.sight import IPV6, NAMES, UNKNOWN, ours
+from vmnet.watching.words import count, span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vmnet.model import Link, PodInterface, Settings
+    from vmnet.schema import Journal
+    from vmnet.watching.sight import Family, Sight
+
+SCHEMA = 2
+"""Of the JSON, described in deploy/status.schema.json. Raised when a member goes or means something else."""
+_MOVING = frozenset(
+    {"seconds", "lease_seconds", "uptime_seconds", "received", "sent", "events", "ignored", "last_xid"}
+)
+"""What goes on changing while nothing happens."""
+_STYLES = {DECLINED: "bad", FOREIGN_ADDRESS: "warning", SILENT: "warning", UNKNOWN: "bad"}
+_ROOT = 0
+
+
+def value(sight: Sight) -> dict[str, Any]:
+    """Return all of it as JSON has it."""
+    report, journal = sight.report, sight.report.journal
+    return {
+        "schema": SCHEMA,
+        "state": sight.state,
+        "drift": list(report.drift),
+        "warnings": list(report.warnings),
+        "guest": _guest_value(sight, journal) if journal else None,
+        "links": _links_value(sight, journal) if journal else None,
+        "server": sight.server,
+        "found": plain(journal.pod) if journal else None,
+        "settings": plain(journal.settings) if journal else None,
+        "lease": plain(journal.lease) if journal else None,
+        "lease6": plain(journal.lease6) if journal else None,
+    }
+
+
+def standing(told: Any) -> Any:  # noqa: ANN401 # JSON is of any type
+    """Return of a `value` what changes only when something happens."""
+    if isinstance(told, dict):
+        return {name: standing(member) for name, member in told.items() if name not in _MOVING}
+    return [standing(member) for member in told] if isinstance(told, list) else told
+
+
+def _guest_value(sight: Sight, journal: Journal) -> dict[str, Any]:
+    return {
+        "mac": journal.vm_mac,
+        "families": {
+            family.name: {
+                "state": family.state,
+                "seconds": family.seconds,
+                "reached": dict(family.reached),
+                "told": list(family.told),
+                "uses": family.uses or None,
+                "uses_foreign": family.uses_foreign or None,
+            }
+            for family in sight.families
+        },
+        "foreign_macs": list((sight.server or {}).get("foreign_macs") or ()),
+    }
+
+
+def _links_value(sight: Sight, journal: Journal) -> dict[str, Any]:
+    parts = ours(journal.pod.ifname, journal.settings.tap)
+    return {part: _link_value(sight, ifname) for part, ifname in parts.items()}
+
+
+def _link_value(sight: Sight, ifname: str) -> dict[str, Any] | None:
+    link, state = sight.link(ifname), sight.link_state(ifname)
+    if link is None or state is None:
+        return None
+    return {
+        "ifname": ifname,
+        "mac": link.mac,
+        "mtu": link.mtu,
+        "up": link.up,
+        "carrier": state.carrier,
+        "forwarding": None if state.port_state is None else state.port_state == FORWARDING,
+        "owner": link.owner,
+        "group": link.group,
+        "multi_queue": link.multi_queue,
+        "received": state.received,
+        "sent": state.sent,
+    }
+
+
+def outline(sight: Sight) -> tuple[Node, ...]:
+    """Draw the way from the pod network to the guest, and what is to be said of it."""
+    report, journal = sight.report, sight.report.journal
+    if journal is None:
+        return (Node("down: nothing is bound here", "title"),)
+    settings = journal.settings
+    parts = (
+        _network(sight, journal),
+        Node("the guest is told", "title", tuple(Node(line) for line in lease_lines(journal.leases))),
+        Node(f"isolation: {_isolation(settings)}", "" if settings.isolation == "strict" else "warning"),
+        *_server(sight),
+    )
+    head = f"{sight.state}: {journal.pod.ifname} → {settings.tap}"
+    nodes = [Node(head, "warning" if report.drift else "good", parts)]
+    if report.warnings:
+        nodes.append(Node("warnings:", "title", tuple(Node(text, "warning") for text in report.warnings)))
+    if report.drift:
+        nodes.append(
+            Node("to be put right by `vmnet up`:", "title", tuple(Node(text, "bad") for text in report.drift))
+        )
+    return tuple(nodes)
+
+
+def _network(sight: Sight, journal: Journal) -> Node:
+    """Draw the links, each below the one that is nearer to the pod network."""
+    pod, settings = journal.pod, journal.settings
+    names = ours(pod.ifname, settings.tap)
+    guest = Node(f"guest {journal.vm_mac}", "title", tuple(_family(family, sight) for family in sight.families))
+    tap = Node(*_tap(sight, settings), (guest, *_others(sight)))
+    bridge = Node(*_link(sight, names["bridge"], "bridge"), (tap,))
+    nic = Node(*_link(sight, names["nic"], "the pod's NIC"), (bridge,))
+    return Node(f"pod network: {_found(pod)}", "title", (nic,))
+
+
+def _found(pod: PodInterface) -> str:
+    addresses = [f"{address.local}/{address.prefixlen}" for address in pod.addresses if address.scope == 0]
+    gateways = dict.fromkeys(route.gateway for route in pod.routes if route.is_default and route.gateway)
+    via = f", gateway {', '.join(gateways)}" if gateways else ", no gateway"
+    return f"{', '.join(addresses)}{via}"
+
+
+def _link(sight: Sight, ifname: str, what: str) -> tuple[str, str]:
+    """Say how a link is doing, and in which style."""
+    link = sight.link(ifname)
+    if link is None:
+        return f"{ifname}: gone", "bad"
+    faults = _faults(sight, link)
+    said = ", ".join((what, f"MAC {link.mac}", f"MTU {link.mtu}", *faults))
+    return f"{ifname}: {said}", "warning" if faults else ""
+
+
+def _faults(sight: Sight, link: Link) -> Iterator[str]:
+    state = sight.link_state(link.ifname)
+    if not link.up:
+        yield "DOWN"
+    elif state and not state.carrier:
+        yield "no carrier"
+    if state and state.port_state is not None and state.port_state != FORWARDING and state.carrier:
+        yield "its port does not forward"
+
+
+def _tap(sight: Sight, settings: Settings) -> tuple[str, str]:
+    tap, state = sight.link(settings.tap), sight.link_state(settings.tap)
+    if tap is None or state is None:
+        return f"{settings.tap}: gone", "bad"
+    queues = "several queues" if tap.multi_queue else "one queue"
+    opened = "opened by the VM" if state.carrier else "nobody has opened it"
+    frames = f"{count(state.received, 'frame')} from the guest, {state.sent} to it"
+    said = ", ".join((f"tap of {_owner(tap)}", queues, opened, frames, *(() if tap.up else ("DOWN",))))
+    return f"{settings.tap}: {said}", "" if state.carrier and tap.up else "warning"
+
+
+def _owner(tap: Link) -> str:
+    if tap.owner is None:
+        return "anybody"
+    user = "root" if tap.owner == _ROOT else f"uid {tap.owner}"
+    return user if tap.group is None else f"{user}, gid {tap.group}"
+
+
+def _family(family: Family, sight: Sight) -> Node:
+    """Say how the guest stands: its state, when it came to it, and which addresses it was seen to use."""
+    moved = family.seconds is not None and family.state != SILENT
+    age = f" for {span(family.seconds or 0)}" if moved else ""
+    title = f"{NAMES[family.name]} {', '.join(family.told)}: {family.state}{age}"
+    style = "good" if family.state in (*HOLDING, STATIC) else _STYLES.get(family.state, "")
+    return Node(title, style, tuple(_details(family, sight)))
+
+
+def _details(family: Family, sight: Sight) -> Iterator[Node]:
+    if not family.served:
+        yield Node("vmnet does not serve it DHCP", "dim")
+    if family.reached:
+        steps = ", ".join(f"{state} at {span(at)}" for state, at in family.reached)
+        yield Node(f"{steps} after READY", "dim")
+    if family.uses:
+        yield Node(f"uses {family.uses}")
+    if family.uses_foreign:
+        yield Node(f"uses {family.uses_foreign}, which is not its", "warning")
+    for router in ((sight.server or {}).get("ipv6") or {}).get("routers") or () if family.name == IPV6 else ():
+        yield _router(router)
+
+
+def _router(router: dict[str, str]) -> Node:
+    gateway = router["gateway"]
+    if not gateway:
+        return Node(f"router {router['address']}: no way out, it only tells the rest", "dim")
+    behind = f" for {gateway}" if gateway != router["address"] else ""
+    where = f"at {router['mac']}" if router["mac"] else "whose MAC is not known yet"
+    return Node(f"router {router['address']}{behind} {where}", "" if router["mac"] else "warning")
+
+
+def _others(sight: Sight) -> Iterator[Node]:
+    macs = (sight.server or {}).get("foreign_macs") or ()
+    if macs:
+        yield Node(f"asked for DHCP under other MACs, and ignored: {', '.join(macs)}", "warning")
+
+
+def _isolation(settings: Settings) -> str:
+    """Say how the guest is kept apart, and what it may use besides its own."""
+    also = ", ".join((*settings.allow_macs, *settings.allow_addresses))
+    return f"{settings.isolation}; also allowed: {also}" if also else settings.isolation
+
+
+def _server(sight: Sight) -> Iterator[Node]:
+    """Say what the server has given up, and of what it could not, why."""
+    said = sight.server
+    if not said:
+        return
+    if said["state"] == "compiling":
+        yield Node(
+            "the DHCP server compiles its replies; the kernel keeps what the guest asks meanwhile", "warning"
+        )
+    sandbox = said.get("sandbox")
+    if sandbox and not sandbox["on"]:
+        yield Node(f"sandbox: OFF: {SANDBOX_OFF}", "bad")
+    elif sandbox:
+        missed = sandbox["missed"].items()
+        nodes = tuple(Node(f"not reached: {stage}: {reason}", "warning") for stage, reason in missed)
+        yield Node(f"sandbox: {', '.join(sandbox['reached'])}", "", nodes)
