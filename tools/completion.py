@@ -21,7 +21,7 @@ PLACES = {
 """Where each shell looks below share/."""
 _WORDS = re.compile(r"[a-z0-9-]+(\|[a-z0-9-]+)+")
 """A metavar that says what there is to choose from; `vmnet.config` checks it, not argparse."""
-_FILES = {"FILE": shtab.FILE, "DOMAIN.xml": shtab.FILE, "DIR": shtab.DIRECTORY}
+_FILES = dict.fromkeys(("FILE", "FILE.pcap", "FILE.tar", "DOMAIN.xml"), shtab.FILE) | {"DIR": shtab.DIRECTORY}
 
 
 def script(shell: str) -> str:

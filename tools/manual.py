@@ -100,7 +100,7 @@ def _value(action: argparse.Action) -> str:
     if action.nargs == 0:
         return ""
     named = action.metavar if isinstance(action.metavar, str) else "|".join(map(str, action.choices or ()))
-    return rf"\fI{_text(named)}\fR"
+    return rf"[\fI{_text(named)}\fR]" if action.nargs == "?" else rf"\fI{_text(named)}\fR"
 
 
 def _help(action: argparse.Action) -> str:

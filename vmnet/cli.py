@@ -8,13 +8,13 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vmnet import __version__
+from vmnet import __version__, options
 from vmnet import config as checks
 from vmnet.config import Config, FromFile
 from vmnet.errors import UsageError, VmnetError, WaitTimeoutError
 from vmnet.last_word import leave
 from vmnet.log import escape, say
-from vmnet.model import ISOLATIONS, Settings
+from vmnet.model import Settings
 from vmnet.verbs import BRING_UP, INTEGRATE, LOOK, VARIABLE_PREFIX, Parser, Verb
 from vmnet.verbs import parser as parser_of
 
@@ -77,124 +77,6 @@ def _discard_stdout() -> None:
 def parser(words: Container[str] | None = None) -> Parser:
     """Make the command line's parser: whole, or with the options of the verbs among `words` only."""
     return parser_of(VERBS, words)
-
-
-def _add_place(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add(
-        "--interface",
-        metavar="NAME",
-        help="the pod interface (default: eth0, else the one with the default route)",
-    )
-    add("--netns", metavar="NAME|PATH", help="act in this network namespace instead of the current one")
-    add("--state-dir", metavar="DIR", help=f"where the pod's facts are kept (default: {checks.DEFAULT_STATE_DIR})")
-
-
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON")
-
-
-def _add_plan_format(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--format", choices=checks.PLAN_FORMATS, default="text", help="how it is written (default: %(default)s)")
-    add("--json", action="store_const", const="json", dest="format", help="the same as --format json")
-
-
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--tap", metavar="NAME", help="the tap to make for the VM (default: tap0)")
-    add("--owner", metavar="UID[:GID]", help="who may open the tap without privileges (default: root alone)")
-    add("--queues", metavar="N", help="queues of the VM's NIC; QEMU opens the tap as often (default: 1)")
-    add("--mac", metavar="MAC", help="the VM's MAC (default: the pod's)")
-    add("--mtu", metavar="BYTES", help="the MTU the guest is told (default: the pod's)")
-    add("--hostname", metavar="NAME", help="the host name the guest is told (default: the pod's)")
-    add("--resolv-conf", metavar="FILE", help=f"where DNS is read from (default: {checks.DEFAULT_RESOLV_CONF})")
-    add("--isolation", metavar="|".join(ISOLATIONS), help="what keeps the guest apart (default: strict)")
-    further = "that the guest may use besides its own; may be given again"
-    add("--allow-address", metavar="CIDR", action="append", help=f"a further address or prefix {further}")
-    add("--allow-mac", metavar="MAC", action="append", help=f"a further MAC {further}")
-    add("--server-user", metavar="UID[:GID]", help="who the DHCP server becomes (default: nobody)")
-    add(
-        "--sandbox", metavar="on|off", help="whether the DHCP server gives its privileges up; off is for debugging"
-    )
-    add("--dhcp", metavar="|".join(checks.DHCP_MODES), help="who answers the guest's DHCP (default: on, vmnet)")
-    add("--lease-time", metavar="SECONDS", help="of DHCP, or infinite (default: 86400)")
-    add("--ipv6", metavar="on|off", help="whether the guest is told of the pod's IPv6 (default: on)")
-    add("--config", metavar="FILE", help="all of this and more, YAML or JSON; flags and variables win")
-
-
-def _add_resume(parser: argparse.ArgumentParser) -> None:
-    text = "only bring back what is up already: do not undo somebody's `down`"
-    parser.add_argument("--resume", action="store_true", help=text)
-
-
-def _add_command(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--keep", action="store_true", help="leave the binding up when COMMAND has ended")
-    add("command", nargs="*", metavar="COMMAND", help="what to run, after --; without it, until SIGTERM or SIGINT")
-
-
-def _add_hook(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("action", choices=("install", "uninstall"), help="put the hook in place, or remove it")
-    add("--dir", metavar="DIR", default=checks.DEFAULT_HOOKS_DIR, help="libvirt's hooks (default: %(default)s)")
-    add("--state-dir", metavar="DIR", help=f"where the hook keeps its facts (default: {checks.DEFAULT_STATE_DIR})")
-
-
-def _add_format(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--format", choices=checks.RENDER_FORMATS, required=True, help="for whom it is written")
-
-
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    text = "the NIC's model in the domain (default: what the domain says, else virtio)"
-    parser.add_argument("--model", metavar="MODEL", help=text)
-
-
-def _add_launch(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--connect", metavar="URI", help="where libvirt is (default: the system's, started where it does not run)")
-    grace = f"how long the guest may take to shut down after SIGTERM (default: {checks.DEFAULT_GRACE:g})"
-    add("--grace", metavar="SECONDS", help=grace)
-    add("--keep", action="store_true", help="leave the binding up when the domain has ended")
-    add("domain", metavar="DOMAIN.xml", help="the domain as libvirt takes it")
-
-
-def _add_doctor(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--all", action="store_true", help="show the checks that found nothing, too")
-    add("--domain", metavar="FILE", help="a domain's XML, to be compared with the binding")
-    ear = "how long to listen for other DHCP servers and routers; nothing is sent (default: 1; 0 for not at all)"
-    add("--listen", metavar="SECONDS", help=ear)
-
-
-def _add_status(parser: argparse.ArgumentParser) -> None:
-    again = "show it again and again, looking every so many seconds (default: 1), until Ctrl-C"
-    parser.add_argument("--watch", metavar="SECONDS", nargs="?", const="1", help=again)
-
-
-def _add_wait(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    goals = "the server serves; the guest has asked; it has its address; it answers for it"
-    add("--for", dest="goal", choices=("ready", "asked", "bound", "reachable"), required=True, help=goals)
-    add("--timeout", metavar="SECONDS", help="how long at most (default: 60)")
-
-
-def _add_capture(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("-w", "--write", metavar="FILE.pcap", help="write them to a file for Wireshark instead of showing them")
-    add("--follow", action="store_true", help="go on with those to come, until Ctrl-C")
-
-
-def _add_support_bundle(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("-o", "--output", metavar="FILE.tar", default="vmnet-support.tar", help="where (default: %(default)s)")
-    add("--redact", action="store_true", help="replace addresses, MACs, host names and domains by placeholders")
-
-
-def _add_define_domain(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--vmi", metavar="JSON", help="the VirtualMachineInstance; not looked at")
-    add("--domain", metavar="XML", required=True, help="the domain's XML")
 
 
 def _config(asked: argparse.Namespace) -> Config:
@@ -486,7 +368,7 @@ VERBS = (
         BRING_UP,
         _up,
         "hand the pod's identity to the VM, and serve it",
-        (_add_place, _add_settings, _add_resume),
+        (options.place, options.settings, options.resume),
         ("vmnet up", "vmnet up --interface eth0 --tap tap0 --owner 107 --hostname vm1"),
         "Returns when no DISCOVER can be lost any more. A second time it puts right what is not as it shall be.",
     ),
@@ -495,7 +377,7 @@ VERBS = (
         BRING_UP,
         _down,
         "give the pod back exactly as it was found",
-        (_add_place,),
+        (options.place,),
         ("vmnet down",),
         "Run again, it has nothing to do.",
     ),
@@ -504,7 +386,7 @@ VERBS = (
         BRING_UP,
         _run,
         "`up`, then COMMAND, then `down`",
-        (_add_place, _add_settings, _add_command),
+        (options.place, options.settings, options.command),
         ("vmnet run -- sleep 1", "vmnet run --owner 107 --keep -- ./start-qemu"),
         "The server is kept alive beside COMMAND; exits as COMMAND did.",
     ),
@@ -513,7 +395,7 @@ VERBS = (
         BRING_UP,
         _launch,
         "`up`, then the domain through libvirt, then `down`",
-        (_add_place, _add_settings, _add_model, _add_launch),
+        (options.place, options.settings, options.model, options.launch),
         ("vmnet launch vm.xml", "vmnet launch --grace 60 --connect qemu:///system vm.xml"),
         "The domain is looked after until it ends.",
     ),
@@ -522,7 +404,7 @@ VERBS = (
         BRING_UP,
         _serve,
         "be the DHCP server of a binding that is up, in the foreground",
-        (_add_place,),
+        (options.place,),
         ("vmnet serve",),
     ),
     Verb(
@@ -530,7 +412,7 @@ VERBS = (
         LOOK,
         _plan,
         "say what is there, what `up` changes, what the guest is told",
-        (_add_place, _add_settings, _add_plan_format),
+        (options.place, options.settings, options.plan_format),
         ("vmnet plan", "vmnet plan --format svg >pod.svg", "vmnet plan --format mermaid"),
         "Touches nothing.",
     ),
@@ -539,7 +421,7 @@ VERBS = (
         LOOK,
         _status,
         "say how binding and guest stand, and what has drifted",
-        (_add_place, _add_status, _add_json),
+        (options.place, options.status, options.as_json),
         ("vmnet status", "vmnet status --json", "vmnet status --watch"),
         "Exits with 7 on any difference. What it says is explained in docs/watching.md.",
     ),
@@ -548,7 +430,7 @@ VERBS = (
         LOOK,
         _wait,
         "wait for server or guest, or say why it does not come",
-        (_add_place, _add_wait, _add_json),
+        (options.place, options.wait, options.as_json),
         ("vmnet wait --for ready", "vmnet wait --for bound --timeout 30"),
         "Exits with 6 and the cause where it does not come in time; each is explained in docs/watching.md.",
     ),
@@ -557,7 +439,7 @@ VERBS = (
         LOOK,
         _capture,
         "show the last frames of DHCP, ARP and router discovery",
-        (_add_place, _add_capture, _add_json),
+        (options.place, options.capture, options.as_json),
         ("vmnet capture", "vmnet capture --follow", "vmnet capture --write guest.pcap"),
         "They are those between guest and server.",
     ),
@@ -566,7 +448,7 @@ VERBS = (
         LOOK,
         _doctor,
         "look for what is wrong or in the way, and say what to do",
-        (_add_place, _add_settings, _add_doctor, _add_json),
+        (options.place, options.settings, options.doctor, options.as_json),
         ("vmnet doctor --all", "vmnet doctor --listen 0 --json"),
         "Exits with 7 on a warning or an error. Each code is explained in docs/doctor.md.",
     ),
@@ -575,7 +457,7 @@ VERBS = (
         LOOK,
         _support_bundle,
         "write one tar with all that is needed to be helped",
-        (_add_place, _add_support_bundle),
+        (options.place, options.support_bundle),
         ("vmnet support-bundle", "vmnet support-bundle --redact --output support.tar"),
     ),
     Verb(
@@ -583,7 +465,7 @@ VERBS = (
         LOOK,
         _render,
         "print what the guest is told, for guests without DHCP",
-        (_add_place, _add_settings, _add_format),
+        (options.place, options.settings, options.render_format),
         ("vmnet render --format netplan", "vmnet render --format kernel-ip --hostname vm1"),
     ),
     Verb(
@@ -591,7 +473,7 @@ VERBS = (
         INTEGRATE,
         _domain,
         "write a domain's XML with the interface for the tap in it",
-        (_add_place, _add_settings, _add_model),
+        (options.place, options.settings, options.model),
         ("vmnet domain <vm.xml >vm-in-pod.xml",),
         "The XML is read from stdin and written to stdout; whatever else it says stays byte for byte.",
     ),
@@ -600,7 +482,7 @@ VERBS = (
         INTEGRATE,
         _define_domain,
         "the same for KubeVirt's hook sidecar",
-        (_add_place, _add_settings, _add_model, _add_define_domain),
+        (options.place, options.settings, options.model, options.define_domain),
         ("vmnet onDefineDomain --vmi '{}' --domain \"$(cat vm.xml)\"",),
     ),
     Verb(
@@ -608,7 +490,7 @@ VERBS = (
         INTEGRATE,
         _hook,
         "let libvirt bring bindings up and down with its domains",
-        (_add_hook,),
+        (options.hook,),
         ("vmnet hook install", "vmnet hook uninstall"),
     ),
 )

@@ -32,6 +32,9 @@ UNIQUE = [
     ("vmnet render --format kern", "vmnet render --format kernel-ip"),
     ("vmnet up --isolation dhcp", "vmnet up --isolation dhcp-only"),
     ("vmnet up --netns pod --ho", "vmnet up --netns pod --hostname"),
+    ("vmnet wait --for bou", "vmnet wait --for bound"),
+    ("vmnet doctor --domain gue", "vmnet doctor --domain guest-1.xml"),
+    ("vmnet support-bundle --output old", "vmnet support-bundle --output old.tar"),
     ("vmnet hook inst", "vmnet hook install"),
     ("vmnet up --config cluster", "vmnet up --config cluster-1.yaml"),
     ("vmnet launch guest", "vmnet launch guest-1.xml"),
@@ -53,7 +56,7 @@ SEVERAL = [
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """A directory with a file for each kind that is asked for."""
-    for name in ("cluster-1.yaml", "guest-1.xml"):
+    for name in ("cluster-1.yaml", "guest-1.xml", "old.tar"):
         (tmp_path / name).touch()
     (tmp_path / "facts").mkdir()
     return tmp_path

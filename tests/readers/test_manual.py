@@ -64,4 +64,5 @@ def test_whatis_finds_the_page(share: Path) -> None:
     directory = share / "man"
     run(["mandb", "--quiet", "--user-db", "--no-straycats", directory])
     found = run(["env", f"MANPATH={directory}", "whatis", "vmnet-status"], check=False)
-    assert "compare what is there with what shall be there" in found.stdout
+    [status] = [verb for verb in cli.VERBS if verb.name == "status"]
+    assert f"- {status.help}" in found.stdout
