@@ -42,7 +42,7 @@ parts: setup ## install the Debian packages that the demo and the tests use (say
 	@$(RUN) -m testbed.kernel >/dev/null
 	@$(RUN) -m testbed.unpacked >/dev/null
 
-demo: setup parts ## a real guest takes over a pod's network identity (POD=bridge|calico|ptp|cilium)
+demo: setup parts ## a real guest takes over a pod's network identity (POD=bridge|calico|ptp|cilium|bridge-dual …)
 	@$(RUN) -m testbed.demo --pod $(POD)
 
 test: setup parts ## all tests, on several workers (WORKERS=4)
@@ -98,8 +98,8 @@ schema: setup ## write the configuration file's schema anew
 lock: setup ## renew the locks from pyproject.toml
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --target $(VENV)/lock uv
 	$(LOCK) --group dev pyproject.toml -o requirements.lock
-	$(LOCK) pyproject.toml -o requirements-runtime.lock
-	$(LOCK) --extra libvirt pyproject.toml -o requirements-launcher.lock
+	$(LOCK) --extra exporter pyproject.toml -o requirements-runtime.lock
+	$(LOCK) --extra exporter --extra libvirt pyproject.toml -o requirements-launcher.lock
 	$(LOCK) --group build -o requirements-build.lock
 
 clean: ## remove what was made, but the environment; and what a killed test run left

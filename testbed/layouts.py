@@ -2,6 +2,7 @@
 
 Addresses, MACs, MTUs and routes are those of `shared/pods`; aws is what the AWS VPC CNI makes. bridge-dual and
 cilium have IPv6, too; ptp-dual and calico-dual are ptp and calico with it; ipv6-only is bridge-dual without IPv4.
+all-of-ipv6 is no CNI's: it has each kind of fact that the kernel keeps of IPv6.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class Layout:
     neighbours: tuple[str, ...] = ()
     """`ip neighbour` arguments."""
     host_ifname: str = "veth0"
+    further: tuple[str, ...] = ()
+    """`ip -batch` lines in the pod, after all else."""
 
 
 def _bridge_of(layout: Layout) -> tuple[str, ...]:
@@ -252,6 +255,40 @@ LAYOUTS = {
         ),
     )
 }
+
+
+ALL_OF_IPV6 = Layout(
+    name="all-of-ipv6",
+    mac="9e:42:0d:77:c1:5a",
+    address="10.251.1.2/24",
+    gateway="10.251.1.1",
+    routes=("default via 10.251.1.1",),
+    address6="fd00:10:251:1::2/64",
+    gateway6="fd00:10:251:1::1",
+    routes6=("default via fd00:10:251:1::1 src fd00:10:251:1::2",),
+    nodad=True,
+    node_mac="72:0e:b8:31:9d:44",
+    node=_bridge_dual,
+    further=(
+        "address add fd00:10:251:1::3/128 dev eth0 nodad preferred_lft 0",
+        "address add fd00:10:251:1::4/64 dev eth0 valid_lft 86400 preferred_lft 43200",
+        "address add fd00:10:251:1::5/64 dev eth0 valid_lft 86400 preferred_lft 0",
+        "address add fd00:10:251:2::2/64 dev eth0 noprefixroute",
+        "address add fd00:10:251:3::2/64 dev eth0 metric 77",
+        "address add fd00:10:251:4::2/64 dev eth0 mngtmpaddr home nodad",
+        "address add fd00:10:251:5::2 peer fd00:10:251:5::1 dev eth0",
+        "route add default via fe80::1 dev eth0 metric 2048 expires 1800 proto ra pref low",
+        "route add 2001:db8:5::/48 via fd00:10:251:1::1 dev eth0 metric 30 mtu 1400 hoplimit 60 advmss 1300",
+        "route add 2001:db8:5::/48 via fe80::1 dev eth0 metric 60 expires 3600 pref high",
+        "route add 2001:db8:6::/64 dev eth0 src fd00:10:251:1::2 proto static",
+        "route add 2001:db8:7::1 via fe80::2 dev eth0 onlink",
+        "route add unreachable 2001:db8:8::/48 dev eth0 metric 5",
+        "neighbour add fe80::1 lladdr 02:00:00:00:00:01 nud permanent router dev eth0",
+        "neighbour add fd00:10:251:1::98 lladdr 02:00:00:00:00:98 nud permanent dev eth0",
+        "neighbour add proxy fd00:10:251:1::99 dev eth0",
+    ),
+)
+"""A pod that was configured by everybody: a CNI, a router, a service mesh and a person."""
 
 
 def bare(address: str) -> str:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from testbed.layouts import LAYOUTS
+from testbed.layouts import ALL_OF_IPV6, LAYOUTS
 from testbed.netns import Completed, Netns, TestbedError, netns
 from testbed.watch import wait_for_sure_addresses
 
@@ -69,6 +69,7 @@ class Pod:
 
 CNI_LAYOUTS = ("cni-bridge", "cni-ptp")
 NAMES = (*LAYOUTS, *CNI_LAYOUTS)
+BY_HAND = {**LAYOUTS, ALL_OF_IPV6.name: ALL_OF_IPV6}
 
 
 @contextmanager
@@ -84,8 +85,8 @@ def pod(layout: str) -> Iterator[Pod]:
         for namespace in (node, inside):
             namespace.sysctl("ipv6/conf/default/accept_dad", 0)
         _uplink(node)
-        if layout in LAYOUTS:
-            made = _by_hand(LAYOUTS[layout], node, inside, resolv_conf)
+        if layout in BY_HAND:
+            made = _by_hand(BY_HAND[layout], node, inside, resolv_conf)
         else:
             made = stack.enter_context(_by_cni(layout, node, inside, resolv_conf))
         nameservers = (*made.nameservers, *made.nameservers6)
@@ -131,6 +132,7 @@ def _by_hand(layout: Layout, node: Netns, inside: Netns, resolv_conf: Path) -> P
         *(f"route delete {subnet} dev {IFNAME}" for subnet in layout.unconnected),
         *(f"neighbour add {neighbour} dev {IFNAME}" for neighbour in layout.neighbours),
         *(f"route add {_on(route)}" for route in (*layout.routes, *layout.routes6)),
+        *layout.further,
     )
     return _pod(layout.name, node, inside, layout.gateway or layout.gateway6, resolv_conf)
 

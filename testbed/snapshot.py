@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,10 +15,13 @@ if TYPE_CHECKING:
     from testbed.netns import Netns
     from testbed.pods import Pod
 
-VOLATILE = frozenset({"ifindex", "link_index", "link_netnsid", "stats", "stats64", "used", "probes", "expires"})
+VOLATILE = frozenset({"ifindex", "link_index", "link_netnsid", "stats", "stats64", "used", "probes"})
 """What differs between two reads of an untouched pod, or names nothing of its own."""
+LIFETIMES = frozenset({"valid_life_time", "preferred_life_time", "expires"})
+RUNNING, FOREVER = "running", 0xFFFFFFFF
+"""What a lifetime is shown as that is neither over nor without end: it is another at each look."""
 SETTLED_SECONDS = 5
-TITLES = ("IPv4 routes", "permanent neighbours", "IPv4 rules", "IPv6 routes", "IPv6 rules")
+TITLES = ("IPv4 routes", "permanent neighbours", "IPv4 rules", "IPv6 routes", "proxied neighbours", "IPv6 rules")
 ALL_LOOKS = """
 ip -d -j -batch - <<.
 address
@@ -27,12 +31,15 @@ rule
 .
 ip -6 -d -j -batch - <<.
 route show table all
+neighbour show proxy
 rule
 .
 printf '\\0'
 nft list ruleset
 """
 """One shell and three programs, since tests look hundreds of times; `ip -batch` says one JSON value a line."""
+IPV6_ADDRESS = re.compile(r'^\S+ address {.*"family": "inet6".* "local": "([^"]+)"', re.MULTILINE)
+LOCAL_ROUTE = re.compile(r'^{.*"dst": "([^"]+)".*"type": "local"}', re.MULTILINE)
 CARRIERS = re.compile(
     r"^\S+ (operstate|qdisc|linkinfo\.info_slave_data\.(state|\w*port|root_id)|linkinfo\.info_data\.root_\w+) .*\n"
     r'|"(NO-CARRIER|LOWER_UP|linkdown)"(, )?',
@@ -42,14 +49,26 @@ CARRIERS = re.compile(
 
 
 def snapshot(pod: Pod) -> str:
-    """See all of a pod's network, once no address is tentative any more.
+    """See all of a pod's network, settled."""
+    return settled(pod.netns)
 
-    Detection of duplicates is off in the pods, but the kernel finds that out in a worker, a moment later.
+
+def settled(namespace: Netns) -> str:
+    """See all of a namespace's network, once the kernel's workers are done with its IPv6 addresses.
+
+    Detection of duplicates is off in the pods, but the kernel finds that out in a worker, a moment later, and adds
+    an address's own routes there (net/ipv6/addrconf.c, addrconf_dad_work).
     """
     deadline = time.monotonic() + SETTLED_SECONDS
-    while '"tentative"' in (seen := look(pod.netns)) and time.monotonic() < deadline:
+    while _is_unsettled(seen := look(namespace)) and time.monotonic() < deadline:
         pass
     return seen
+
+
+def _is_unsettled(seen: str) -> bool:
+    routes = Counter(LOCAL_ROUTE.findall(seen))
+    twice = Counter(2 * IPV6_ADDRESS.findall(seen))  # `table all` is of both families, and looked at for each
+    return '"tentative"' in seen or not twice <= routes
 
 
 def look(namespace: Netns) -> str:
@@ -94,14 +113,16 @@ def _links(links: list[dict[str, Any]]) -> Iterator[str]:
         for path, value in _leaves(link):
             yield f"{link['ifname']} {path} {json.dumps(value)}"
         for address in addresses:
-            yield f"{link['ifname']} address {json.dumps(address, sort_keys=True)}"
+            yield f"{link['ifname']} address {json.dumps(dict(_leaves(address)), sort_keys=True)}"
 
 
 def _leaves(value: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     for key, entry in sorted(value.items()):
         if key in VOLATILE or key.endswith("_timer"):
             continue
-        if isinstance(entry, dict):
+        if key in LIFETIMES:
+            yield f"{path}{key}", entry if entry in (0, FOREVER) else RUNNING
+        elif isinstance(entry, dict):
             yield from _leaves(entry, f"{path}{key}.")
         else:
             yield f"{path}{key}", entry

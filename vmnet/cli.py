@@ -295,6 +295,33 @@ def _doctor(asked: argparse.Namespace) -> int:
     return 0 if worst(examine(evidence)) == INFO else 7
 
 
+def _metrics(asked: argparse.Namespace) -> int:
+    from vmnet import agent, metrics
+
+    config = _config(asked)
+    bindings = [
+        metrics.Binding(
+            report.journal.pod.ifname,
+            report.journal.netns_cookie,
+            config.state_dir,
+            report.server or None,
+            len(report.drift),
+        )
+        for report in agent.statuses(config)
+        if report.journal
+    ]
+    sys.stdout.buffer.write(metrics.text(bindings))
+    return 0
+
+
+def _exporter(asked: argparse.Namespace) -> int:
+    from vmnet import exporter
+
+    gc.enable()  # it lives for long
+    said = asked.state_dir or (_text(asked, "state_dir") or checks.DEFAULT_STATE_DIR).split(",")
+    return exporter.export(_text(asked, "listen") or checks.DEFAULT_LISTEN, list(map(checks.state_pattern, said)))
+
+
 def _serve(asked: argparse.Namespace) -> int:
     from vmnet import agent
 
@@ -461,12 +488,28 @@ VERBS = (
         ("vmnet support-bundle", "vmnet support-bundle --redact --output support.tar"),
     ),
     Verb(
+        "metrics",
+        LOOK,
+        _metrics,
+        "print what `status` counts, for Prometheus",
+        (options.place,),
+        ("vmnet metrics",),
+    ),
+    Verb(
         "render",
         LOOK,
         _render,
         "print what the guest is told, for guests without DHCP",
         (options.place, options.settings, options.render_format),
         ("vmnet render --format netplan", "vmnet render --format kernel-ip --hostname vm1"),
+    ),
+    Verb(
+        "exporter",
+        INTEGRATE,
+        _exporter,
+        "serve the metrics of all bindings of a node",
+        (options.exporter,),
+        ("vmnet exporter", "vmnet exporter --listen unix:/run/vmnet.sock --state-dir '/pods/*/vmnet'"),
     ),
     Verb(
         "domain",

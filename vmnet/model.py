@@ -113,6 +113,8 @@ class Route:
     """`RTAX_*` number and value, in the order of the numbers; 2 is the route MTU."""
     pref: int = 0
     """IPv6 router preference (RFC 4191)."""
+    lifetime: int = FOREVER
+    """`RTA_EXPIRES`: what is left of a route that a router has advertised."""
 
     @property
     def ipv6(self) -> bool:

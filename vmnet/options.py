@@ -101,6 +101,14 @@ def launch(parser: argparse.ArgumentParser) -> None:
     add("domain", metavar="DOMAIN.xml", help="the domain as libvirt takes it")
 
 
+def exporter(parser: argparse.ArgumentParser) -> None:
+    """Of `exporter`."""
+    add = parser.add_argument
+    add("--listen", metavar="ADDRESS", help=f"unix:PATH or HOST:PORT (default: {checks.DEFAULT_LISTEN})")
+    text = f"may be given again; * stands for any one name (default: {checks.DEFAULT_STATE_DIR})"
+    add("--state-dir", metavar="DIR", action="append", help=f"where facts of pods are kept; {text}")
+
+
 def doctor(parser: argparse.ArgumentParser) -> None:
     """Of `doctor`."""
     add = parser.add_argument

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmnet.codec import parse, plain, typed
-from vmnet.model import Lease, Lease6, Leases, PodInterface, Settings, Told
+from vmnet.model import Lease, Lease6, Leases, PodInterface, Route, Settings, Told
 
 SCHEMA = 3
 """Raised by the first change to what a journal holds after a release; `tests/data/journals` keeps one of each."""
@@ -21,11 +21,15 @@ _ADDED: dict[int, tuple[tuple[str, str], ...]] = {
         *(("lease", name) for name in ("ntp_servers", "boot", "ipv6_only_wait", "options")),
         *(("lease", name) for name in ("neighbours", "served")),
     ),
-    2: tuple(("settings.told", name) for name in ("ipv6", "autonomous", "nat64_prefix")),
+    2: (
+        *(("settings.told", name) for name in ("ipv6", "autonomous", "nat64_prefix")),
+        ("pod.routes", "lifetime"),
+    ),
 }
 """The older schemas that are read, and what the next one added to each: part and field, which gets its default."""
-_PARTS: dict[str, type[PodInterface | Settings | Told | Lease]] = {
+_PARTS: dict[str, type[PodInterface | Route | Settings | Told | Lease]] = {
     "pod": PodInterface,
+    "pod.routes": Route,
     "settings": Settings,
     "settings.told": Told,
     "lease": Lease,
@@ -105,7 +109,9 @@ def _upgraded(value: Any) -> Any:  # noqa: ANN401 # JSON is of any type
 
 
 def _with_default(fields: Any, path: tuple[str, ...], part: str, name: str) -> Any:  # noqa: ANN401 # as above
-    """Return the fields with the default of `part`'s field `name`, which is `path` further down."""
+    """Return the fields with the default of `part`'s field `name`, which is `path` further down; of many, each."""
+    if isinstance(fields, list) and not path:
+        return [_with_default(each, path, part, name) if isinstance(each, dict) else each for each in fields]
     if not isinstance(fields, dict):
         return fields
     if path:

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from testbed.netns import kill
 from tests.netns.forked import killed_after, killed_before_call
-from tests.netns.trials import SOAK, Trial, note_names, trial
+from tests.netns.trials import MIXED, SOAK, Trial, note_names, trial
 
 if TYPE_CHECKING:
     from tests.netns.forked import Tamper
@@ -39,7 +39,7 @@ class Story(RuleBasedStateMachine):
         self._stack = ExitStack()
         self.mine: Trial
 
-    @initialize(layout=st.sampled_from(("bridge", "ptp", "calico", "aws")))
+    @initialize(layout=st.sampled_from((*MIXED, "ptp-dual", "aws")))
     def begin(self, layout: str) -> None:
         directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vmnet-story-")))
         self.mine = self._stack.enter_context(trial(layout, directory))

@@ -15,7 +15,7 @@ import pytest
 
 from testbed.pods import must_answer
 from tests.netns.forked import killed_after, killed_before_call
-from tests.netns.trials import SOAK, side_by_side
+from tests.netns.trials import MIXED, SOAK, side_by_side
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.netns.forked import Tamper
     from tests.netns.trials import Trial
 
-LAYOUTS = ("bridge", "ptp", "calico", "cilium", "ovn", "aws", "bridge-dual")
+LAYOUTS = ("ptp-dual", "calico-dual", "cilium", "ovn", "aws", "ipv6-only", "all-of-ipv6")
 MOST_CHANGES = 60
 MOST_CALLS = 48
 SCENARIOS = 2000 if SOAK else 200
@@ -44,7 +44,7 @@ def test_killed_after_every_change_of_the_kernel(layout: str, tmp_path: Path) ->
             changes.update(zip(("up", "down"), map(len, trial.changes), strict=True))
             must_answer(trial.pod.netns, trial.pod.peer)
 
-    side_by_side(layout, tmp_path, range(1, MOST_CHANGES), work)
+    side_by_side((layout,), tmp_path, range(1, MOST_CHANGES), work)
     print(f"{layout}: {changes} changes, {len(seen)} kills")  # noqa: T201 # a figure for SPECIFICATION.md
     for verb, count in changes.items():
         assert {number for of, number in seen if of == verb} >= set(range(1, count + 1)), verb
@@ -84,7 +84,7 @@ def test_killed_before_every_call_to_files_and_processes(tmp_path: Path) -> None
         kills = _kill_and_recover(trial, killed_before_call(number), f"killed before call {number}")
         seen[number] = [verb for verb, _changes in kills]
 
-    side_by_side("bridge", tmp_path, range(1, MOST_CALLS), work)
+    side_by_side(("bridge-dual",), tmp_path, range(1, MOST_CALLS), work)
     last = {verb: max(number for number, verbs in seen.items() if verb in verbs) for verb in ("up", "down")}
     print(f"the last call: {last}")  # noqa: T201 # a figure for SPECIFICATION.md
     assert last["up"] > 20
@@ -116,7 +116,7 @@ def test_killed_at_random(tmp_path: Path) -> None:
         trial.must_be_as_found(f"scenario {number}: {story}, then up, then down")
         recovered.append(number)
 
-    side_by_side("bridge", tmp_path, range(SCENARIOS), work)
+    side_by_side(MIXED, tmp_path, range(SCENARIOS), work)
     print(f"{len(at_work)} killed between their first change and their end")  # noqa: T201 # a figure
     assert len(recovered) == SCENARIOS
     assert len(at_work) > SCENARIOS / 50  # on a loaded machine most die before their first change

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 BEFORE = ("plan", "render", "doctor", "domain", "onDefineDomain", "run", "up")
 """The verbs whose examples are for a pod that is not handed over; what brings a binding up is taken down again."""
-WHILE_UP = ("status", "wait", "capture", "support-bundle", "down")
+WHILE_UP = ("status", "wait", "capture", "support-bundle", "metrics", "down")
 NOT_RUN = {
     "vmnet run --owner 107 --keep -- ./start-qemu": "there is no such program",
     "vmnet launch vm.xml": "a guest is needed: tests/vm/test_launch.py",
@@ -31,6 +31,8 @@ NOT_RUN = {
     "vmnet status --watch": "until Ctrl-C",
     "vmnet capture --follow": "until Ctrl-C",
     "vmnet wait --for bound --timeout 30": "a guest is needed",
+    "vmnet exporter": "until it is ended: tests/netns/test_exporter.py",
+    "vmnet exporter --listen unix:/run/vmnet.sock --state-dir '/pods/*/vmnet'": "the same",
     "vmnet hook install": "it is the machine's libvirt that this changes: tests/vm/test_hook.py",
     "vmnet hook uninstall": "it is the machine's libvirt that this changes: tests/vm/test_hook.py",
 }

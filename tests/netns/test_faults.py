@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.netns.forked import broken_at, dumps_fail, no_live_rename, no_packet_socket, no_rename_at_all, refused
-from tests.netns.trials import SOAK, side_by_side, trial
+from tests.netns.trials import MIXED, SOAK, side_by_side, trial
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,7 @@ def test_each_change_of_up_refused_once_with_each_error(tmp_path: Path) -> None:
         cases.append(after)
 
     every = [(number, code) for number in range(1, MOST_CHANGES) for code in (*GO_ON, *GIVE_BACK)]
-    side_by_side("bridge", tmp_path, every, work)
+    side_by_side(("bridge", "bridge-dual"), tmp_path, every, work)
     print(f"{len(cases)} cases")  # noqa: T201 # a figure for SPECIFICATION.md
     assert len(cases) >= 150
 
@@ -89,7 +89,7 @@ def test_a_change_refused_for_good_gives_the_pod_back(tmp_path: Path) -> None:
         trial.must_be_as_found(change)
 
     every = [(number, code) for number in range(1, MOST_CHANGES) for code in FOR_GOOD]
-    side_by_side("ptp", tmp_path, every, work)
+    side_by_side(("ptp-dual",), tmp_path, every, work)
     assert len(given_back) >= 15 * len(FOR_GOOD)
 
 
@@ -111,7 +111,7 @@ def test_each_change_of_down_refused_once(tmp_path: Path) -> None:
 
     refusals: list[int] = []
     every = [(number, code) for number in range(1, MOST_CHANGES) for code in IN_DOWN]
-    side_by_side("calico", tmp_path, every, work)
+    side_by_side(("calico-dual", "ipv6-only"), tmp_path, every, work)
     assert len(set(refusals)) >= 10
 
 
@@ -143,7 +143,8 @@ def test_a_repair_that_is_refused_says_how_to_finish(tmp_path: Path) -> None:
         trial.must_be_as_found("a repair was refused and repeated")
 
     refusals: list[int] = []
-    side_by_side("bridge", tmp_path, [(number, code) for number in range(1, 9) for code in GIVE_BACK], work)
+    every = [(number, code) for number in range(1, 9) for code in GIVE_BACK]
+    side_by_side(MIXED, tmp_path, every, work)
     assert len(refusals) >= 5 * len(GIVE_BACK)
 
 
@@ -190,7 +191,7 @@ def test_giving_back_is_refused_too_and_a_later_down_finishes(tmp_path: Path) ->
 
     incomplete: list[tuple[int, int]] = []
     every = [(number, 0) for number in range(2, MOST_CHANGES)] + [(0, step) for step in range(1, MOST_CHANGES)]
-    side_by_side("bridge", tmp_path, every, work)
+    side_by_side(MIXED, tmp_path, every, work)
     assert len(incomplete) > 30
 
 

@@ -7,12 +7,13 @@
 
 from __future__ import annotations
 
+import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
-from testbed.netns import entered, netns
+from testbed.netns import PREFIX, Netns, entered, netns, run
 from testbed.snapshot import difference, look
 from vmnet.errors import KernelError
 from vmnet.kernel.apply import apply
@@ -23,7 +24,6 @@ from vmnet.model import AddEntry, Address, AlterLink, CreateLink, DeleteEntry, D
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from testbed.netns import Netns
     from vmnet.model import LinkEntry, Status
 
 
@@ -81,6 +81,12 @@ def _entries(status: Status) -> set[LinkEntry]:
         "route add 10.3.0.0/16 via inet6 fe80::1 dev eth0",
         "-6 route add fd01::/64 via fe80::1 dev eth0 metric 512 mtu 1400 pref high",
         "-6 route add default via fe80::1 dev eth0",
+        "-6 route add default via fe80::1 dev eth0 proto ra metric 1024 expires 1800",
+        "-6 route add fd01::/64 dev eth0 hoplimit 60 expires 90",
+        "address add fd00::5/128 dev eth0 nodad preferred_lft 0",
+        "address add fd00::5/64 dev eth0 nodad preferred_lft 300",
+        "address add fd00::5/64 dev eth0 nodad valid_lft 600 preferred_lft 0",
+        "address add fd00::5 peer fd00::6 dev eth0 nodad",
         "neighbour add 10.0.0.1 lladdr 02:00:00:00:00:01 nud permanent dev eth0",
         "neighbour add fe80::1 lladdr 02:00:00:00:00:01 nud permanent router dev eth0",
     ],
@@ -141,6 +147,19 @@ def test_links_are_read_as_they_are(namespace: Netns) -> None:
     assert lo is not None
     assert lo.loopback
     assert not lo.ethernet
+
+
+def test_a_namespace_that_never_had_a_route_is_read() -> None:
+    """Not even lo's: as a runtime makes it, before the CNI comes."""
+    untouched = Netns(f"{PREFIX}{secrets.token_hex(4)}")
+    run(["ip", "netns", "add", untouched.name])
+    try:
+        with entered(untouched), NetlinkSocket() as netlink:
+            status = read(netlink)
+    finally:
+        run(["ip", "netns", "delete", untouched.name])
+    assert [link.ifname for link in status.links] == ["lo"]
+    assert status.routes == ()
 
 
 def test_what_is_already_there_or_already_gone_is_no_error(namespace: Netns) -> None:

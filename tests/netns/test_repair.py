@@ -34,7 +34,7 @@ MAC = "f6:8a:41:0a:f9:62"
 GUEST = "netdev vmnet_eth0 guest"
 LOAD = "load the isolation rules of table vmnet_eth0"
 SOMEBODYS = "02:00:00:00:00:99"
-MORE_THAN_A_SETTING = re.compile("^(create|add address|delete address) |^set [^ ]+ up|^set tap0 mtu")
+MORE_THAN_A_SETTING = re.compile("^(create|add address|delete address|delete route) |^set [^ ]+ up|^set tap0 mtu")
 """Where the kernel announces addresses and routes that come and go."""
 
 
@@ -46,6 +46,16 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
         yield made
         made.vmnet.down()
         made.must_be_as_found("all repairs")
+
+
+@pytest.fixture(scope="module")
+def mine6(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
+    """Such a pod with all that there is of IPv6."""
+    with trial("all-of-ipv6", tmp_path_factory.mktemp("repair6")) as made:
+        made.vmnet.up()
+        yield made
+        made.vmnet.down()
+        made.must_be_as_found("all repairs of IPv6")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +173,51 @@ DAMAGES = (
 )
 
 
+DAMAGES6 = (
+    Damage("our server's chain gone", nft("delete chain bridge vmnet_eth0 server"), LOAD),
+    Damage("our server's rules flushed", nft("flush chain bridge vmnet_eth0 server"), LOAD),
+    Damage(
+        "an IPv6 address gone",
+        ip("address delete fd00:10:251:1::3/128 dev eth0"),
+        "add address fd00:10:251:1::3/128 on eth0",
+    ),
+    Damage(
+        "an IPv6 address of longer life",
+        ip("address change fd00:10:251:1::4/64 dev eth0 valid_lft forever preferred_lft forever"),
+        "delete address fd00:10:251:1::4/64 on eth0",
+        also=2,
+    ),
+    Damage(
+        "an IPv6 address no more deprecated",
+        ip("address change fd00:10:251:1::3/128 dev eth0 preferred_lft forever"),
+        "delete address fd00:10:251:1::3/128 on eth0",
+        also=2,
+    ),
+    Damage(
+        "an IPv6 route of the stand-in",
+        ip("route add 2001:db8:9::/48 dev eth0 expires 900"),
+        "delete route 2001:db8:9::/48",
+    ),
+    Damage(
+        "the bridge with an IPv6 address",
+        ip("address add fe80::7/64 dev k6t-eth0 nodad"),
+        "delete address fe80::7/64 on k6t-eth0",
+        also=1,
+    ),
+)
+
+
+@pytest.mark.parametrize("damage", DAMAGES6, ids=lambda damage: damage.name)
+def test_damage_to_ipv6_is_named_by_status_and_repaired_by_up_alone(damage: Damage, mine6: Trial) -> None:
+    _must_be_named_and_repaired(damage, mine6)
+
+
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.name)
 def test_damage_is_named_by_status_and_repaired_by_up_alone(damage: Damage, mine: Trial) -> None:
+    _must_be_named_and_repaired(damage, mine)
+
+
+def _must_be_named_and_repaired(damage: Damage, mine: Trial) -> None:
     sysctls = damage.sysctls if mine.agent.confined else 0
     if sysctls > damage.also:
         pytest.skip("a container can neither see this nor mend it: /proc/sys is read-only")

@@ -24,6 +24,7 @@ from scapy.layers.l2 import Ether
 
 from testbed import clients, pods
 from testbed.agent import lives
+from testbed.layouts import ALL_OF_IPV6
 from testbed.netns import TestbedError, kill
 from testbed.pods import must_answer
 from testbed.snapshot import difference, look, snapshot, steady
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 OFFER = 2
 
 
-@pytest.mark.parametrize("layout", pods.NAMES)
+@pytest.mark.parametrize("layout", [*pods.NAMES, ALL_OF_IPV6.name])
 def test_down_gives_back_exactly_what_was_found(pod: Pod, agent: Agent) -> None:
     found = snapshot(pod)
     agent.up()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from testbed import agent as agents
 from testbed import pods
 from testbed.netns import entered, wait_for_end
-from testbed.snapshot import difference, look, snapshot, steady
+from testbed.snapshot import difference, settled, snapshot, steady
 from tests.netns.forked import Forked, know_replies
 from vmnet.codec import decode
 from vmnet.errors import VmnetError
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 SIDE_BY_SIDE = 4
+MIXED = ("bridge", "all-of-ipv6", "calico-dual", "ipv6-only")
 SOAK = bool(os.environ.get("VMNET_SOAK"))
 """Set by `make soak`: the same tests with larger numbers."""
 
@@ -103,8 +104,13 @@ def _only_compilers_may_be_left(pod: Pod) -> None:
         wait_for_end(pid)
 
 
-def side_by_side(layout: str, directory: Path, items: Iterable[Item], work: Callable[[Trial, Item], None]) -> None:
-    """Do the work for each item on the next free of several pods; the first failure ends it all."""
+def side_by_side(
+    layouts: tuple[str, ...], directory: Path, items: Iterable[Item], work: Callable[[Trial, Item], None]
+) -> None:
+    """Do the work for each item on the next free of several pods, of these layouts in turn.
+
+    The first failure ends it all.
+    """
     waiting: queue.SimpleQueue[Item] = queue.SimpleQueue()
     for item in items:
         waiting.put(item)
@@ -113,6 +119,7 @@ def side_by_side(layout: str, directory: Path, items: Iterable[Item], work: Call
     def worker(number: int) -> None:
         try:
             (directory / f"{number}").mkdir()
+            layout = layouts[number % len(layouts)]
             with trial(layout, directory / f"{number}") as mine, suppress(queue.Empty):
                 while not failures:
                     work(mine, waiting.get_nowait())
@@ -141,7 +148,7 @@ def _bound(namespace: Netns) -> str:
     That are carriers and the multicast routes that the kernel makes with them, the neighbours learnt before the
     `up`, which are in the note, and the order in which the links were made.
     """
-    lines = sorted(steady(look(namespace)).splitlines())
+    lines = sorted(steady(settled(namespace)).splitlines())
     return "\n".join(line for line in lines if " altnames " not in line and '"dst": "ff00::/8"' not in line)
 
 
@@ -197,12 +204,19 @@ def _comparable(pod: PodInterface) -> tuple[object, ...]:
     return (
         replace(pod, addresses=(), routes=(), neighbours=()),
         {_timeless(address) for address in pod.addresses},
-        set(pod.routes),
+        {replace(route, lifetime=_shown(route.lifetime)) for route in pod.routes},
         {neighbour for neighbour in pod.neighbours if neighbour.permanent},
     )
 
 
 def _timeless(address: Address) -> Address:
-    if address.valid_lifetime == FOREVER:
-        return address
-    return replace(address, valid_lifetime=0, preferred_lifetime=0)
+    return replace(
+        address,
+        valid_lifetime=_shown(address.valid_lifetime),
+        preferred_lifetime=_shown(address.preferred_lifetime),
+    )
+
+
+def _shown(lifetime: int) -> int:
+    """1 where it runs, since it is another at each look."""
+    return lifetime if lifetime in (0, FOREVER) else 1

@@ -133,9 +133,22 @@ class FakeKernel:
             return
         if isinstance(entry, Route) and entry.gateway and ":" not in entry.gateway:
             assert self._is_on_link(entry), f"{entry.gateway} is unreachable"
-        self._entries.append(entry)
+        self._entries.insert(self._place(entry), entry)
         if isinstance(entry, Address) and not entry.flags & _IFA_F_NOPREFIXROUTE and not entry.ipv6:
             self._connect(entry)
+
+    def _place(self, entry: LinkEntry) -> int:
+        """An IPv6 address goes before those of no wider scope (net/ipv6/addrconf.c, ipv6_link_dev_addr)."""
+        if not isinstance(entry, Address) or not entry.ipv6:
+            return len(self._entries)
+        behind = (
+            number
+            for number, other in enumerate(self._entries)
+            if isinstance(other, Address)
+            and (other.ifname, other.ipv6) == (entry.ifname, True)
+            and other.scope >= entry.scope
+        )
+        return next(behind, len(self._entries))
 
     def _is_on_link(self, route: Route) -> bool:
         gateway = ipaddress.ip_address(route.gateway)

@@ -25,6 +25,8 @@ def _kept(number: int) -> dict[str, Any]:
 
 def _without_news(today: Any, old: Any) -> Any:  # noqa: ANN401 # JSON is of any type
     """Leave out of a journal what an older one does not have."""
+    if isinstance(today, list) and isinstance(old, list):
+        return [_without_news(*both) for both in zip(today, old, strict=True)]
     if not isinstance(today, dict) or not isinstance(old, dict):
         return today
     return {name: _without_news(today[name], old[name]) for name in old}
@@ -79,6 +81,9 @@ def test_a_field_that_came_later_gets_its_default(lately_added: dict[str, Any]) 
         ("settings", {"unknown": 1}, "should not have: unknown"),
         ("pod", {"unknown": 1}, "should not have: unknown"),
         ("lease", {"yiaddr": 5}, r"Journal\.lease\.yiaddr is int"),
+        ("pod", {"routes": [{"lifetime": 7}]}, "pod.routes.lifetime should not be there yet"),
+        ("pod", {"routes": [[{}]]}, r"Journal\.pod\.routes\[0\] is list"),
+        ("pod", {"routes": [7]}, r"Journal\.pod\.routes\[0\] is int"),
     ],
 )
 def test_all_else_is_as_strict_as_today(

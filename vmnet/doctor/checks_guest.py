@@ -8,6 +8,7 @@ from vmnet.config import SANDBOX_OFF
 from vmnet.dhcp.request import FOREIGN_CHADDR, FOREIGN_SOURCE_MAC
 from vmnet.dhcp.resolv import parse
 from vmnet.doctor.evidence import ERROR, INFO, WARNING, Finding
+from vmnet.doctor.server_words import Server
 from vmnet.lease_state import SILENT
 from vmnet.model import DHCP_EXTERNAL, DHCP_ON, FOREVER, ISOLATION_OFF
 from vmnet.told import domain_search, nameservers
@@ -83,16 +84,15 @@ def no_server(evidence: Evidence) -> Iterator[Finding]:
 
 def sandbox(evidence: Evidence) -> Iterator[Finding]:
     """The server has given up all that it can."""
-    server = evidence.server or {}
-    stages = server.get("sandbox") or {"on": True, "missed": {}}
-    if not stages["on"]:
+    server = evidence.server or Server()
+    if not server.sandboxed:
         remedy = "`vmnet down`, then `vmnet up` without --sandbox off"
         yield Finding(WARNING, SANDBOX_OFF, ("the server says so",), remedy)
-    if stages["missed"]:
+    if server.missed:
         yield Finding(
             INFO,
             "the server could not give everything up",
-            tuple(f"{stage}: {reason}" for stage, reason in stages["missed"].items()),
+            tuple(f"{stage}: {reason}" for stage, reason in server.missed.items()),
             "nothing, if the reason is a capability that the container was not given: it holds none anyway; a "
             "newer "
             "kernel has the rest",
@@ -103,20 +103,20 @@ def conflict(evidence: Evidence) -> Iterator[Finding]:
     """The guest has not declined its address."""
     if evidence.conflict:
         cause, _, remedy = evidence.conflict.partition(". In this pod ")
-        counted = ((evidence.server or {}).get("events") or {}).get("decline", 0)
+        counted = (evidence.server or Server()).events.get("decline", 0)
         yield Finding(ERROR, cause, (f"DHCPDECLINE: {counted}",), f"in this pod {remedy}")
 
 
 def silent_guest(evidence: Evidence) -> Iterator[Finding]:
     """The guest asks for its address."""
     journal, server = evidence.journal, evidence.server
-    if journal is None or server is None or journal.settings.dhcp != DHCP_ON or server.get("lease") != SILENT:
+    if journal is None or server is None or journal.settings.dhcp != DHCP_ON or server.lease != SILENT:
         return
     state = evidence.link_state(journal.settings.tap)
     if journal.lease is None or state is None or not state.carrier:
         return
-    seconds = server.get("lease_seconds", 0)
-    counted = ", ".join(f"{count} {reason}" for reason, count in (server.get("ignored") or {}).items())
+    seconds = server.lease_seconds
+    counted = ", ".join(f"{count} {reason}" for reason, count in server.ignored.items())
     yield Finding(
         WARNING if seconds > _BOOTED_SECONDS else INFO,
         "the VM holds its tap, and has not asked for an address yet",
@@ -128,7 +128,7 @@ def silent_guest(evidence: Evidence) -> Iterator[Finding]:
 
 def foreign_mac(evidence: Evidence) -> Iterator[Finding]:
     """Nobody but the VM asks on its tap."""
-    ignored = (evidence.server or {}).get("ignored") or {}
+    ignored = (evidence.server or Server()).ignored
     reasons = (FOREIGN_SOURCE_MAC, FOREIGN_CHADDR)
     seen = tuple(f"{reason}: {ignored[reason]}" for reason in reasons if reason in ignored)
     if seen and evidence.journal:
@@ -146,7 +146,7 @@ def other_dhcp_server(evidence: Evidence) -> Iterator[Finding]:
     """No other server answers the guest."""
     if evidence.told_settings.dhcp == DHCP_EXTERNAL:
         return
-    events = ((evidence.server or {}).get("events") or {}).get("other_server", 0)
+    events = (evidence.server or Server()).events.get("other_server", 0)
     heard = [one for one in evidence.heard if one.what in ("DHCP", "DHCPv6")]
     seen = (*map(_said, heard), *((f"the guest chose another server: {events} times",) if events else ()))
     if seen:

@@ -84,17 +84,17 @@ def silent_gateway(evidence: Evidence) -> Iterator[Finding]:
 
 def unknown_gateway(evidence: Evidence) -> Iterator[Finding]:
     """The server knows where the IPv6 gateways are, for which it plays a router."""
-    routers = (evidence.server or {}).get("ipv6") or {}
-    for router in routers.get("routers", ()):
-        if router["gateway"] and not router["mac"]:
-            yield Finding(
-                WARNING,
-                f"the IPv6 gateway {router['gateway']} has not answered neighbour discovery: the guest's default "
-                "route leads nowhere",
-                (f"the router {router['address']} that the guest is told of has no MAC to give",),
-                f"look for {router['gateway']} on the node; the server asks again when the guest does, and "
-                "`vmnet doctor` finds nothing once it has an answer",
-            )
+    if evidence.server is None:
+        return
+    for gateway, router in evidence.server.silent_gateways:
+        yield Finding(
+            WARNING,
+            f"the IPv6 gateway {gateway} has not answered neighbour discovery: the guest's default "
+            "route leads nowhere",
+            (f"the router {router} that the guest is told of has no MAC to give",),
+            f"look for {gateway} on the node; the server asks again when the guest does, and "
+            "`vmnet doctor` finds nothing once it has an answer",
+        )
 
 
 def no_default_route(evidence: Evidence) -> Iterator[Finding]:

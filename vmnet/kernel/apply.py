@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 from typing import TYPE_CHECKING, Any
 
 from vmnet.errors import KernelError
@@ -246,7 +247,7 @@ def _address(entry: Address, ifindex: int) -> Message:
     _attach(message, "IFA_LABEL", entry.label or None)
     _attach(message, "IFA_RT_PRIORITY", entry.metric or None)
     _attach(message, "IFA_PROTO", entry.protocol or None)
-    if entry.valid_lifetime != FOREVER:
+    if (entry.valid_lifetime, entry.preferred_lifetime) != (FOREVER, FOREVER):
         lifetimes = {
             "ifa_valid": entry.valid_lifetime,
             "ifa_preferred": entry.preferred_lifetime,
@@ -279,6 +280,8 @@ def _route(entry: Route, ifindex: int) -> Message:
     _attach(message, "RTA_PRIORITY", entry.metric or None)
     if entry.ipv6:
         message["attrs"].append(("RTA_PREF", entry.pref))
+    if entry.lifetime != FOREVER:
+        message["attrs"].append(("RTA_EXPIRES", struct.pack("=I", entry.lifetime)))
     if entry.metrics:
         metrics = [(_METRIC_NAMES[number], value) for number, value in entry.metrics]
         message["attrs"].append(("RTA_METRICS", {"attrs": metrics}))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import TYPE_CHECKING, Any
 
+from vmnet.errors import KernelError
 from vmnet.kernel.firewall import read_chains
 from vmnet.kernel.netlink import (
     AF_BRIDGE,
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 _IFF_UP, _IFF_LOOPBACK = 0x1, 0x8
 _ARPHRD_ETHER = 1
+_USER_HZ = 100
+"""asm-generic/param.h."""
 _RTNH_F_ONLINK = 0x4
 _ADDRESS_FLAGS = 0x02 | 0x10 | 0x100 | 0x200 | 0x400
 """nodad, home, mngtmpaddr, noprefixroute, mcautojoin: what a user set; the other IFA_F_* bits are computed."""
@@ -91,7 +95,12 @@ def _dump_main_table(netlink: NetlinkSocket, family: int) -> list[Message]:
     request = rtmsg()
     request["family"] = family
     request["table"] = RT_TABLE_MAIN
-    return netlink.dump(request, RTM_GETROUTE)
+    try:
+        return netlink.dump(request, RTM_GETROUTE)
+    except KernelError as error:
+        if error.errno == errno.ENOENT:  # the table comes with the first route (net/ipv4/fib_frontend.c)
+            return []
+        raise
 
 
 def _link(message: Message, names: dict[int, str]) -> Link:
@@ -225,7 +234,14 @@ def _route(message: Message, names: dict[int, str]) -> Route:
             sorted((METRIC_NUMBERS[name], value) for name, value in metrics["attrs"]) if metrics else ()
         ),
         pref=message.get_attr("RTA_PREF") or 0,
+        lifetime=_lifetime(message.get_attr("RTA_CACHEINFO")),
     )
+
+
+def _lifetime(cache: Message) -> int:
+    """Return a route's, of which the kernel speaks in hundredths of a second; less than one is as good as one."""
+    ticks = cache["rta_expires"] if cache else 0
+    return max(1, ticks // _USER_HZ) if ticks else FOREVER
 
 
 def _is_known_neighbour(message: Message, names: dict[int, str]) -> bool:

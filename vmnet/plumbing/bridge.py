@@ -129,6 +129,11 @@ def _made_by_kernel(address: Address) -> bool:
 
 
 def _parked(address: Address, ifname: str) -> Address:
-    """Make the address as the stand-in holds it: seen by the pod, never announced, routed to nowhere."""
+    """Make the address as the stand-in holds it: seen by the pod, never announced, routed to nowhere.
+
+    To the peer of an IPv6 address the kernel makes a route all the same, and late (net/ipv6/addrconf.c,
+    __ipv6_ifa_notify).
+    """
     quiet = _IFA_F_NOPREFIXROUTE | (_IFA_F_NODAD if address.ipv6 else 0)
-    return replace(address, ifname=ifname, flags=address.flags | quiet)
+    peer = "" if address.ipv6 else address.peer
+    return replace(address, ifname=ifname, flags=address.flags | quiet, peer=peer)

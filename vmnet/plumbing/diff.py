@@ -160,7 +160,7 @@ def _differing(link: Link | None, shall: LinkSpec, *, has_ipv6: bool) -> Iterato
 def _superfluous(status: Status, spec: Spec, link: Link, shall: LinkSpec) -> Iterator[LinkEntry]:
     """Find what stands on the link and shall not: routes first, since the kernel drops them with their address."""
     keep = _entries_of(spec, shall.ifname)
-    for entry in reversed(_entries_of(status, link.ifname)):
+    for entry in _ipv6_turned(_entries_of(status, link.ifname)[::-1]):
         if isinstance(entry, Neighbour) and not entry.permanent:
             continue
         if _comparable(replace(entry, ifname=shall.ifname)) not in {_comparable(kept) for kept in keep}:
@@ -175,9 +175,19 @@ def _missing(status: Status, spec: Spec, shall: LinkSpec) -> list[LinkEntry]:
         _comparable(replace(entry, ifname=shall.ifname))
         for entry in (_entries_of(status, link.ifname) if link else ())
     }
-    missing = (entry for entry in _entries_of(spec, shall.ifname) if _comparable(entry) not in there)
+    missing = tuple(entry for entry in _entries_of(spec, shall.ifname) if _comparable(entry) not in there)
     # The kernel takes a gateway only once it is on-link, but dumps the default route first.
-    return sorted(missing, key=lambda entry: isinstance(entry, Route) and bool(entry.gateway))
+    return sorted(_ipv6_turned(missing), key=lambda entry: isinstance(entry, Route) and bool(entry.gateway))
+
+
+def _ipv6_turned(entries: tuple[LinkEntry, ...]) -> list[LinkEntry]:
+    """Turn the order of the IPv6 addresses among themselves.
+
+    The kernel puts a new one before those that it has (net/ipv6/addrconf.c, ipv6_link_dev_addr): the first of a
+    dump was the last to be added. Of equally good ones the first is the source of what the pod sends.
+    """
+    turned = [entry for entry in entries if isinstance(entry, Address) and entry.ipv6]
+    return [turned.pop() if isinstance(entry, Address) and entry.ipv6 else entry for entry in entries]
 
 
 def _notes(status: Status, spec: Spec, shall: LinkSpec, *, missing: bool) -> Iterator[Note]:
@@ -203,6 +213,13 @@ def _entries_of(holder: Status | Spec, ifname: str) -> tuple[LinkEntry, ...]:
 
 def _comparable(entry: LinkEntry) -> LinkEntry:
     """Take out what the kernel changes by itself: limited lifetimes run down."""
-    if isinstance(entry, Address) and entry.valid_lifetime != FOREVER:
-        return replace(entry, valid_lifetime=0, preferred_lifetime=0)
+    if isinstance(entry, Route):
+        return replace(entry, lifetime=_limited(entry.lifetime))
+    if isinstance(entry, Address):
+        valid, preferred = map(_limited, (entry.valid_lifetime, entry.preferred_lifetime))
+        return replace(entry, valid_lifetime=valid, preferred_lifetime=preferred)
     return entry
+
+
+def _limited(lifetime: int) -> int:
+    return lifetime if lifetime == FOREVER else 0

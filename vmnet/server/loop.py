@@ -2,9 +2,9 @@
 
 It is started as `python -I -S -c … ROOT PACKETS FOREIGN WITNESS NETWORK ASKING BRIDGE CONTROL REPLIES READY BEFORE
 SANDBOX`. After the import root come descriptor numbers: the packet sockets (vmnet.server.packet_socket), -1 for
-those towards the pod network where there are none; the listening status socket, the pipe from the compiler, the
-pipe that hears of READY. BRIDGE is what ASKING is bound to, BEFORE is how the guest stood when the last server
-ended, SANDBOX is what `sandbox.enter` is told.
+those towards the pod network where there are none; the status sockets, with a comma between two; the pipe from the
+compiler, the pipe that hears of READY. BRIDGE is what ASKING is bound to, BEFORE is how the guest stood when the
+last server ended, SANDBOX is what `sandbox.enter` is told.
 It stays beside every VM, so it and all that it imports do without whatever costs memory: dataclasses, typing,
 enum, json, logging, and `socket`, which imports three of these.
 """
@@ -23,6 +23,7 @@ from vmnet.dhcp.request import FOREIGN_SOURCE_MAC
 from vmnet.server import sandbox
 from vmnet.server.json_text import dumps
 from vmnet.server.log import Log, write_to_stderr
+from vmnet.server.memory import NONE, open_statm, resident_bytes
 from vmnet.server.network import Network, receive
 from vmnet.server.service import QUEUE_FULL, SERVING, TOO_LONG, Service
 
@@ -58,27 +59,28 @@ class Server:
         self,
         ears: tuple[_socket.socket, _socket.socket, _socket.socket],
         network: Network | None,
-        control: _socket.socket,
+        controls: tuple[_socket.socket, ...],
         replies: int,
         service: Service,
     ) -> None:
         """Take the sockets on the tap as `PacketSockets` has them, and the rest as the arguments have it."""
         self._packets, self._foreign, self._witness = ears
         self._network = network
-        self._control = control
         self._replies = replies
         self._service = service
         self._compiled = b""
         self._view = memoryview(bytearray(_LARGEST_FRAME))
         self._asker = os.getuid()
         self.sandbox: dict[str, Json] = {}
+        self.statm = NONE
         self._tap, self._protocol, *_ = self._packets.getsockname()
         self._deaf = False
         self._due: dict[int, float] = {}
         """When the sockets that are left alone for a while are looked at again, by descriptor."""
         self._poller = select.poll()
         self._handlers: dict[int, Callable[[], None]] = {}
-        self._watch(control.fileno(), self.tell)
+        for control in controls:
+            self._watch(control.fileno(), self._teller(control))
         self._watch(replies, self.take_replies)
 
     def run(self) -> None:
@@ -206,13 +208,16 @@ class Server:
         self._deaf = False
         self._service.rebound()
 
-    def tell(self) -> None:
+    def _teller(self, control: _socket.socket) -> Callable[[], None]:
+        return lambda: self.tell(control)
+
+    def tell(self, control: _socket.socket) -> None:
         """Give root or the server's own starter one line of JSON, or end if the caller's name says so.
 
         Nobody is waited for, and nothing that a caller says is read.
         """
         try:
-            descriptor, caller = self._control._accept()  # type: ignore[attr-defined] # `socket.accept` wraps it; typeshed does not
+            descriptor, caller = control._accept()  # type: ignore[attr-defined] # `socket.accept` wraps it; typeshed does not
             peer = _socket.socket(fileno=descriptor)
         except OSError:
             return  # gone before we came to it
@@ -233,6 +238,7 @@ class Server:
         if self._service.state == SERVING:
             self._count()
         itself: dict[str, Json] = {"pid": os.getpid(), "uid": os.getuid(), "sandbox": self.sandbox}
+        itself["resident_bytes"] = resident_bytes(self.statm)
         return (_line({**self._service.report(), **itself}),)
 
     def _frames(self) -> tuple[bytes, ...]:
@@ -248,23 +254,31 @@ def main() -> None:
     end_by_signals()
     *given, bridge = sys.argv[1:7]
     packets, foreign, witness, network, asking = map(int, given)
-    control, replies, ready = map(int, sys.argv[7:10])
+    controls = tuple(map(int, sys.argv[7].split(",")))
+    replies, ready = map(int, sys.argv[8:10])
     _name_process(b"vmnet-server")
-    control_socket = _socket.socket(fileno=control)
-    control_socket.setblocking(False)
-    control_socket.listen(_WAITERS)  # here, so that who connects is told our pid, and the uid we started with
     log = Log(write_to_stderr)
     service = Service(log)
     service.remember(sys.argv[10])
     on_tap = (packets, foreign, witness)
     ears = (_socket.socket(fileno=packets), _socket.socket(fileno=foreign), _socket.socket(fileno=witness))
-    server = Server(ears, _network(network, asking, bridge), control_socket, replies, service)
+    doors = tuple(map(_listening, controls))
+    server = Server(ears, _network(network, asking, bridge), doors, replies, service)
+    server.statm = open_statm()
     bindable, mute = ((*on_tap, asking), (network,)) if bridge else (on_tap, ())
-    server.sandbox = sandbox.enter(sys.argv[11], bindable, mute, (control, replies, ready))
+    server.sandbox = sandbox.enter(sys.argv[11], bindable, mute, (*controls, replies, ready, server.statm))
     if not server.sandbox["on"]:
         log("warning", "sandbox_off", "the sandbox is off, which is for debugging only")
     _say_ready(ready)
     server.run()
+
+
+def _listening(descriptor: int) -> _socket.socket:
+    """Listen here, so that who connects is told our pid, and the uid we started with."""
+    control = _socket.socket(fileno=descriptor)
+    control.setblocking(False)
+    control.listen(_WAITERS)
+    return control
 
 
 def _network(hearing: int, asking: int, bridge: str) -> Network | None:

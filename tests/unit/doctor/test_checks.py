@@ -38,7 +38,7 @@ def _surroundings(**fields: Any) -> Callable[[], Evidence]:  # noqa: ANN401 -- e
 
 
 def _server(**fields: Any) -> Callable[[], Evidence]:  # noqa: ANN401 -- as above
-    return lambda: replace(bound(), server={**SERVER, **fields})
+    return lambda: replace(bound(), server=replace(SERVER, **fields))
 
 
 def _link(evidence: Evidence, ifname: str, **fields: Any) -> Evidence:  # noqa: ANN401 -- as above
@@ -107,7 +107,6 @@ def _later_silent(seconds: float) -> Callable[[], Evidence]:
     return _server(lease="silent", lease_seconds=seconds, events={}, ignored={"not_udp": 3})
 
 
-ROUTER = {"address": "fe80::766d:6e65:7401", "gateway": "fd00::1", "mac": ""}
 CASES = (
     Case("host", _surroundings(is_host=True), "VMN-101", "error", "/proc/self/ns/net"),
     Case("no capability", _surroundings(capabilities=0x1C0), "VMN-102", "error", "CapEff is 00000000000001c0"),
@@ -245,7 +244,13 @@ CASES = (
         "warning",
         "10.244.1.1 on eth0 is failed",
     ),
-    Case("unknown gateway", _server(ipv6={"routers": [ROUTER]}), "VMN-404", "warning", "fe80::766d:6e65:7401"),
+    Case(
+        "unknown gateway",
+        _server(silent_gateways=(("fd00::1", "fe80::766d:6e65:7401"),)),
+        "VMN-404",
+        "warning",
+        "fe80::766d:6e65:7401",
+    ),
     Case(
         "br_netfilter alone",
         lambda: replace(bound(), netfilter=Netfilter(("iptables",))),
@@ -283,17 +288,19 @@ CASES = (
         "error",
         "it does not answer",
     ),
-    Case("no sandbox", _server(sandbox={"on": False, "missed": {}}), "VMN-505", "warning", "says so"),
+    Case("no sandbox", _server(sandboxed=False), "VMN-505", "warning", "says so"),
     Case(
         "a stage missed",
-        _server(sandbox={"on": True, "missed": {"landlock": "no Landlock"}}),
+        _server(missed={"landlock": "no Landlock"}),
         "VMN-505",
         "info",
         "landlock: no Landlock",
     ),
     Case(
         "declined",
-        lambda: replace(bound(), server={**SERVER, "events": {"decline": 2}}, conflict="X. In this pod `tcpdump`"),
+        lambda: replace(
+            bound(), server=replace(SERVER, events={"decline": 2}), conflict="X. In this pod `tcpdump`"
+        ),
         "VMN-506",
         "error",
         "DHCPDECLINE: 2",

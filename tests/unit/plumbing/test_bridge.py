@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.unit import layouts
@@ -37,6 +39,13 @@ def test_both_ports_learn_nothing_and_only_the_stand_in_bears_the_pods_mac() -> 
     assert [link.controller for link in links.values()] == [None, "k6t-eth0", "k6t-eth0", None]
     assert [link.mac == pod.mac for link in links.values()] == [False, False, False, True]
     assert links["eth0-nic"].ifindex == pod.ifindex
+
+
+def test_the_stand_in_holds_an_ipv6_address_without_its_peer_to_whom_the_kernel_would_make_a_route() -> None:
+    pod = discover(layouts.status("bridge-dual"))
+    with_peers = replace(pod, addresses=tuple(replace(address, peer="peer") for address in pod.addresses))
+    parked = bound(with_peers, Settings(), ipv6_settable=True).addresses
+    assert [(address.ipv6, address.peer) for address in parked] == [(False, "peer"), (True, "")]
 
 
 def test_every_link_has_the_nics_mtu() -> None:

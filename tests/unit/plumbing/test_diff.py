@@ -9,6 +9,7 @@ import pytest
 from tests.unit import layouts
 from tests.unit.fake_kernel import FakeKernel
 from vmnet.model import (
+    FOREVER,
     AddEntry,
     Address,
     AlterLink,
@@ -193,6 +194,37 @@ def test_running_lifetimes_are_no_difference_but_ending_ones_are() -> None:
     endless = Address("eth0", "fd00::5", 64)
     assert diff(Status((_ETH0,), (running,)), spec) == ()
     assert diff(Status((_ETH0,), (endless,)), spec) == (DeleteEntry(endless), AddEntry(spec.addresses[0]))
+
+
+def test_a_deprecated_address_is_told_from_an_endless_one_and_not_from_one_that_runs() -> None:
+    spec = Spec(
+        links=(LinkSpec("eth0", ifindex=2),),
+        addresses=(Address("eth0", "fd00::5", 128, preferred_lifetime=0),),
+    )
+    endless = Address("eth0", "fd00::5", 128)
+    assert diff(Status((_ETH0,), (replace(endless, preferred_lifetime=7),)), spec) == ()
+    assert diff(Status((_ETH0,), (endless,)), spec) == (DeleteEntry(endless), AddEntry(spec.addresses[0]))
+
+
+def test_a_route_that_runs_out_is_told_from_an_endless_one() -> None:
+    route = Route("eth0", "::/0", "fe80::1", metric=1024, lifetime=1800)
+    spec = Spec(links=(LinkSpec("eth0", ifindex=2),), routes=(route,))
+    endless = replace(route, lifetime=FOREVER)
+    assert diff(Status((_ETH0,), routes=(replace(route, lifetime=12),)), spec) == ()
+    assert diff(Status((_ETH0,), routes=(endless,)), spec) == (DeleteEntry(endless), AddEntry(route))
+
+
+def test_ipv6_addresses_come_back_in_the_order_in_which_they_were() -> None:
+    """Whatever of them is left: who is killed half-way has taken away the first."""
+    found = tuple(Address("eth0", f"fd00::{number}", 64) for number in range(4))
+    away = Spec(links=(LinkSpec("eth0", ifindex=2),))
+    back = replace(away, addresses=found)
+    for taken_away in range(len(found) + 1):
+        kernel = FakeKernel(Status((_ETH0,), found))
+        _converge(kernel, away, at_most=taken_away)
+        assert kernel.read().addresses == found[taken_away:]
+        _converge(kernel, back)
+        assert kernel.read().addresses == found
 
 
 def test_ipv6_settings_are_not_asked_of_a_kernel_without_ipv6() -> None:
