@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,6 +31,14 @@ def test_mandoc_finds_nothing(name: str, share: Path) -> None:
     need("mandoc", "mandoc", "readers")
     checked = run(["mandoc", "-Tlint", "-Wall", share / "man" / "man1" / name], check=False)
     assert (checked.stdout, checked.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_options_can_be_pasted(name: str) -> None:
+    """A bare hyphen may be shown as one that no shell takes (groff_char(7))."""
+    title, *lines = manual.pages()[name].splitlines()
+    assert title.startswith(".TH ")
+    assert [line for line in lines if re.search(r"(?<!\\)-", line)] == []
 
 
 @pytest.mark.parametrize("name", PAGES)
