@@ -19,8 +19,8 @@ exit $$code
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts demo test test-unit test-netns test-netns-container test-vm test-image soak fuzz lint \
-    format bench schema lock clean
+.PHONY: help setup parts demo test test-unit test-readers test-netns test-netns-container test-vm test-image soak fuzz \
+    lint format bench share schema lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 23
@@ -42,7 +42,7 @@ parts: setup ## install the Debian packages that the demo and the tests use (say
 	@$(RUN) -m testbed.kernel >/dev/null
 	@$(RUN) -m testbed.unpacked >/dev/null
 
-demo: setup parts ## a real guest takes over a pod's network identity (POD=bridge|calico|ptp|cilium)
+demo: setup parts ## a real guest takes over a pod's network identity (POD=bridge|calico|ptp|cilium|bridge-dual …)
 	@$(RUN) -m testbed.demo --pod $(POD)
 
 test: setup parts ## all tests, on several workers (WORKERS=4)
@@ -50,6 +50,9 @@ test: setup parts ## all tests, on several workers (WORKERS=4)
 
 test-unit: setup ## the tests that need no root
 	$(RUN) -m pytest tests/unit
+
+test-readers: setup parts ## the tests of what other programs read: completion, manual pages, drawings
+	$(RUN) -m pytest tests/readers
 
 test-netns: setup parts ## the tests in network namespaces
 	$(call tests,tests/netns)
@@ -86,14 +89,17 @@ format: setup ## put the code into its canonical form
 bench: setup parts ## measure against dnsmasq and a shell script, side by side
 	$(RUN) -m tests.bench
 
+share: setup ## write what a wheel installs below share/, completion scripts and manual pages, to .cache/share
+	$(RUN) -m tools.share .cache/share
+
 schema: setup ## write the configuration file's schema anew
 	$(RUN) -c 'from vmnet.config_file import schema; print(schema(), end="")' >deploy/config.schema.json
 
 lock: setup ## renew the locks from pyproject.toml
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --target $(VENV)/lock uv
 	$(LOCK) --group dev pyproject.toml -o requirements.lock
-	$(LOCK) pyproject.toml -o requirements-runtime.lock
-	$(LOCK) --extra libvirt pyproject.toml -o requirements-launcher.lock
+	$(LOCK) --extra exporter pyproject.toml -o requirements-runtime.lock
+	$(LOCK) --extra exporter --extra libvirt pyproject.toml -o requirements-launcher.lock
 	$(LOCK) --group build -o requirements-build.lock
 
 clean: ## remove what was made, but the environment; and what a killed test run left

@@ -230,6 +230,13 @@ def report(place: Place, config: Config) -> Report:
     return Report(known.journal, tuple(differences), answer or b"", tuple(warnings), now)
 
 
+def statuses(config: Config) -> list[Report]:
+    """Return `status` of each binding here; of the one that is named, where one is."""
+    with at(config) as place:
+        ifnames = (config.interface,) if config.interface else place.state.bindings() or ("",)
+        return [report(place, replace(config, interface=ifname)) for ifname in ifnames]
+
+
 def _warnings(journal: Journal, spec: Spec, now: Status, answer: bytes | None) -> Iterator[str]:
     """Say whether the guest's address is somebody else's too, and what keeps it less apart than it could be."""
     if declined := conflict(journal.pod, journal.lease, answer):

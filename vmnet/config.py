@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DEFAULT_STATE_DIR = "/run/vmnet"
+DEFAULT_LISTEN = "127.0.0.1:9431"
 DEFAULT_HOOKS_DIR = "/etc/libvirt/hooks"
 DEFAULT_RESOLV_CONF = "/etc/resolv.conf"
 SMALLEST_MTU, LARGEST_MTU = 68, 65535
@@ -27,6 +28,8 @@ DEFAULT_GRACE = 30.0
 _LONGEST_SECONDS = 86400
 RENDER_FORMATS = ("cloud-init", "networkd", "netplan", "ifupdown", "kernel-ip", "json")
 """What `vmnet render` can write; here, so that --help need not import it."""
+PLAN_FORMATS = ("text", "json", "mermaid", "svg")
+"""What `vmnet plan` can write."""
 LARGEST_QUEUE_COUNT = 256
 """MAX_TAP_QUEUES (linux/if_tun.h)."""
 _LARGEST_ID = 0xFFFFFFFE
@@ -255,6 +258,18 @@ def state_directory(text: str) -> str:
     if not text or "\0" in text:
         raise UsageError(f"state directory {text!r} is not a path")
     return os.path.abspath(text)
+
+
+def state_pattern(text: str) -> str:
+    """Return an absolute path, in which a `*` may stand for one step.
+
+    Raises:
+        UsageError: empty, not a path, or a `*` elsewhere.
+    """
+    path = state_directory(text)
+    if path.count("*") > path.split("/").count("*") or path.count("*") > 1:
+        raise UsageError(f"state directory {text!r}: * stands for one name, whole and once, as in /pods/*/vmnet")
+    return path
 
 
 def resolver_text(path: str) -> str | None:

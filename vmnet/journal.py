@@ -5,7 +5,7 @@ STATE_DIR/                       /run/vmnet unless told otherwise
     lock                         held while up or down works
     IFNAME/                      one per binding
       journal.json               the facts
-      server.pid  server.log
+      server.pid  server.log  server.sock
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 JOURNAL = "journal.json"
 LARGEST_JOURNAL = 64 * 1024
 _LOCK = "lock"
+_OF = "netns-"
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_DIRECTORY = (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -153,6 +154,21 @@ class BindingDirectory:
                 os.unlink(name, dir_fd=self.descriptor)
 
 
+def namespaces(root: str) -> list[int]:
+    """Return the cookies of the network namespaces whose state is kept there; of none where it is no directory."""
+    try:
+        with os.scandir(root) as entries:
+            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+    return sorted(int(name[len(_OF) :]) for name in names if name.startswith(_OF) and _is_number(name[len(_OF) :]))
+
+
+def _is_number(text: str) -> bool:
+    """Whether it is written as a cookie is: of 64 bits."""
+    return text.isascii() and text.isdigit() and len(text) <= 20 and text == str(int(text))
+
+
 class StateDirectory:
     """The state of one network namespace under the user's state directory.
 
@@ -162,7 +178,7 @@ class StateDirectory:
 
     def __init__(self, root: str, netns_cookie: int) -> None:
         self._root = root
-        self._name = f"netns-{netns_cookie}"
+        self._name = f"{_OF}{netns_cookie}"
         self._path = os.path.join(root, self._name)
 
     def bindings(self) -> tuple[str, ...]:

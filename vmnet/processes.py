@@ -74,31 +74,37 @@ def start_server(
 
     Returns a descriptor that becomes readable when it is about to serve, or has died.
     """
-    control = control_socket(directory)
+    controls = control_sockets(directory)
     read_end, write_end = os.pipe()
     try:
         null = os.open(os.devnull, os.O_RDWR)
-        arguments = server_arguments(directory, packets, (control.fileno(), replies, write_end), settings)
+        arguments = server_arguments(directory, packets, (controls, replies, write_end), settings)
         pid = _spawn(arguments, null, log, log)
         os.close(null)
         _remember(directory, pid)
     finally:
-        control.close()
+        for control in controls:
+            control.close()
         os.close(write_end)
         os.close(replies)
     return read_end
 
 
 def server_arguments(
-    directory: BindingDirectory, packets: PacketSockets, others: tuple[int, int, int], settings: Settings
+    directory: BindingDirectory,
+    packets: PacketSockets,
+    others: tuple[tuple[socket.socket, ...], int, int],
+    settings: Settings,
 ) -> list[str]:
     """Return the interpreter's arguments: as vmnet.server.loop names them; makes the descriptors inheritable.
 
-    `others` are control socket, replies and READY.
+    `others` are control sockets, replies and READY.
     """
-    for descriptor in (*packets.descriptors(), *others):
+    controls = [control.fileno() for control in others[0]]
+    for descriptor in (*packets.descriptors(), *controls, *others[1:]):
         os.set_inheritable(descriptor, True)
-    words = (*packets.arguments(), *map(str, others), leases_before(directory), _sandbox(settings))
+    descriptors = (",".join(map(str, controls)), *map(str, others[1:]))
+    words = (*packets.arguments(), *descriptors, leases_before(directory), _sandbox(settings))
     return ["-I", "-S", "-c", _ENTER.format("loop"), _PACKAGE_ROOT, *words]
 
 
@@ -115,11 +121,11 @@ def become_server(directory: BindingDirectory, packets: PacketSockets, replies: 
     Raises:
         OSError: the interpreter cannot be run.
     """
-    control = control_socket(directory)
+    controls = control_sockets(directory)
     read_end, write_end = os.pipe()
     os.set_inheritable(read_end, True)
     _remember(directory, os.getpid())
-    arguments = server_arguments(directory, packets, (control.fileno(), replies, write_end), settings)
+    arguments = server_arguments(directory, packets, (controls, replies, write_end), settings)
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 # no shell is the point
 
 
@@ -136,19 +142,32 @@ def open_log(directory: BindingDirectory) -> int:
     return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
 
-def control_socket(directory: BindingDirectory) -> socket.socket:
-    """Return the socket at which the next server will be found; a server that holds its name is ended.
+def control_sockets(directory: BindingDirectory) -> tuple[socket.socket, ...]:
+    """Return the sockets at which the next server will be found; a server that holds its name is ended.
 
-    The server itself calls listen(2), which puts its pid on the socket.
+    By the name it is found in its network namespace, by the file from any other. Where the disk is full there is
+    no file, where somebody else's process took the name there is nothing but the file.
+    The server itself calls listen(2), which puts its pid on the sockets.
+
+    Raises:
+        OSError: there would be neither.
     """
-    control = _take_name(directory)
-    if not control.getsockname():
-        # Somebody else's process took the name. A path through the descriptor is never too long for AF_UNIX.
+    named = _take_name(directory)
+    filed = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(SOCKET, dir_fd=directory.descriptor)
-        control.bind(path(directory))
+        filed.bind(path(directory))  # through the descriptor, so never too long for AF_UNIX
         os.chmod(SOCKET, 0o600, dir_fd=directory.descriptor)
-    return control
+    except OSError:
+        filed.close()
+        if not named.getsockname():
+            raise
+        return (named,)
+    if named.getsockname():
+        return named, filed
+    named.close()
+    return (filed,)
 
 
 def _take_name(directory: BindingDirectory) -> socket.socket:

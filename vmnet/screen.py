@@ -36,7 +36,7 @@ def show(nodes: Sequence[Node], *, again: bool = False) -> None:
     """Print the outline to stdout; `again` sets it off from the one before."""
     gap = "\n" if again else ""
     if not (_takes_colour() and _show_coloured(nodes, _width())):
-        print(f"{gap}{plain(nodes, _width())}", flush=again)  # noqa: T201 # what was asked for goes to stdout
+        print(f"{gap}{plain(nodes, _width())}", flush=True)  # noqa: T201 # what was asked for goes to stdout
 
 
 def is_terminal() -> bool:

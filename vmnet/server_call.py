@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import socket
 import struct
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from vmnet.journal import BindingDirectory
 
@@ -35,7 +36,7 @@ def name(directory: BindingDirectory) -> str:
 
 
 def path(directory: BindingDirectory) -> str:
-    """Where it is instead, where somebody else has taken the name: never too long for AF_UNIX."""
+    """Where it is too, for other network namespaces and where its name was taken: never too long for AF_UNIX."""
     return f"/proc/self/fd/{directory.descriptor}/{SOCKET}"
 
 
@@ -80,6 +81,72 @@ def ask_server(directory: BindingDirectory) -> bytes | None:
     with called(directory) as found:
         answer = _heard(found[0], _ANSWER_BYTES) if found else b""
     return answer if answer.endswith(b"\n") and _is_a_servers(answer) else None
+
+
+def ask_servers(directories: Sequence[BindingDirectory]) -> list[bytes | None]:
+    """Return what each of these servers says of itself, wherever it is; None as `ask_server` has it.
+
+    All are asked at once, so that those that do not answer take the time of one. Only the file is looked for: the
+    names in our own network namespace are those of a pod of ours.
+    """
+    answers = [b""] * len(directories)
+    asked: dict[int, tuple[int, socket.socket]] = {}
+    poller = select.poll()
+    with contextlib.ExitStack() as open_ones:
+        for number, directory in enumerate(directories):
+            asking = _reached(directory)
+            if asking:
+                open_ones.enter_context(asking)
+                asked[asking.fileno()] = number, asking
+                poller.register(asking, select.POLLIN)
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while asked and (left := deadline - time.monotonic()) > 0:
+            for descriptor, _ in poller.poll(left * 1000):
+                number, asking = asked[descriptor]
+                part = _part(asking)
+                answers[number] += part
+                if not part or len(answers[number]) > _ANSWER_BYTES:
+                    poller.unregister(descriptor)
+                    del asked[descriptor]
+    return [answer if answer.endswith(b"\n") and _is_a_servers(answer) else None for answer in answers]
+
+
+def _reached(directory: BindingDirectory) -> socket.socket | None:
+    """Connect to the server that listens at the file, without waiting for it; None where it is not root's or ours.
+
+    The file is no link: it would lead whoever owns the directory to sockets that he cannot see himself.
+    """
+    try:
+        door = os.open(SOCKET, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory.descriptor)
+    except OSError:
+        return None
+    try:
+        return _owned(f"/proc/self/fd/{door}")
+    finally:
+        os.close(door)
+
+
+def _owned(address: str) -> socket.socket | None:
+    try:
+        asking = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    except OSError:
+        return None  # too many are open
+    try:
+        asking.connect(address)
+        _, uid, _ = _PEER.unpack(asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    except OSError:
+        uid = None
+    if uid in (0, os.geteuid()):
+        return asking
+    asking.close()
+    return None
+
+
+def _part(asking: socket.socket) -> bytes:
+    try:
+        return asking.recv(_ANSWER_BYTES)
+    except OSError:
+        return b""
 
 
 def ask_frames(directory: BindingDirectory) -> list[bytes] | None:

@@ -7,12 +7,13 @@
 
 from __future__ import annotations
 
+import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
-from testbed.netns import entered, netns
+from testbed.netns import PREFIX, Netns, entered, netns, run
 from testbed.snapshot import difference, look
 from vmnet.errors import KernelError
 from vmnet.kernel.apply import apply
@@ -23,7 +24,6 @@ from vmnet.model import AddEntry, Address, AlterLink, CreateLink, DeleteEntry, D
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from testbed.netns import Netns
     from vmnet.model import LinkEntry, Status
 
 
@@ -147,6 +147,19 @@ def test_links_are_read_as_they_are(namespace: Netns) -> None:
     assert lo is not None
     assert lo.loopback
     assert not lo.ethernet
+
+
+def test_a_namespace_that_never_had_a_route_is_read() -> None:
+    """Not even lo's: as a runtime makes it, before the CNI comes."""
+    untouched = Netns(f"{PREFIX}{secrets.token_hex(4)}")
+    run(["ip", "netns", "add", untouched.name])
+    try:
+        with entered(untouched), NetlinkSocket() as netlink:
+            status = read(netlink)
+    finally:
+        run(["ip", "netns", "delete", untouched.name])
+    assert [link.ifname for link in status.links] == ["lo"]
+    assert status.routes == ()
 
 
 def test_what_is_already_there_or_already_gone_is_no_error(namespace: Netns) -> None:

@@ -21,11 +21,11 @@ from vmnet.schema import SCHEMA, Here, Journal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_HERE = Here(42, "b00t")
-_JOURNAL = Journal(
+HERE = Here(42, "b00t")
+JOURNAL = Journal(
     schema=SCHEMA,
-    boot_id=_HERE.boot_id,
-    netns_cookie=_HERE.netns_cookie,
+    boot_id=HERE.boot_id,
+    netns_cookie=HERE.netns_cookie,
     pod=discover(layouts.status("bridge")),
     settings=Settings(owner=107),
     lease=Lease("02:00:00:00:00:01", "10.244.1.2", 24, "169.254.75.10"),
@@ -37,16 +37,16 @@ def _state(tmp_path: Path) -> StateDirectory:
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
-    _state(tmp_path).make("eth0").save(_JOURNAL)
+    _state(tmp_path).make("eth0").save(JOURNAL)
     again = _state(tmp_path).existing("eth0")
     assert again is not None
-    assert again.load(_HERE) == _JOURNAL
+    assert again.load(HERE) == JOURNAL
     assert _state(tmp_path).bindings() == ("eth0",)
 
 
 def test_only_we_can_read_it(tmp_path: Path) -> None:
     directory = _state(tmp_path).make("eth0")
-    directory.save(_JOURNAL)
+    directory.save(JOURNAL)
     for path, mode in ((".", 0o700), ("journal.json", 0o600)):
         assert os.stat(path, dir_fd=directory.descriptor).st_mode & 0o777 == mode
 
@@ -54,7 +54,7 @@ def test_only_we_can_read_it(tmp_path: Path) -> None:
 def test_nothing_begun_is_nothing_there(tmp_path: Path) -> None:
     assert _state(tmp_path).existing("eth0") is None
     assert _state(tmp_path).bindings() == ()
-    assert _state(tmp_path).make("eth0").load(_HERE) is None
+    assert _state(tmp_path).make("eth0").load(HERE) is None
 
 
 def test_a_lock_without_a_binding_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_removed_is_gone_down_to_the_namespaces_directory(tmp_path: Path) -> Non
     state = _state(tmp_path)
     with state.lock():
         directory = state.make("eth0")
-        directory.save(_JOURNAL)
+        directory.save(JOURNAL)
         directory.remove()
     assert list((tmp_path / "run" / "vmnet").iterdir()) == []
 
@@ -77,7 +77,7 @@ def test_a_full_disk_leaves_the_old_journal_whole(
     failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = _state(tmp_path).make("eth0")
-    directory.save(_JOURNAL)
+    directory.save(JOURNAL)
 
     def full(*_args: object, **_kwargs: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -85,8 +85,8 @@ def test_a_full_disk_leaves_the_old_journal_whole(
     with monkeypatch.context() as patch:
         patch.setattr(os, failing, full)
         with pytest.raises(RefusedError, match=r"No space left on device.*--state-dir"):
-            directory.save(replace(_JOURNAL, settings=Settings(owner=1)))
-    assert directory.load(_HERE) == _JOURNAL
+            directory.save(replace(JOURNAL, settings=Settings(owner=1)))
+    assert directory.load(HERE) == JOURNAL
     assert [path.name for path in Path(directory.path).iterdir()] == ["journal.json"]
 
 
@@ -97,7 +97,7 @@ def test_a_corrupt_journal_is_refused_in_one_line(text: bytes, tmp_path: Path) -
     directory = _state(tmp_path).make("eth0")
     directory.write("journal.json", text)
     with pytest.raises(RefusedError, match=r"journal\.json cannot be used: .*; remove that directory$") as caught:
-        directory.load(_HERE)
+        directory.load(HERE)
     assert "\n" not in str(caught.value)
 
 
@@ -107,10 +107,10 @@ def test_a_link_in_the_journals_place_is_not_followed(tmp_path: Path) -> None:
     target.write_text("{}")
     os.symlink(target, "journal.json", dir_fd=directory.descriptor)
     with pytest.raises(RefusedError, match="cannot read"):
-        directory.load(_HERE)
-    directory.save(_JOURNAL)
+        directory.load(HERE)
+    directory.save(JOURNAL)
     assert target.read_text() == "{}"
-    assert directory.load(_HERE) == _JOURNAL
+    assert directory.load(HERE) == JOURNAL
 
 
 def test_what_lies_in_the_new_journals_place_is_not_written_to(tmp_path: Path) -> None:
@@ -126,8 +126,8 @@ def test_what_lies_in_the_new_journals_place_is_not_written_to(tmp_path: Path) -
     )
     for put in places:
         put("journal.json.new", directory.descriptor)
-        directory.save(_JOURNAL)
-        assert directory.load(_HERE) == _JOURNAL
+        directory.save(JOURNAL)
+        assert directory.load(HERE) == JOURNAL
     assert somebodys.read_text() == "theirs"
 
 
@@ -153,7 +153,7 @@ def test_a_pipe_in_the_journals_place_does_not_hang_us(tmp_path: Path) -> None:
     directory = _state(tmp_path).make("eth0")
     os.mkfifo("journal.json", dir_fd=directory.descriptor)
     with pytest.raises(RefusedError, match="not a file of ours"):
-        directory.load(_HERE)
+        directory.load(HERE)
 
 
 def test_a_directory_that_others_can_write_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from vmnet.config import SANDBOX_OFF
 from vmnet.dhcp.request import FOREIGN_CHADDR, FOREIGN_SOURCE_MAC
 from vmnet.dhcp.resolv import parse
 from vmnet.doctor.evidence import ERROR, INFO, WARNING, Finding
+from vmnet.doctor.server_words import Server
 from vmnet.lease_state import SILENT
 from vmnet.model import DHCP_EXTERNAL, DHCP_ON, FOREVER, ISOLATION_OFF
 from vmnet.told import domain_search, nameservers
@@ -65,8 +66,7 @@ def dns_changed(evidence: Evidence) -> Iterator[Finding]:
             "resolv.conf says something else than when the guest was told: it still asks the old name servers",
             tuple(f"{when}: {_words(said)}" for when, said in (("then", told), ("now", now))),
             "`vmnet down` and `vmnet up`; the guest learns it when it renews its lease or is restarted. Where "
-            "vmnet "
-            "sees another resolv.conf than the pod's, name that one with --resolv-conf",
+            "vmnet sees another resolv.conf than the pod's, name that one with --resolv-conf",
         )
 
 
@@ -83,19 +83,17 @@ def no_server(evidence: Evidence) -> Iterator[Finding]:
 
 def sandbox(evidence: Evidence) -> Iterator[Finding]:
     """The server has given up all that it can."""
-    server = evidence.server or {}
-    stages = server.get("sandbox") or {"on": True, "missed": {}}
-    if not stages["on"]:
+    server = evidence.server or Server()
+    if not server.sandboxed:
         remedy = "`vmnet down`, then `vmnet up` without --sandbox off"
         yield Finding(WARNING, SANDBOX_OFF, ("the server says so",), remedy)
-    if stages["missed"]:
+    if server.missed:
         yield Finding(
             INFO,
             "the server could not give everything up",
-            tuple(f"{stage}: {reason}" for stage, reason in stages["missed"].items()),
+            tuple(f"{stage}: {reason}" for stage, reason in server.missed.items()),
             "nothing, if the reason is a capability that the container was not given: it holds none anyway; a "
-            "newer "
-            "kernel has the rest",
+            "newer kernel has the rest",
         )
 
 
@@ -103,42 +101,41 @@ def conflict(evidence: Evidence) -> Iterator[Finding]:
     """The guest has not declined its address."""
     if evidence.conflict:
         cause, _, remedy = evidence.conflict.partition(". In this pod ")
-        counted = ((evidence.server or {}).get("events") or {}).get("decline", 0)
+        counted = (evidence.server or Server()).events.get("decline", 0)
         yield Finding(ERROR, cause, (f"DHCPDECLINE: {counted}",), f"in this pod {remedy}")
 
 
 def silent_guest(evidence: Evidence) -> Iterator[Finding]:
     """The guest asks for its address."""
     journal, server = evidence.journal, evidence.server
-    if journal is None or server is None or journal.settings.dhcp != DHCP_ON or server.get("lease") != SILENT:
+    if journal is None or server is None or journal.settings.dhcp != DHCP_ON or server.lease != SILENT:
         return
     state = evidence.link_state(journal.settings.tap)
     if journal.lease is None or state is None or not state.carrier:
         return
-    seconds = server.get("lease_seconds", 0)
-    counted = ", ".join(f"{count} {reason}" for reason, count in (server.get("ignored") or {}).items())
+    seconds = server.lease_seconds
+    counted = ", ".join(f"{count} {reason}" for reason, count in server.ignored.items())
     yield Finding(
         WARNING if seconds > _BOOTED_SECONDS else INFO,
         "the VM holds its tap, and has not asked for an address yet",
         (f"{seconds:.0f} s without DHCP from {journal.vm_mac}", f"ignored frames: {counted or 'none'}"),
-        "wait while it boots; then look in the guest: is there a driver for the NIC's model, is the link up, does "
-        "anything run DHCP on it? A guest with a static address needs none",
+        "wait while it boots; then look in the guest: is there a driver for the NIC's model, is the link up, "
+        "does anything run DHCP on it? A guest with a static address needs none",
     )
 
 
 def foreign_mac(evidence: Evidence) -> Iterator[Finding]:
     """Nobody but the VM asks on its tap."""
-    ignored = (evidence.server or {}).get("ignored") or {}
+    server = evidence.server or Server()
     reasons = (FOREIGN_SOURCE_MAC, FOREIGN_CHADDR)
-    seen = tuple(f"{reason}: {ignored[reason]}" for reason in reasons if reason in ignored)
+    seen = tuple(f"{reason}: {server.ignored[reason]}" for reason in reasons if reason in server.ignored)
     if seen and evidence.journal:
         yield Finding(
             WARNING,
             f"DHCP comes from a MAC that is not {evidence.journal.vm_mac}, and is not answered",
-            seen,
-            "give the VM's NIC that MAC (`vmnet domain` does), or run `vmnet up --mac MAC` for another one; the "
-            "MAC "
-            "that asks stands in server.log. A bridge or nested VM in the guest does this too",
+            (*seen, *(f"{mac} asks" for mac in server.foreign_macs)),
+            "give the VM's NIC that MAC (`vmnet domain` does), or bring the binding up with `--mac MAC` for the "
+            "one that asks. A bridge or nested VM in the guest does this too",
         )
 
 
@@ -146,7 +143,7 @@ def other_dhcp_server(evidence: Evidence) -> Iterator[Finding]:
     """No other server answers the guest."""
     if evidence.told_settings.dhcp == DHCP_EXTERNAL:
         return
-    events = ((evidence.server or {}).get("events") or {}).get("other_server", 0)
+    events = (evidence.server or Server()).events.get("other_server", 0)
     heard = [one for one in evidence.heard if one.what in ("DHCP", "DHCPv6")]
     seen = (*map(_said, heard), *((f"the guest chose another server: {events} times",) if events else ()))
     if seen:
@@ -200,6 +197,21 @@ def endless_lease(evidence: Evidence) -> Iterator[Finding]:
             "the lease has no end: the guest never asks again, and learns of nothing that changes",
             ("the lease time is infinite",),
             "nothing, if it is meant so; else `vmnet down`, then `vmnet up --lease-time 86400`",
+        )
+
+
+def foreign_address(evidence: Evidence) -> Iterator[Finding]:
+    """The guest uses the address that is its."""
+    journal = evidence.journal
+    addresses = evidence.server.foreign_addresses if evidence.server else ()
+    if journal and addresses:
+        own = ", ".join(journal.leases.addresses)
+        yield Finding(
+            WARNING,
+            f"the guest uses an address that is not its: what the pod network sends to {own} does not reach it",
+            tuple(f"the guest was seen to use {address}" for address in addresses),
+            f"let the guest take its address by DHCP, or set {own} in it by hand (`vmnet render` writes the "
+            "configuration); for a further address, `vmnet up --allow-address CIDR`",
         )
 
 

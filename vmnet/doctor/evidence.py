@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vmnet.model import Settings, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from vmnet.doctor.server_words import Server
     from vmnet.guest.domain import Domain
     from vmnet.kernel.inspect import LinkState, NeighbourState, Probed
     from vmnet.model import FilterChain
@@ -91,8 +92,8 @@ class Evidence:
     journal: Journal | None = None
     """Of the binding; where there is none, of what `up` would make. None where it would be refused."""
     drift: tuple[str, ...] = ()
-    server: dict[str, Any] | None = None
-    """The server's own words; None where it says none."""
+    server: Server | None = None
+    """None where it says nothing."""
     server_trouble: str = ""
     """Why it does not serve; empty where it does."""
     conflict: str = ""

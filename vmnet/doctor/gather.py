@@ -13,8 +13,9 @@ from vmnet.config import resolver_text, small_file
 from vmnet.conflict import conflict
 from vmnet.doctor.evidence import Evidence, Heard, Left, Netfilter, Surroundings
 from vmnet.doctor.listen import listen
+from vmnet.doctor.server_words import understand
 from vmnet.errors import RefusedError, UsageError
-from vmnet.guest.domain import parse
+from vmnet.guest import domain as domains
 from vmnet.kernel import firewall, inspect, netns, sysctl
 from vmnet.kernel.read import read
 from vmnet.plumbing.discover import pod_link
@@ -22,6 +23,7 @@ from vmnet.plumbing.discover import pod_link
 if TYPE_CHECKING:
     from vmnet.agent import Place, Plan
     from vmnet.config import Config
+    from vmnet.guest.domain import Domain
     from vmnet.model import Status
 
 DEFAULT_SECONDS = 1.0
@@ -46,7 +48,7 @@ def gather(config: Config, wishes: Wishes) -> Evidence:
         UsageError: there is no such namespace, or no such domain.
         KernelError: the kernel cannot be asked.
     """
-    domain = parse(small_file(wishes.domain, "domain")) if wishes.domain else None
+    domain = _domain(wishes.domain) if wishes.domain else None
     if config.netns:
         netns.enter(config.netns)
         config = replace(config, netns="")
@@ -69,6 +71,14 @@ def gather(config: Config, wishes: Wishes) -> Evidence:
         evidence = replace(evidence, left=_left(evidence, config, place))
     heard, seconds = _heard(evidence, wishes.seconds)
     return replace(evidence, heard=heard, listened=seconds)
+
+
+def _domain(path: str) -> Domain:
+    try:
+        with open(path, "rb") as file:
+            return domains.parse(domains.decoded(file.read(domains.LARGEST + 1)))
+    except OSError as error:
+        raise UsageError(f"cannot read {path!r}: {error.strerror}") from error
 
 
 def _surroundings(config: Config) -> Surroundings:
@@ -111,7 +121,7 @@ def _with_server(evidence: Evidence, place: Place) -> Evidence:
     answer = server_call.ask_server(directory)
     return replace(
         evidence,
-        server=json.loads(answer) if answer else None,
+        server=understand(answer) if answer else None,
         server_trouble=processes.trouble(directory, answer),
         conflict=conflict(journal.pod, journal.lease, answer),
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import TYPE_CHECKING, Any
 
+from vmnet.errors import KernelError
 from vmnet.kernel.firewall import read_chains
 from vmnet.kernel.netlink import (
     AF_BRIDGE,
@@ -93,7 +95,12 @@ def _dump_main_table(netlink: NetlinkSocket, family: int) -> list[Message]:
     request = rtmsg()
     request["family"] = family
     request["table"] = RT_TABLE_MAIN
-    return netlink.dump(request, RTM_GETROUTE)
+    try:
+        return netlink.dump(request, RTM_GETROUTE)
+    except KernelError as error:
+        if error.errno == errno.ENOENT:  # the table comes with the first route (net/ipv4/fib_frontend.c)
+            return []
+        raise
 
 
 def _link(message: Message, names: dict[int, str]) -> Link:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vmnet.lease_state import ASKED, DECLINED, FOREIGN_ADDRESS, RELEASED, SILENT, SPOKEN, STATIC
-from vmnet.server.witness import Use
+from vmnet.server.witness import NEVER, Use
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ _SEEN = {
     STATIC: "the guest uses its address and has not asked for it: it was set up by hand",
     FOREIGN_ADDRESS: "the guest uses an address that is not its: what the pod network sends will not reach it",
 }
+_LATE = 0.5
+"""Seconds. What the guest does is looked at every 0.2 s (vmnet.server.loop): what it said since may be newer."""
 _AGAIN = "the guest uses its own address again"
 
 
@@ -46,7 +48,7 @@ class GuestLease:
         self._log = log
         self._clock = clock
         self._spoken = self.state = SILENT
-        self._spoken_at = self.since = clock()
+        self._spoken_at, self.since = NEVER, clock()
         self.reached: dict[str, float] = {}
         """When each state was reached last, by the clock."""
         self.events: dict[str, int] = {}
@@ -57,13 +59,18 @@ class GuestLease:
         if before in SPOKEN:
             self._spoken = self.state = before
 
-    def happened(self, event: str, **facts: Json) -> None:
-        """Count the event, and tell of it with these facts where it changes the state."""
+    def happened(self, event: str) -> bool:
+        """Count the event; return whether it changes the state, which is then to be told by `tell`."""
         self.events[event] = self.events.get(event, 0) + 1
-        if event in self._sentences:
-            self._spoken = self._after(self._spoken, event)
-            self._spoken_at = self._clock()
-            self._moved(event, self._sentences[event], **facts)
+        if event not in self._sentences:
+            return False
+        self._spoken_at = self._clock()
+        self._spoken = self._after(self._spoken, event)
+        return self._spoken != self.state
+
+    def tell(self, event: str, **facts: Json) -> None:
+        """Tell of the event that has changed the state, with these facts."""
+        self._moved(event, self._sentences[event], **facts)
 
     def saw(self, address: bytes, prefixes: Prefixes, text: Callable[[bytes], str]) -> None:
         """Take notice of an address that the guest uses."""
@@ -90,10 +97,10 @@ class GuestLease:
 
     def _truth(self) -> str:
         """What it does counts where it is later than what it said."""
-        use = self.use
-        if use.foreign_at > max(use.own_at, self._spoken_at):
+        use, surely_later = self.use, self._spoken_at + _LATE
+        if use.foreign_at > max(use.own_at, surely_later):
             return FOREIGN_ADDRESS
-        if use.own_at > self._spoken_at and self._spoken in (SILENT, ASKED, RELEASED):
+        if use.own_at > surely_later and self._spoken in (SILENT, ASKED, RELEASED):
             return STATIC
         return self._spoken
 

@@ -2,9 +2,9 @@
 
 It is started as `python -I -S -c … ROOT PACKETS FOREIGN WITNESS NETWORK ASKING BRIDGE CONTROL REPLIES READY BEFORE
 SANDBOX`. After the import root come descriptor numbers: the packet sockets (vmnet.server.packet_socket), -1 for
-those towards the pod network where there are none; the listening status socket, the pipe from the compiler, the
-pipe that hears of READY. BRIDGE is what ASKING is bound to, BEFORE is how the guest stood when the last server
-ended, SANDBOX is what `sandbox.enter` is told.
+those towards the pod network where there are none; the status sockets, with a comma between two; the pipe from the
+compiler, the pipe that hears of READY. BRIDGE is what ASKING is bound to, BEFORE is how the guest stood when the
+last server ended, SANDBOX is what `sandbox.enter` is told.
 It stays beside every VM, so it and all that it imports do without whatever costs memory: dataclasses, typing,
 enum, json, logging, and `socket`, which imports three of these.
 """
@@ -23,6 +23,7 @@ from vmnet.dhcp.request import FOREIGN_SOURCE_MAC
 from vmnet.server import sandbox
 from vmnet.server.json_text import dumps
 from vmnet.server.log import Log, write_to_stderr
+from vmnet.server.memory import NONE, open_statm, resident_bytes
 from vmnet.server.network import Network, receive
 from vmnet.server.service import QUEUE_FULL, SERVING, TOO_LONG, Service
 
@@ -58,27 +59,28 @@ class Server:
         self,
         ears: tuple[_socket.socket, _socket.socket, _socket.socket],
         network: Network | None,
-        control: _socket.socket,
+        controls: tuple[_socket.socket, ...],
         replies: int,
         service: Service,
     ) -> None:
         """Take the sockets on the tap as `PacketSockets` has them, and the rest as the arguments have it."""
         self._packets, self._foreign, self._witness = ears
         self._network = network
-        self._control = control
         self._replies = replies
         self._service = service
         self._compiled = b""
         self._view = memoryview(bytearray(_LARGEST_FRAME))
         self._asker = os.getuid()
         self.sandbox: dict[str, Json] = {}
+        self.statm = NONE
         self._tap, self._protocol, *_ = self._packets.getsockname()
         self._deaf = False
         self._due: dict[int, float] = {}
         """When the sockets that are left alone for a while are looked at again, by descriptor."""
         self._poller = select.poll()
         self._handlers: dict[int, Callable[[], None]] = {}
-        self._watch(control.fileno(), self.tell)
+        for control in controls:
+            self._watch(control.fileno(), self._teller(control))
         self._watch(replies, self.take_replies)
 
     def run(self) -> None:
@@ -92,7 +94,10 @@ class Server:
             self._handlers[descriptor]()
         if self._deaf:
             self._rebind()
-        now = time.monotonic()
+        if self._due or self._service.ipv6:
+            self._see_to_what_is_due(time.monotonic())
+
+    def _see_to_what_is_due(self, now: float) -> None:
         for descriptor in [descriptor for descriptor, due in self._due.items() if due <= now]:
             del self._due[descriptor]
             self._poller.register(descriptor, select.POLLIN)
@@ -102,6 +107,8 @@ class Server:
 
     def _patience(self) -> float | None:
         """How many milliseconds may be waited; None for ever."""
+        if not (self._deaf or self._due or self._service.ipv6):
+            return None
         due = self._service.due()
         waits = [_TICK] if self._deaf or self._due else []
         waits += [] if due is None else [max(0.0, due - time.monotonic())]
@@ -146,7 +153,7 @@ class Server:
         else:
             reply = self._service.frame(*frame)
             if reply is not None:
-                self._send((reply,))
+                self._say(reply)
 
     def take_network(self) -> None:
         """Hear the gateways, then leave their socket alone for a while."""
@@ -156,15 +163,18 @@ class Server:
             self._leave_alone(self._network.fileno())
 
     def _send(self, to_guest: tuple[bytes, ...], to_network: tuple[bytes, ...] = ()) -> None:
-        """Send; the kernel refusing it is counted and survived."""
         for frame in to_guest:
-            try:
-                self._packets.send(frame, _socket.MSG_DONTWAIT)
-            except OSError as error:
-                self._service.error("send", error)
+            self._say(frame)
         if self._network:
             for frame in to_network:
                 self._network.ask(frame)
+
+    def _say(self, frame: bytes) -> None:
+        """Send to the guest; the kernel refusing it is counted and survived."""
+        try:
+            self._packets.send(frame, _socket.MSG_DONTWAIT)
+        except OSError as error:
+            self._service.error("send", error)
 
     def take_foreign(self) -> None:
         """See which other MACs speak DHCP, then leave their socket alone for a while; the kernel counts on."""
@@ -206,13 +216,16 @@ class Server:
         self._deaf = False
         self._service.rebound()
 
-    def tell(self) -> None:
+    def _teller(self, control: _socket.socket) -> Callable[[], None]:
+        return lambda: self.tell(control)
+
+    def tell(self, control: _socket.socket) -> None:
         """Give root or the server's own starter one line of JSON, or end if the caller's name says so.
 
         Nobody is waited for, and nothing that a caller says is read.
         """
         try:
-            descriptor, caller = self._control._accept()  # type: ignore[attr-defined] # `socket.accept` wraps it; typeshed does not
+            descriptor, caller = control._accept()  # type: ignore[attr-defined] # `socket.accept` wraps it; typeshed does not
             peer = _socket.socket(fileno=descriptor)
         except OSError:
             return  # gone before we came to it
@@ -233,6 +246,7 @@ class Server:
         if self._service.state == SERVING:
             self._count()
         itself: dict[str, Json] = {"pid": os.getpid(), "uid": os.getuid(), "sandbox": self.sandbox}
+        itself["resident_bytes"] = resident_bytes(self.statm)
         return (_line({**self._service.report(), **itself}),)
 
     def _frames(self) -> tuple[bytes, ...]:
@@ -248,23 +262,31 @@ def main() -> None:
     end_by_signals()
     *given, bridge = sys.argv[1:7]
     packets, foreign, witness, network, asking = map(int, given)
-    control, replies, ready = map(int, sys.argv[7:10])
+    controls = tuple(map(int, sys.argv[7].split(",")))
+    replies, ready = map(int, sys.argv[8:10])
     _name_process(b"vmnet-server")
-    control_socket = _socket.socket(fileno=control)
-    control_socket.setblocking(False)
-    control_socket.listen(_WAITERS)  # here, so that who connects is told our pid, and the uid we started with
     log = Log(write_to_stderr)
     service = Service(log)
     service.remember(sys.argv[10])
     on_tap = (packets, foreign, witness)
     ears = (_socket.socket(fileno=packets), _socket.socket(fileno=foreign), _socket.socket(fileno=witness))
-    server = Server(ears, _network(network, asking, bridge), control_socket, replies, service)
+    doors = tuple(map(_listening, controls))
+    server = Server(ears, _network(network, asking, bridge), doors, replies, service)
+    server.statm = open_statm()
     bindable, mute = ((*on_tap, asking), (network,)) if bridge else (on_tap, ())
-    server.sandbox = sandbox.enter(sys.argv[11], bindable, mute, (control, replies, ready))
+    server.sandbox = sandbox.enter(sys.argv[11], bindable, mute, (*controls, replies, ready, server.statm))
     if not server.sandbox["on"]:
         log("warning", "sandbox_off", "the sandbox is off, which is for debugging only")
     _say_ready(ready)
     server.run()
+
+
+def _listening(descriptor: int) -> _socket.socket:
+    """Listen here, so that who connects is told our pid, and the uid we started with."""
+    control = _socket.socket(fileno=descriptor)
+    control.setblocking(False)
+    control.listen(_WAITERS)
+    return control
 
 
 def _network(hearing: int, asking: int, bridge: str) -> Network | None:

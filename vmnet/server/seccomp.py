@@ -15,6 +15,7 @@ NONE = -1
 CALLS = {
     # name: (x86_64, aarch64), from asm/unistd_64.h and asm-generic/unistd.h
     "read": (0, 63),
+    "pread64": (17, 67),
     "write": (1, 64),
     "close": (3, 57),
     "poll": (7, NONE),

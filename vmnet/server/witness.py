@@ -20,6 +20,8 @@ _NOWHERE = _MAPPED + bytes(4)
 _UNSPECIFIED = bytes(16)
 _LINK_LOCAL, _LINK_LOCAL_MASK = 0xFE80, 0xFFC0
 _ADVERTISEMENT = 136
+NEVER = float("-inf")
+"""Before all that a clock shows."""
 _PREFIX = struct.Struct("!16sB")
 
 
@@ -83,8 +85,8 @@ class Use:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.own = self.foreign = b""
-        self.own_at = self.foreign_at = 0.0
-        """By the clock; 0 for never."""
+        self.own_at = self.foreign_at = NEVER
+        """By the clock."""
 
     def seen(self, address: bytes, prefixes: Prefixes) -> None:
         """Note an address in use."""

@@ -52,7 +52,7 @@ def capture(config: Config, wishes: Wishes) -> None:
                 "the DHCP server does not answer, and the frames are its; `vmnet up` starts another"
             )
         with _taking(wishes, told) as take:
-            shown = _taken(list(frames.read(kept)), -1, take)
+            shown = _taken(list(frames.read(kept)), None, take)
             if wishes.follow:
                 with contextlib.suppress(KeyboardInterrupt):
                     _follow(directory, shown, take)
@@ -67,25 +67,31 @@ def _served(place: Place, config: Config) -> tuple[BindingDirectory, Scene]:
     return directory, frames.scene(journal.vm_mac)
 
 
-def _follow(directory: BindingDirectory, shown: int, take: Callable[[Frame], None]) -> None:
+def _follow(directory: BindingDirectory, shown: Frame | None, take: Callable[[Frame], None]) -> None:
     """Take what is new, from whichever server is there; one that begins anew counts from 0."""
     while True:
         select.select([], [], [], _LOOK_AGAIN)
         kept = list(frames.read(server_call.ask_frames(directory) or ()))
-        if kept and kept[-1].number < shown:
+        if kept and shown and _is_anothers(kept, shown):
             say("info", "server-anew", "another server counts its frames from the first")
-            shown = -1
+            shown = None
         shown = _taken(kept, shown, take)
 
 
-def _taken(kept: list[Frame], shown: int, take: Callable[[Frame], None]) -> int:
+def _is_anothers(kept: list[Frame], shown: Frame) -> bool:
+    """Whether the frame that was shown last is none of theirs."""
+    same = [frame for frame in kept if frame.number == shown.number]
+    return kept[-1].number < shown.number or bool(same and same[0] != shown)
+
+
+def _taken(kept: list[Frame], shown: Frame | None, take: Callable[[Frame], None]) -> Frame | None:
     """Take all after the one that was shown last; returns which is that now."""
-    new = [frame for frame in kept if frame.number > shown]
-    if new and shown >= 0 and new[0].number > shown + 1:
-        say("warning", "frames-lost", f"{new[0].number - shown - 1} frames came too fast to be seen")
+    new = [frame for frame in kept if shown is None or frame.number > shown.number]
+    if new and shown and new[0].number > shown.number + 1:
+        say("warning", "frames-lost", f"{new[0].number - shown.number - 1} frames came too fast to be seen")
     for frame in new:
         take(frame)
-    return new[-1].number if new else shown
+    return new[-1] if new else shown
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vmnet.config import Config
     from vmnet.watching.sight import Sight
 
-USUAL_SECONDS = 1.0
+_EVENT_BYTES = 4096
 
 
 def watch(config: Config, seconds: float, *, as_json: bool) -> int:
@@ -31,10 +31,11 @@ def watch(config: Config, seconds: float, *, as_json: bool) -> int:
     """
     sight = None
     with contextlib.suppress(KeyboardInterrupt), agent.at(config) as place, _shown(as_json=as_json) as show:
-        while True:
-            sight = look(place, config)
-            show(sight)
-            await_news(place, sight, seconds)
+        with contextlib.closing(News()) as news:
+            while True:
+                sight = look(place, config)
+                show(sight)
+                news.wait(place, sight, seconds)
     return 7 if sight and sight.report.drift else 0
 
 
@@ -67,16 +68,38 @@ class _Changes:
         self._before = now
 
 
-def await_news(place: Place, sight: Sight, seconds: float) -> None:
-    """Wait until the server logs something, at most so long."""
-    journal = sight.report.journal
-    descriptor = -1
-    with contextlib.suppress(OSError, RefusedError):
-        directory = place.state.existing(journal.pod.ifname) if journal else None
-        if directory:
-            descriptor = watch_file(f"/proc/self/fd/{directory.descriptor}/{processes.LOG}")
-    try:
-        select.select([descriptor] if descriptor >= 0 else [], [], [], seconds)
-    finally:
-        if descriptor >= 0:
-            os.close(descriptor)
+class News:
+    """Tells when the server has logged something since it was asked last."""
+
+    def __init__(self) -> None:
+        self._descriptor = -1
+        self._watched: tuple[int, int] | None = None
+
+    def wait(self, place: Place, sight: Sight, seconds: float) -> None:
+        """Wait for it, at most so long; not at all where the log is another one than the last time."""
+        if self._is_another(place, sight):
+            return  # what it said before it was watched is yet to be seen
+        if select.select([self._descriptor] if self._descriptor >= 0 else [], [], [], seconds)[0]:
+            os.read(self._descriptor, _EVENT_BYTES)
+
+    def close(self) -> None:
+        """Watch no more."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor, self._watched = -1, None
+
+    def _is_another(self, place: Place, sight: Sight) -> bool:
+        """Watch the log of the binding that was seen; returns whether that is not the one watched already."""
+        journal = sight.report.journal
+        with contextlib.suppress(OSError, RefusedError):
+            directory = place.state.existing(journal.pod.ifname) if journal else None
+            if directory:
+                log = os.stat(processes.LOG, dir_fd=directory.descriptor)
+                if (log.st_dev, log.st_ino) == self._watched:
+                    return False
+                self.close()
+                self._descriptor = watch_file(f"/proc/self/fd/{directory.descriptor}/{processes.LOG}")
+                self._watched = log.st_dev, log.st_ino
+                return True
+        self.close()
+        return False

@@ -14,7 +14,7 @@ from vmnet.packets import SERVER_MAC
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_MAC = re.compile(r"(?<![0-9a-fA-F:])(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}(?![0-9a-fA-F:])")
+_MAC = re.compile(r"(?<![0-9a-fA-F:])(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}(?!:?[0-9a-fA-F])")
 _IPV6 = re.compile(r"(?<![\w:.])[0-9a-fA-F]*:[0-9a-fA-F.]*:[0-9a-fA-F:.]*(?!\w)")
 _IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)")
 _SERVER = ipaddress.ip_network(SERVER_PREFIX)

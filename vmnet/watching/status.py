@@ -143,7 +143,7 @@ def _link(sight: Sight, ifname: str, what: str) -> tuple[str, str]:
     link = sight.link(ifname)
     if link is None:
         return f"{ifname}: gone", "bad"
-    faults = _faults(sight, link)
+    faults = tuple(_faults(sight, link))
     said = ", ".join((what, f"MAC {link.mac}", f"MTU {link.mtu}", *faults))
     return f"{ifname}: {said}", "warning" if faults else ""
 

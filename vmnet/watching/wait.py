@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from vmnet.outline import Node
 from vmnet.watching import reach
 from vmnet.watching.causes import cause
 from vmnet.watching.goals import REACHABLE, Way, is_reached
-from vmnet.watching.live import await_news
+from vmnet.watching.live import News
 from vmnet.watching.sight import NAMES, look
 from vmnet.watching.words import span
 
@@ -54,7 +55,7 @@ def wait(config: Config, goal: str, seconds: float) -> Waited:
         KernelError: the kernel cannot be asked, or the guest for want of CAP_NET_RAW.
     """
     began = time.monotonic()
-    with agent.at(config) as place:
+    with agent.at(config) as place, contextlib.closing(News()) as news:
         while True:
             sight = look(place, config)
             way = _way(sight) if goal == REACHABLE else Way()
@@ -63,7 +64,7 @@ def wait(config: Config, goal: str, seconds: float) -> Waited:
                 return Waited(goal, passed, sight, way, None)
             if passed >= seconds:
                 return Waited(goal, passed, sight, way, cause(goal, sight, way))
-            await_news(place, sight, min(_LOOK_AGAIN, seconds - passed))
+            news.wait(place, sight, min(_LOOK_AGAIN, seconds - passed))
 
 
 def _way(sight: Sight) -> Way:

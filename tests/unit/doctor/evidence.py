@@ -9,6 +9,7 @@ from tests.unit.fake_kernel import FakeKernel
 from vmnet.dhcp.lease import lease
 from vmnet.dhcp.resolv import parse
 from vmnet.doctor.evidence import Evidence
+from vmnet.doctor.server_words import Server
 from vmnet.ipv6.lease import lease6
 from vmnet.kernel.inspect import FORWARDING, LinkState
 from vmnet.model import Settings
@@ -18,16 +19,7 @@ from vmnet.plumbing.discover import discover
 from vmnet.schema import SCHEMA, Journal
 
 RESOLV_CONF = "search svc.cluster.local\nnameserver 10.96.0.10\n"
-SERVER = {
-    "state": "serving",
-    "reason": "",
-    "lease": "bound",
-    "lease_seconds": 12.5,
-    "events": {"offer": 1, "ack_selecting": 1},
-    "ignored": {},
-    "ipv6": None,
-    "sandbox": {"on": True, "reached": ["user", "seccomp"], "missed": {}},
-}
+SERVER = Server(lease="bound", lease_seconds=12.5, events={"offer": 1, "ack_selecting": 1})
 
 
 def before(layout: str = "bridge", settings: Settings | None = None) -> Evidence:

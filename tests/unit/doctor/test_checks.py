@@ -19,6 +19,7 @@ from vmnet.plumbing.isolation import rulesets
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+STRANGER = "02:00:00:00:00:aa"
 FORWARD = FilterChain("ip", "filter", "FORWARD", "forward", "", "accept", ())
 
 
@@ -38,7 +39,7 @@ def _surroundings(**fields: Any) -> Callable[[], Evidence]:  # noqa: ANN401 -- e
 
 
 def _server(**fields: Any) -> Callable[[], Evidence]:  # noqa: ANN401 -- as above
-    return lambda: replace(bound(), server={**SERVER, **fields})
+    return lambda: replace(bound(), server=replace(SERVER, **fields))
 
 
 def _link(evidence: Evidence, ifname: str, **fields: Any) -> Evidence:  # noqa: ANN401 -- as above
@@ -107,7 +108,6 @@ def _later_silent(seconds: float) -> Callable[[], Evidence]:
     return _server(lease="silent", lease_seconds=seconds, events={}, ignored={"not_udp": 3})
 
 
-ROUTER = {"address": "fe80::766d:6e65:7401", "gateway": "fd00::1", "mac": ""}
 CASES = (
     Case("host", _surroundings(is_host=True), "VMN-101", "error", "/proc/self/ns/net"),
     Case("no capability", _surroundings(capabilities=0x1C0), "VMN-102", "error", "CapEff is 00000000000001c0"),
@@ -245,7 +245,13 @@ CASES = (
         "warning",
         "10.244.1.1 on eth0 is failed",
     ),
-    Case("unknown gateway", _server(ipv6={"routers": [ROUTER]}), "VMN-404", "warning", "fe80::766d:6e65:7401"),
+    Case(
+        "unknown gateway",
+        _server(silent_gateways=(("fd00::1", "fe80::766d:6e65:7401"),)),
+        "VMN-404",
+        "warning",
+        "fe80::766d:6e65:7401",
+    ),
     Case(
         "br_netfilter alone",
         lambda: replace(bound(), netfilter=Netfilter(("iptables",))),
@@ -283,42 +289,50 @@ CASES = (
         "error",
         "it does not answer",
     ),
-    Case("no sandbox", _server(sandbox={"on": False, "missed": {}}), "VMN-505", "warning", "says so"),
+    Case("no sandbox", _server(sandboxed=False), "VMN-505", "warning", "says so"),
     Case(
         "a stage missed",
-        _server(sandbox={"on": True, "missed": {"landlock": "no Landlock"}}),
+        _server(missed={"landlock": "no Landlock"}),
         "VMN-505",
         "info",
         "landlock: no Landlock",
     ),
     Case(
         "declined",
-        lambda: replace(bound(), server={**SERVER, "events": {"decline": 2}}, conflict="X. In this pod `tcpdump`"),
+        lambda: replace(
+            bound(), server=replace(SERVER, events={"decline": 2}), conflict="X. In this pod `tcpdump`"
+        ),
         "VMN-506",
         "error",
         "DHCPDECLINE: 2",
     ),
     Case("silent at first", _later_silent(3), "VMN-507", "info", "3 s without DHCP"),
     Case("silent for long", _later_silent(300), "VMN-507", "warning", "3 not_udp"),
-    Case("another MAC", _server(ignored={"foreign_source_mac": 4}), "VMN-508", "warning", "foreign_source_mac: 4"),
+    Case(
+        "another MAC",
+        _server(ignored={"foreign_source_mac": 4}, foreign_macs=(STRANGER,)),
+        "VMN-508",
+        "warning",
+        f"{STRANGER} asks",
+    ),
     Case("another server", _server(events={"other_server": 1}), "VMN-509", "warning", "chose another server: 1"),
     Case(
         "another server heard",
-        lambda: replace(before(), heard=(Heard("DHCPv6", "02:00:00:00:00:aa", "fe80::aa"),)),
+        lambda: replace(before(), heard=(Heard("DHCPv6", STRANGER, "fe80::aa"),)),
         "VMN-509",
         "warning",
         "DHCPv6 from fe80::aa at 02:00:00:00:00:aa",
     ),
     Case(
         "a stranger advertises",
-        lambda: replace(before(), heard=(Heard("router advertisement", "02:00:00:00:00:aa", "fe80::aa"),)),
+        lambda: replace(before(), heard=(Heard("router advertisement", STRANGER, "fe80::aa"),)),
         "VMN-510",
         "warning",
         "fe80::aa",
     ),
     Case(
         "the gateway advertises",
-        lambda: replace(before(), heard=(Heard("router advertisement", "02:00:00:00:00:aa", "10.244.1.1"),)),
+        lambda: replace(before(), heard=(Heard("router advertisement", STRANGER, "10.244.1.1"),)),
         "VMN-510",
         "info",
         "10.244.1.1",
@@ -335,6 +349,13 @@ CASES = (
         "VMN-514",
         "info",
         "is infinite",
+    ),
+    Case(
+        "an address of its own making",
+        _server(foreign_addresses=("192.168.1.5",)),
+        "VMN-515",
+        "warning",
+        "seen to use 192.168.1.5",
     ),
     Case("stale", lambda: replace(before(), left=Left(stale=("/x/netns-7/eth0",))), "VMN-601", "info", "netns-7"),
     Case(
@@ -404,7 +425,7 @@ def test_on_the_host_only_the_place_is_looked_at() -> None:
 
 
 def test_a_served_address_elsewhere_is_no_other_server() -> None:
-    heard = (Heard("DHCP", "02:00:00:00:00:aa", "10.0.0.1"),)
+    heard = (Heard("DHCP", STRANGER, "10.0.0.1"),)
     assert examine(replace(before(settings=Settings(dhcp="external")), heard=heard)) == ()
 
 

@@ -20,9 +20,11 @@ from vmnet.server import loop as room
 from vmnet.server import sandbox
 from vmnet.server.log import Log
 from vmnet.server.loop import Server
+from vmnet.server.memory import open_statm
 from vmnet.server.service import Service
 
-PACKETS, FOREIGN, CONTROL, REPLIES_PIPE, READY, NETWORK, ASKING, WITNESS = range(3, 11)
+PACKETS, FOREIGN, CONTROL, REPLIES_PIPE, READY, NETWORK, ASKING, WITNESS, DOOR, STATM = range(3, 13)
+KEPT = (CONTROL, DOOR, REPLIES_PIPE, READY, STATM)
 TP_STATUS_CSUMNOTREADY, TP_STATUS_VLAN_VALID = 8, 16
 
 
@@ -156,7 +158,7 @@ class Bench:
         self.service = Service(Log(self.lines.append))
         ears: tuple[Any, Any, Any] = self.packets, self.foreign, self.witness
         control: Any = self.control
-        self.server = Server(ears, None, control, REPLIES_PIPE, self.service)
+        self.server = Server(ears, None, (control,), REPLIES_PIPE, self.service)
 
     def compiled(self, monkeypatch: pytest.MonkeyPatch, *parts: bytes) -> None:
         """Let the compiler write these parts and close its pipe."""
@@ -169,6 +171,11 @@ class Bench:
 
     def closed(self, descriptor: int) -> None:
         assert descriptor == REPLIES_PIPE
+
+    def tell(self) -> None:
+        """Let the server see to who has come."""
+        self.poller.ready = [(CONTROL, select.POLLIN)]
+        self.server.turn()
 
     def hear(self, data: bytes | OSError, status: int = 0, tci: int = 0) -> list[bytes]:
         """Let a frame come in; what is sent for it."""
@@ -322,7 +329,7 @@ def test_who_asks_hears_the_newest_counts(monkeypatch: pytest.MonkeyPatch, state
 def asked(bench: Bench, monkeypatch: pytest.MonkeyPatch, peer: Peer) -> bytes:
     """What a peer hears."""
     monkeypatch.setattr(_socket, "socket", lambda fileno: peer)
-    bench.server.tell()
+    bench.tell()
     assert not peer.open
     return peer.heard
 
@@ -342,6 +349,16 @@ def test_status_is_one_line_of_json(bench: Bench, monkeypatch: pytest.MonkeyPatc
     assert (told["vm_mac"], told["events"], told["reason"]) == (VM_MAC.hex(":"), {"offer": 1}, "")
 
 
+def test_it_says_how_large_it_is_where_that_can_be_known(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert json.loads(asked(bench, monkeypatch, Peer(0)))["resident_bytes"] is None
+    bench.server.statm = open_statm()
+    first = json.loads(asked(bench, monkeypatch, Peer(0)))["resident_bytes"]
+    mine = bytearray(b"x" * (8 << 20))
+    second = json.loads(asked(bench, monkeypatch, Peer(0)))["resident_bytes"]
+    os.close(bench.server.statm)
+    assert second - first > len(mine) // 2
+
+
 def test_status_is_for_root_and_our_own_user(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked(bench, monkeypatch, Peer(os.getuid()))
     assert not asked(bench, monkeypatch, Peer(os.getuid() + 1))
@@ -350,7 +367,7 @@ def test_status_is_for_root_and_our_own_user(bench: Bench, monkeypatch: pytest.M
 def test_a_peer_that_left_is_nobody_s_trouble(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not asked(bench, monkeypatch, Peer(0, gone=True))
     bench.control.gone = True
-    bench.server.tell()
+    bench.tell()
 
 
 @pytest.mark.parametrize("grown", ["ignored", "dropped_options"])
@@ -379,13 +396,15 @@ class Main:
             FOREIGN: bench.foreign,
             WITNESS: bench.witness,
             CONTROL: self,
+            DOOR: self,
             **network,
         }
         self.given_up: tuple[object, ...] = ()
-        numbers = map(str, (CONTROL, REPLIES_PIPE, READY))
+        numbers = (f"{CONTROL},{DOOR}", str(REPLIES_PIPE), str(READY))
         monkeypatch.setattr(sys, "argv", ["-c", *ears, *numbers, "bound/silent", "on"])
         monkeypatch.setattr(_socket, "socket", lambda fileno: sockets[fileno])
         monkeypatch.setattr(sandbox, "enter", self.enter)
+        monkeypatch.setattr(room, "open_statm", lambda: STATM)
         monkeypatch.setattr(room, "write_to_stderr", self.lines.append)
         monkeypatch.setattr(room, "_name_process", lambda name: self.steps.append(name.decode()))
         monkeypatch.setattr(room, "_say_ready", lambda ready: self.steps.append(f"ready {ready}"))
@@ -412,8 +431,8 @@ def test_it_listens_gives_everything_up_says_ready_and_serves(monkeypatch: pytes
         monkeypatch, {"on": on, "reached": (), "missed": {}}, *map(str, (PACKETS, FOREIGN, WITNESS, -1, -1)), ""
     )
     room.main()
-    assert process.given_up == ((PACKETS, FOREIGN, WITNESS), (), (CONTROL, REPLIES_PIPE, READY))
-    assert process.steps == ["vmnet-server", "listen", "enter on", f"ready {READY}", f"serve {on}"]
+    assert process.given_up == ((PACKETS, FOREIGN, WITNESS), (), KEPT)
+    assert process.steps == ["vmnet-server", "listen", "listen", "enter on", f"ready {READY}", f"serve {on}"]
     assert [json.loads(line)["event"] for line in process.lines] == ([] if on else ["sandbox_off"])
 
 
@@ -421,7 +440,7 @@ def test_what_hears_the_pod_network_is_mute_and_never_bound_elsewhere(monkeypatc
     numbers = map(str, (PACKETS, FOREIGN, WITNESS, NETWORK, ASKING))
     process = Main(monkeypatch, {"on": True, "reached": (), "missed": {}}, *numbers, "k6t-eth0")
     room.main()
-    assert process.given_up == ((PACKETS, FOREIGN, WITNESS, ASKING), (NETWORK,), (CONTROL, REPLIES_PIPE, READY))
+    assert process.given_up == ((PACKETS, FOREIGN, WITNESS, ASKING), (NETWORK,), KEPT)
 
 
 HEAVY = {"dataclasses", "typing", "json", "re", "enum", "logging", "argparse", "selectors", "subprocess", "socket"}

@@ -1,0 +1,135 @@
+"""Finding bindings under state directories: which there are, which cannot be trusted, and whose server is gone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.unit.test_journal import HERE, JOURNAL
+from vmnet import scrape, server_call
+from vmnet.journal import StateDirectory, namespaces
+from vmnet.metrics import Binding
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from vmnet.journal import BindingDirectory
+
+ANSWER = b'{"state":"serving"}\n'
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Let every server answer but those whose directory's last two steps are in the set."""
+    none: set[str] = set()
+
+    def ask(directories: Sequence[BindingDirectory]) -> list[bytes | None]:
+        return [None if "/".join(one.path.split("/")[-2:]) in none else ANSWER for one in directories]
+
+    monkeypatch.setattr(server_call, "ask_servers", ask)
+    monkeypatch.setattr(scrape, "boot_id", lambda: HERE.boot_id)
+    return none
+
+
+def begin(root: Path, cookie: int = 42, ifname: str = "eth0", boot_id: str = HERE.boot_id) -> BindingDirectory:
+    """Make a binding's directory as `up` does."""
+    directory = StateDirectory(str(root), cookie).make(ifname)
+    directory.save(replace(JOURNAL, netns_cookie=cookie, boot_id=boot_id))
+    return directory
+
+
+def found(*patterns: object) -> list[Binding]:
+    return scrape.scraped([str(pattern) for pattern in patterns])[0]
+
+
+def test_all_namespaces_and_interfaces_of_all_places(silent: set[str], tmp_path: Path) -> None:
+    first, second = tmp_path / "a", tmp_path / "b"
+    begin(first, 42, "eth0"), begin(first, 42, "net1"), begin(first, 7), begin(second, 42)
+    silent.add("netns-42/net1")
+    assert found(first, second, tmp_path / "none") == [
+        Binding("eth0", 7, str(first), ANSWER),
+        Binding("eth0", 42, str(first), ANSWER),
+        Binding("net1", 42, str(first), None),
+        Binding("eth0", 42, str(second), ANSWER),
+    ]
+
+
+def test_the_step_that_a_star_stands_for_is_the_name(silent: set[str], tmp_path: Path) -> None:
+    for pod in ("uid-1", "uid-2"):
+        begin(tmp_path / pod / "volumes" / "vmnet-state")
+    (tmp_path / "uid-3" / "volumes").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    assert [binding.state_dir for binding in found(tmp_path / "*" / "volumes" / "vmnet-state")] == [
+        "uid-1",
+        "uid-2",
+    ]
+    assert found(tmp_path / "none" / "*") == []
+    assert not silent
+
+
+def test_what_down_or_an_earlier_boot_left_is_no_binding(silent: set[str], tmp_path: Path) -> None:
+    begin(tmp_path, 1, boot_id="00000000-0000-4000-8000-000000000000")
+    StateDirectory(str(tmp_path), 2).make("eth0")
+    begin(tmp_path, 3)
+    silent |= {f"netns-{cookie}/eth0" for cookie in (1, 2, 3)}
+    assert found(tmp_path) == [Binding("eth0", 3, str(tmp_path), None)]
+
+
+def test_a_binding_is_down_whose_journal_is_damaged(silent: set[str], tmp_path: Path) -> None:
+    begin(tmp_path, 5).write("journal.json", b"{")
+    silent.add("netns-5/eth0")
+    assert found(tmp_path) == [Binding("eth0", 5, str(tmp_path), None)]
+
+
+def test_what_cannot_be_trusted_is_counted_and_hides_nothing(silent: set[str], tmp_path: Path) -> None:
+    begin(tmp_path, 6)
+    (tmp_path / "netns-6" / "eth0").chmod(0o755)
+    begin(tmp_path, 7)
+    (tmp_path / "netns-7").chmod(0o777)
+    begin(tmp_path, 8)
+    bindings, told = scrape.scraped([str(tmp_path)])
+    assert bindings == [Binding("eth0", 8, str(tmp_path), ANSWER)]
+    assert told.untrusted == 2
+    assert not silent
+
+
+@pytest.mark.parametrize(
+    "name", ["netns-", "netns-x", "netns-007", "netns-²", "netns--1", f"netns-{'9' * 21}", "a"]
+)
+def test_other_names_are_no_namespaces(name: str, silent: set[str], tmp_path: Path) -> None:
+    (tmp_path / name).mkdir(mode=0o700)
+    (tmp_path / "netns-1").symlink_to(tmp_path / name)
+    assert namespaces(str(tmp_path)) == []
+    assert found(tmp_path) == []
+    assert not silent
+
+
+def test_names_that_no_link_has_and_links_are_passed_over(silent: set[str], tmp_path: Path) -> None:
+    begin(tmp_path, 1)
+    for name in ("a b", "x" * 16, "\n", "-"):
+        (tmp_path / "netns-1" / name).mkdir(mode=0o700)
+    (tmp_path / "netns-1" / "eth1").symlink_to("eth0")
+    assert [binding.interface for binding in found(tmp_path)] == ["eth0"]
+    assert not silent
+
+
+def test_a_crowd_is_looked_at_in_part(silent: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scrape, "_MOST", 3)
+    for cookie in range(1, 6):
+        begin(tmp_path / "crowd", cookie)
+    for cookie in range(1, 4):
+        begin(tmp_path / "full", cookie)
+    bindings, told = scrape.scraped([str(tmp_path / "*")])
+    assert [binding.netns for binding in bindings] == [1, 2, 3, 1, 2, 3]
+    assert told.crowded == 1
+    assert not silent
+
+
+def test_a_journal_s_depth_is_survived(silent: set[str], tmp_path: Path) -> None:
+    begin(tmp_path, 5).write("journal.json", json.dumps({"boot_id": 1}).encode()[:-1] + b"," + b"[" * 60_000)
+    silent.add("netns-5/eth0")
+    assert [binding.answer for binding in found(tmp_path)] == [None]

@@ -1,0 +1,44 @@
+"""What a sight says of binding and guest."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.watching.sights import family, journal, server, sight
+from vmnet.watching.sight import Family, Sight
+
+
+@pytest.mark.parametrize(
+    ("seen", "state"),
+    [
+        (sight(None, None), "down"),
+        (sight(journal(), server()), "up"),
+        (sight(journal(), server(), drift=("create tun tap0",)), "drift"),
+    ],
+)
+def test_the_state_of_the_binding(seen: Sight, state: str) -> None:
+    assert seen.state == state
+
+
+def test_a_family_is_what_is_told_and_what_the_server_says_of_it() -> None:
+    reached = {"bound": 4.5, "offered": 4.25}
+    said = server("bound", family("silent", uses_foreign="fd00::9"), reached=reached, uses="10.246.1.2")
+    ipv4, ipv6 = sight(journal("bridge-dual"), said).families
+    assert ipv4 == Family(
+        *("ipv4", ("10.246.1.2/24",), True, "bound", 3.25, (("offered", 4.25), ("bound", 4.5)), "10.246.1.2")
+    )
+    assert (ipv6.name, ipv6.state, ipv6.uses_foreign) == ("ipv6", "silent", "fd00::9")
+
+
+def test_a_pod_without_ipv4_has_one_family() -> None:
+    [ipv6] = sight(journal("ipv6-only"), server(ipv6=family("bound"))).families
+    assert (ipv6.name, ipv6.state) == ("ipv6", "bound")
+
+
+def test_of_a_server_that_is_silent_nothing_is_known() -> None:
+    assert [seen.state for seen in sight(journal("bridge-dual"), None).families] == ["unknown", "unknown"]
+
+
+def test_a_server_that_still_compiles_has_said_nothing_of_ipv6() -> None:
+    _, ipv6 = sight(journal("bridge-dual"), server(ipv6=None)).families
+    assert (ipv6.state, ipv6.seconds) == ("silent", None)

@@ -1,0 +1,245 @@
+"""What servers report → Prometheus' text; the only importer of prometheus_client. docs/metrics.md is its table.
+
+All that a server says is checked: a guest may have taken it over. What is not of its kind is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from vmnet import lease_state
+from vmnet.errors import UsageError
+from vmnet.metric_words import EVENTS, OPERATIONS, OTHER, REASONS, SERVER_STATES
+
+try:
+    from prometheus_client import generate_latest
+    from prometheus_client.core import (
+        CounterMetricFamily,
+        GaugeMetricFamily,
+        InfoMetricFamily,
+        Metric,
+        StateSetMetricFamily,
+    )
+except ImportError as error:
+    raise UsageError(f"metrics need {error.name}: pip install 'vmnet[exporter]'") from error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    Json = dict[str, Any]
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_LEASE_STATES = (*lease_state.SPOKEN, lease_state.STATIC, lease_state.FOREIGN_ADDRESS)
+_WHERE = ("interface", "netns", "state_dir")
+"""The labels that every metric of a binding has."""
+_LARGEST_LABEL = 256
+"""Of an `_info` label: room for the addresses of any honest pod."""
+_ADDRESSES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A binding and what its server said; `drift` where somebody compared the pod with what it shall be."""
+
+    interface: str
+    netns: int
+    state_dir: str
+    answer: bytes | None
+    drift: int | None = None
+
+    @property
+    def where(self) -> list[str]:
+        """The values of the labels that say which one it is."""
+        return [self.interface, str(self.netns), self.state_dir]
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """What it took to ask them all."""
+
+    seconds: float
+    untrusted: int
+    """Directories into which somebody else could write: no binding of ours."""
+    crowded: int
+    """State directories in which there was more than is looked at."""
+
+
+def text(bindings: Sequence[Binding], scrape: Scrape | None = None) -> bytes:
+    """Return Prometheus' text exposition of all these bindings."""
+    metrics = _Metrics()
+    for binding in bindings:
+        metrics.add(binding)
+    if scrape:
+        metrics.add_scrape(len(bindings), scrape)
+    return generate_latest(metrics)
+
+
+class _Metrics:
+    """All metrics, filled binding by binding: in the text those of a name must stand together."""
+
+    def __init__(self) -> None:
+        self._up = _gauge("up", "Whether the binding's server answers.")
+        self._info = InfoMetricFamily("vmnet", "The server's version, the VM's MAC and addresses.", labels=_WHERE)
+        self._state = _states("server_state", "What the server is at.")
+        self._uptime = _gauge("server_uptime_seconds", "How long the server has been running.")
+        self._resident = _gauge("server_resident_memory_bytes", "Memory that the server holds.")
+        self._sandbox = _gauge("server_sandbox_stages", "Stages of the server's sandbox, by result.", "result")
+        self._foreign = _gauge(
+            "foreign_macs", "MACs that are not the VM's and spoke DHCP: 32 are told of at most."
+        )
+        self._dropped = _gauge("dropped_options", "DHCP options that a reply had no room for.")
+        self._drift = _gauge("drift_changes", "Changes that `vmnet up` would make; only `vmnet metrics` says it.")
+        self._lease = _states("lease_state", "How far the guest has come with its lease.", "family")
+        self._age = _gauge("lease_state_age_seconds", "How long the guest has been in that state.", "family")
+        self._reached = _gauge(
+            "lease_reached_seconds",
+            "When the state was reached last, in seconds after the server's start.",
+            *("family", "state"),
+        )
+        self._events = _counter("events", "What happened, by a word for it.", "family", "event")
+        self._ignored = _counter("ignored_frames", "Frames that were not taken, by reason.", "reason")
+        self._errors = _counter("socket_errors", "Calls on the tap's sockets that failed.", "operation")
+        self._scrape: list[Metric] = []
+
+    def collect(self) -> Iterator[Metric]:
+        """All of them, as a registry of prometheus_client gives them; without those that nobody said."""
+        return (metric for metric in (*vars(self).values(), *self._scrape) if getattr(metric, "samples", ()))
+
+    def add(self, binding: Binding) -> None:
+        """Add what is known of a binding."""
+        where = binding.where
+        said = _parsed(binding.answer)
+        self._up.add_metric(where, said is not None)
+        _add(self._drift, where, binding.drift)
+        if said is None:
+            return
+        self._info.add_metric(where, _identity(said))
+        _add_state(self._state, where, SERVER_STATES, said.get("state"))
+        _add(self._uptime, where, said.get("uptime_seconds"))
+        _add(self._resident, where, said.get("resident_bytes"))
+        for result in ("reached", "missed"):
+            _add(self._sandbox, [*where, result], _length(_object(said.get("sandbox")).get(result)))
+        _add(self._foreign, where, _length(said.get("foreign_macs")))
+        _add(self._dropped, where, _length(said.get("dropped_options")))
+        _count(self._ignored, where, said.get("ignored"), REASONS)
+        errors = _object(said.get("errors"))
+        _count(self._errors, where, _joined(errors), OPERATIONS)
+        ipv6 = said.get("ipv6")
+        if said.get("yiaddr") or not isinstance(ipv6, dict):
+            self._add_family([*where, "ipv4"], said)
+        if isinstance(ipv6, dict):
+            self._add_family([*where, "ipv6"], ipv6)
+
+    def _add_family(self, where: list[str], said: Json) -> None:
+        _add_state(self._lease, where, _LEASE_STATES, said.get("lease"))
+        _add(self._age, where, said.get("lease_seconds"))
+        for state, seconds in _object(said.get("reached")).items():
+            if state in _LEASE_STATES:
+                _add(self._reached, [*where, state], seconds)
+        _count(self._events, where, said.get("events"), EVENTS)
+
+    def add_scrape(self, bindings: int, scrape: Scrape) -> None:
+        """Add what the exporter says of itself."""
+        numbers = (
+            ("bindings", "Bindings that were found.", bindings),
+            (
+                "untrusted_dirs",
+                "Directories that others could write to: they are not looked at.",
+                scrape.untrusted,
+            ),
+            ("crowded_state_dirs", "State directories with more bindings than are looked at.", scrape.crowded),
+            ("scrape_seconds", "How long it took to find and ask them.", scrape.seconds),
+        )
+        for name, help_, value in numbers:
+            self._scrape.append(GaugeMetricFamily(f"vmnet_exporter_{name}", help_, value=value))
+
+
+def _gauge(name: str, help_: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"vmnet_{name}", help_, labels=(*_WHERE, *labels))
+
+
+def _counter(name: str, help_: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(f"vmnet_{name}", help_, labels=(*_WHERE, *labels))
+
+
+def _states(name: str, help_: str, *labels: str) -> StateSetMetricFamily:
+    return StateSetMetricFamily(f"vmnet_{name}", help_, labels=(*_WHERE, *labels))
+
+
+def _parsed(answer: bytes | None) -> Json | None:
+    """What the server said; None where it said nothing, or no object."""
+    try:
+        said = json.loads(answer) if answer else None
+    except (ValueError, RecursionError):
+        return None
+    return said if isinstance(said, dict) else None
+
+
+def _object(value: object) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _length(value: object) -> int | None:
+    return len(value) if isinstance(value, list | dict) else None
+
+
+def _number(value: object) -> float | None:
+    """A number of a server that no scraper stumbles over."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
+
+
+def _add(gauge: GaugeMetricFamily, labels: list[str], value: object) -> None:
+    number = _number(value)
+    if number is not None:
+        gauge.add_metric(labels, number)
+
+
+def _add_state(states: StateSetMetricFamily, labels: list[str], known: Iterable[str], state: object) -> None:
+    states.add_metric(labels, {word: word == state for word in known})
+
+
+def _count(counter: CounterMetricFamily, labels: list[str], counts: object, known: frozenset[str]) -> None:
+    """Add what was counted by word; all words that we do not know are one."""
+    totals: dict[str, float] = {}
+    for word, value in _object(counts).items():
+        number, label = _number(value), word if word in known else OTHER
+        if number is not None:
+            totals[label] = totals.get(label, 0) + number
+    for word in sorted(totals):
+        counter.add_metric([*labels, word], totals[word])
+
+
+def _joined(errors: Json) -> dict[str, float]:
+    """Failed calls by operation alone: with the kernel's words for why they are in the log."""
+    totals: dict[str, float] = {}
+    for name, value in errors.items():
+        operation, number = name.partition(":")[0], _number(value)
+        if number is not None:
+            totals[operation] = totals.get(operation, 0) + number
+    return totals
+
+
+def _identity(said: Json) -> dict[str, str]:
+    """Who is served, for `vmnet_info`."""
+    more = _object(said.get("ipv6")).get("addresses")
+    addresses = [said.get("yiaddr"), *(more[:_ADDRESSES] if isinstance(more, list) else ())]
+    names = {
+        "version": said.get("version"),
+        "mac": said.get("vm_mac"),
+        "addresses": ",".join(address for address in addresses if isinstance(address, str) and address),
+    }
+    return {name: value[:_LARGEST_LABEL] if _is_label(value) else "" for name, value in names.items()}
+
+
+def _is_label(value: object) -> TypeGuard[str]:
+    """Whether it can be written: half of a surrogate pair cannot."""
+    return isinstance(value, str) and value.isascii() and value.isprintable()
