@@ -42,6 +42,7 @@ RUN /build/bin/pip --python /opt/vmnet/bin/python install --no-cache-dir --no-co
     && find /opt/vmnet/bin -type f -delete \
     && /opt/vmnet/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/vmnet/lib
 COPY LICENSE README.md pyproject.toml ./
+COPY tools/*.py tools/
 COPY vmnet vmnet
 RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /build/bin/pip --python /opt/vmnet/bin/python install --no-cache-dir --no-compile --no-deps --no-index \

@@ -19,8 +19,8 @@ exit $$code
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts demo test test-unit test-netns test-netns-container test-vm test-image soak fuzz lint \
-    format bench schema lock clean
+.PHONY: help setup parts demo test test-unit test-readers test-netns test-netns-container test-vm test-image soak fuzz \
+    lint format bench share schema lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 23
@@ -50,6 +50,9 @@ test: setup parts ## all tests, on several workers (WORKERS=4)
 
 test-unit: setup ## the tests that need no root
 	$(RUN) -m pytest tests/unit
+
+test-readers: setup parts ## the tests of what other programs read: completion, manual pages, drawings
+	$(RUN) -m pytest tests/readers
 
 test-netns: setup parts ## the tests in network namespaces
 	$(call tests,tests/netns)
@@ -85,6 +88,9 @@ format: setup ## put the code into its canonical form
 
 bench: setup parts ## measure against dnsmasq and a shell script, side by side
 	$(RUN) -m tests.bench
+
+share: setup ## write what a wheel installs below share/, completion scripts and manual pages, to .cache/share
+	$(RUN) -m tools.share .cache/share
 
 schema: setup ## write the configuration file's schema anew
 	$(RUN) -c 'from vmnet.config_file import schema; print(schema(), end="")' >deploy/config.schema.json

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
 TESTS = Path(__file__).parent
-ROOMS = ("unit", "netns", "vm", "image")
+ROOMS = ("unit", "readers", "netns", "vm", "image")
 BUILDS = pytest.mark.timeout(900)
 """The first test of an image builds it, from nothing on a new machine."""
 LONGEST = (

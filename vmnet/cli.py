@@ -2,45 +2,37 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import os
 import sys
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NoReturn
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from vmnet import __version__
+from vmnet import __version__, options
 from vmnet import config as checks
 from vmnet.config import Config, FromFile
 from vmnet.errors import UsageError, VmnetError, WaitTimeoutError
 from vmnet.last_word import leave
 from vmnet.log import escape, say
 from vmnet.model import Settings
+from vmnet.verbs import BRING_UP, INTEGRATE, LOOK, VARIABLE_PREFIX, Parser, Verb
+from vmnet.verbs import parser as parser_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    import argparse
+    from collections.abc import Callable, Container, Sequence
 
     from vmnet.agent import Outcome
     from vmnet.model import Told
     from vmnet.outline import Node
-
-_VARIABLE_PREFIX = "VMNET_"
-_CODES = "exit codes: 0 ok, 1 unexpected, 2 usage, 3 refused before any change, 4 failed and rolled back, 5 \
-roll-back incomplete, 6 wait timed out, 7 drift or finding, 8 libvirt failed, 9 domain refused, 10 domain crashed"
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse, whose complaints are one line and an error of our tree."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see {self.prog} --help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     _occupy_standard_descriptors()
     try:
-        asked = _parser().parse_args(arguments)
+        words = sys.argv[1:] if arguments is None else arguments
+        asked = parser(words).parse_args(words)
         code: int = asked.run(asked)
         sys.stdout.flush()
     except VmnetError as error:
@@ -82,149 +74,9 @@ def _discard_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
-        prog="vmnet",
-        description="Hand a pod's network identity to the virtual machine inside it.",
-        epilog=f"Every option can also be set as {_VARIABLE_PREFIX}OPTION; a flag wins. {_CODES}",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"vmnet {__version__}")
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for verb in _VERBS:
-        text = f"{verb.help[0].upper()}{verb.help[1:]}."
-        sub = verbs.add_parser(verb.name, help=verb.help, description=text, allow_abbrev=False)
-        sub.set_defaults(run=verb.run)
-        for add in verb.options:
-            add(sub)
-    return parser
-
-
-def _add_place(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add(
-        "--interface",
-        metavar="NAME",
-        help="the pod interface (default: eth0, else the one with the default route)",
-    )
-    add("--netns", metavar="NAME|PATH", help="act in this network namespace instead of the current one")
-    add("--state-dir", metavar="DIR", help=f"where the pod's facts are kept (default: {checks.DEFAULT_STATE_DIR})")
-
-
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON")
-
-
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--tap", metavar="NAME", help="the tap to make for the VM (default: tap0)")
-    add("--owner", metavar="UID[:GID]", help="who may open the tap without privileges (default: root alone)")
-    add("--queues", metavar="N", help="queues of the VM's NIC; QEMU opens the tap as often (default: 1)")
-    add("--mac", metavar="MAC", help="the VM's MAC (default: the pod's)")
-    add("--mtu", metavar="BYTES", help="the MTU the guest is told (default: the pod's)")
-    add("--hostname", metavar="NAME", help="the host name the guest is told (default: the pod's)")
-    add("--resolv-conf", metavar="FILE", help=f"where DNS is read from (default: {checks.DEFAULT_RESOLV_CONF})")
-    add(
-        "--isolation", metavar="HOW", help="what keeps the guest apart: strict, dhcp-only or off (default: strict)"
-    )
-    further = "that the guest may use besides its own; may be given again"
-    add("--allow-address", metavar="CIDR", action="append", help=f"a further address or prefix {further}")
-    add("--allow-mac", metavar="MAC", action="append", help=f"a further MAC {further}")
-    add("--server-user", metavar="UID[:GID]", help="who the DHCP server becomes (default: nobody)")
-    add(
-        "--sandbox", metavar="on|off", help="whether the DHCP server gives its privileges up; off is for debugging"
-    )
-    add("--dhcp", metavar="|".join(checks.DHCP_MODES), help="who answers the guest's DHCP (default: on, vmnet)")
-    add("--lease-time", metavar="SECONDS", help="of DHCP, or infinite (default: 86400)")
-    add("--ipv6", metavar="on|off", help="whether the guest is told of the pod's IPv6 (default: on)")
-    add("--config", metavar="FILE", help="all of this and more, YAML or JSON; flags and variables win")
-
-
-def _add_resume(parser: argparse.ArgumentParser) -> None:
-    text = "only bring back what is up already: do not undo somebody's `down`"
-    parser.add_argument("--resume", action="store_true", help=text)
-
-
-def _add_command(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--keep", action="store_true", help="leave the binding up when COMMAND has ended")
-    add("command", nargs="*", metavar="COMMAND", help="what to run, after --; without it, until SIGTERM or SIGINT")
-
-
-def _add_hook(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("action", choices=("install", "uninstall"), help="put the hook in place, or remove it")
-    add("--dir", metavar="DIR", default=checks.DEFAULT_HOOKS_DIR, help="libvirt's hooks (default: %(default)s)")
-    add("--state-dir", metavar="DIR", help=f"where the hook keeps its facts (default: {checks.DEFAULT_STATE_DIR})")
-
-
-def _add_format(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--format", choices=checks.RENDER_FORMATS, required=True, help="for whom it is written")
-
-
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    text = "the NIC's model in the domain (default: what the domain says, else virtio)"
-    parser.add_argument("--model", metavar="MODEL", help=text)
-
-
-def _add_launch(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--connect", metavar="URI", help="where libvirt is (default: the system's, started where it does not run)")
-    grace = f"how long the guest may take to shut down after SIGTERM (default: {checks.DEFAULT_GRACE:g})"
-    add("--grace", metavar="SECONDS", help=grace)
-    add("--keep", action="store_true", help="leave the binding up when the domain has ended")
-    add("domain", metavar="DOMAIN.xml", help="the domain as libvirt takes it")
-
-
-def _add_exporter(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    where = f"unix:PATH or HOST:PORT (default: {checks.DEFAULT_LISTEN})"
-    add("--listen", metavar="ADDRESS", help=where)
-    text = f"may be given again; * stands for any one name (default: {checks.DEFAULT_STATE_DIR})"
-    add("--state-dir", metavar="DIR", action="append", help=f"where facts of pods are kept; {text}")
-
-
-def _add_doctor(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--all", action="store_true", help="show the checks that found nothing, too")
-    add("--domain", metavar="FILE", help="a domain's XML, to be compared with the binding")
-    ear = "how long to listen for other DHCP servers and routers; nothing is sent (default: 1; 0 for not at all)"
-    add("--listen", metavar="SECONDS", help=ear)
-    parser.epilog = "example: vmnet doctor --all; each code is explained in docs/doctor.md"
-
-
-def _add_status(parser: argparse.ArgumentParser) -> None:
-    again = "show it again and again, looking every so many seconds (default: 1), until Ctrl-C"
-    parser.add_argument("--watch", metavar="SECONDS", nargs="?", const="1", help=again)
-    parser.epilog = "example: vmnet status --watch; what it says is explained in docs/watching.md"
-
-
-def _add_wait(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    goals = "the server serves; the guest has asked; it has its address; it answers for it"
-    add("--for", dest="goal", choices=("ready", "asked", "bound", "reachable"), required=True, help=goals)
-    add("--timeout", metavar="SECONDS", help="how long at most (default: 60)")
-    parser.epilog = "example: vmnet wait --for bound --timeout 30; each cause is explained in docs/watching.md"
-
-
-def _add_capture(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("-w", "--write", metavar="FILE.pcap", help="write them to a file for Wireshark instead of showing them")
-    add("--follow", action="store_true", help="go on with those to come, until Ctrl-C")
-    parser.epilog = "example: vmnet capture --follow"
-
-
-def _add_support_bundle(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("-o", "--output", metavar="FILE.tar", default="vmnet-support.tar", help="where (default: %(default)s)")
-    add("--redact", action="store_true", help="replace addresses, MACs, host names and domains by placeholders")
-    parser.epilog = "example: vmnet support-bundle --redact -o support.tar"
-
-
-def _add_define_domain(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--vmi", metavar="JSON", help="the VirtualMachineInstance; not looked at")
-    add("--domain", metavar="XML", required=True, help="the domain's XML")
+def parser(words: Container[str] | None = None) -> Parser:
+    """Make the command line's parser: whole, or with the options of the verbs among `words` only."""
+    return parser_of(VERBS, words)
 
 
 def _config(asked: argparse.Namespace) -> Config:
@@ -269,7 +121,7 @@ def _text(asked: argparse.Namespace, option: str) -> str | None:
     flag: str | list[str] | None = getattr(asked, option, None)
     if isinstance(flag, list):
         return ",".join(flag)
-    return os.environ.get(f"{_VARIABLE_PREFIX}{option.upper()}") if flag is None else flag
+    return os.environ.get(f"{VARIABLE_PREFIX}{option.upper()}") if flag is None else flag
 
 
 def _settings(text: Callable[[str], str | None], told: Told) -> Settings:
@@ -324,7 +176,16 @@ def _plan(asked: argparse.Namespace) -> int:
     from vmnet import agent, show
 
     found = agent.plan(_config(asked))
-    _print(show.plan_json(found) if asked.json else show.plan_text(found))
+    if asked.format == "text":
+        from vmnet import screen
+
+        screen.show(show.plan_outline(found))
+    elif asked.format == "json":
+        _print(show.plan_json(found))
+    else:
+        from vmnet.drawing import drawn
+
+        _print(drawn(found.journal, asked.format).removesuffix("\n"))
     return 0
 
 
@@ -528,95 +389,155 @@ def _launch(asked: argparse.Namespace) -> int:
     return launch(_config(asked), job)
 
 
-@dataclass(frozen=True, slots=True)
-class _Verb:
-    """A verb of the command line: what runs it, and which groups of options it takes."""
-
-    name: str
-    run: Callable[[argparse.Namespace], int]
-    help: str
-    options: tuple[Callable[[argparse.ArgumentParser], None], ...]
-
-
-_VERBS = (
-    _Verb(
-        "plan",
-        _plan,
-        "say what is there, what `up` would change and what the guest will be told",
-        (_add_place, _add_settings, _add_json),
-    ),
-    _Verb(
+VERBS = (
+    Verb(
         "up",
+        BRING_UP,
         _up,
-        "hand the pod's identity over and serve it; returns when no DISCOVER can be lost",
-        (_add_place, _add_settings, _add_resume),
+        "hand the pod's identity to the VM, and serve it",
+        (options.place, options.settings, options.resume),
+        ("vmnet up", "vmnet up --interface eth0 --tap tap0 --owner 107 --hostname vm1"),
+        "Returns when no DISCOVER can be lost any more. A second time it puts right what is not as it shall be.",
     ),
-    _Verb("down", _down, "give the pod back exactly as it was found", (_add_place,)),
-    _Verb(
-        "status",
-        _status,
-        "say how binding and guest stand, and what is not as it shall be; exit 7 on any difference",
-        (_add_place, _add_status, _add_json),
+    Verb(
+        "down",
+        BRING_UP,
+        _down,
+        "give the pod back exactly as it was found",
+        (options.place,),
+        ("vmnet down",),
+        "Run again, it has nothing to do.",
     ),
-    _Verb(
-        "wait",
-        _wait,
-        "wait for the server, or for the guest; exit 6 with the cause where it does not come in time",
-        (_add_place, _add_wait, _add_json),
-    ),
-    _Verb(
-        "capture",
-        _capture,
-        "show the last frames of DHCP, ARP and router discovery between guest and server",
-        (_add_place, _add_capture, _add_json),
-    ),
-    _Verb(
-        "doctor",
-        _doctor,
-        "look for what is wrong, or in the way of `up`, and say what to do; exit 7 on a warning or an error",
-        (_add_place, _add_settings, _add_doctor, _add_json),
-    ),
-    _Verb(
-        "support-bundle",
-        _support_bundle,
-        "write one tar with all that somebody needs who is asked for help",
-        (_add_place, _add_support_bundle),
-    ),
-    _Verb("metrics", _metrics, "print what `status` counts, for Prometheus", (_add_place,)),
-    _Verb("exporter", _exporter, "serve the metrics of all bindings of a node", (_add_exporter,)),
-    _Verb("serve", _serve, "run the DHCP server of a binding that is up, in the foreground", (_add_place,)),
-    _Verb(
+    Verb(
         "run",
+        BRING_UP,
         _run,
-        "`up`, then COMMAND with the server kept alive beside it, then `down`; exit as COMMAND did",
-        (_add_place, _add_settings, _add_command),
+        "`up`, then COMMAND, then `down`",
+        (options.place, options.settings, options.command),
+        ("vmnet run -- sleep 1", "vmnet run --owner 107 --keep -- ./start-qemu"),
+        "The server is kept alive beside COMMAND; exits as COMMAND did.",
     ),
-    _Verb(
+    Verb(
+        "launch",
+        BRING_UP,
+        _launch,
+        "`up`, then the domain through libvirt, then `down`",
+        (options.place, options.settings, options.model, options.launch),
+        ("vmnet launch vm.xml", "vmnet launch --grace 60 --connect qemu:///system vm.xml"),
+        "The domain is looked after until it ends.",
+    ),
+    Verb(
+        "serve",
+        BRING_UP,
+        _serve,
+        "be the DHCP server of a binding that is up, in the foreground",
+        (options.place,),
+        ("vmnet serve",),
+    ),
+    Verb(
+        "plan",
+        LOOK,
+        _plan,
+        "say what is there, what `up` changes, what the guest is told",
+        (options.place, options.settings, options.plan_format),
+        ("vmnet plan", "vmnet plan --format svg >pod.svg", "vmnet plan --format mermaid"),
+        "Touches nothing.",
+    ),
+    Verb(
+        "status",
+        LOOK,
+        _status,
+        "say how binding and guest stand, and what has drifted",
+        (options.place, options.status, options.as_json),
+        ("vmnet status", "vmnet status --json", "vmnet status --watch"),
+        "Exits with 7 on any difference. What it says is explained in docs/watching.md.",
+    ),
+    Verb(
+        "wait",
+        LOOK,
+        _wait,
+        "wait for server or guest, or say why it does not come",
+        (options.place, options.wait, options.as_json),
+        ("vmnet wait --for ready", "vmnet wait --for bound --timeout 30"),
+        "Exits with 6 and the cause where it does not come in time; each is explained in docs/watching.md.",
+    ),
+    Verb(
+        "capture",
+        LOOK,
+        _capture,
+        "show the last frames of DHCP, ARP and router discovery",
+        (options.place, options.capture, options.as_json),
+        ("vmnet capture", "vmnet capture --follow", "vmnet capture --write guest.pcap"),
+        "They are those between guest and server.",
+    ),
+    Verb(
+        "doctor",
+        LOOK,
+        _doctor,
+        "look for what is wrong or in the way, and say what to do",
+        (options.place, options.settings, options.doctor, options.as_json),
+        ("vmnet doctor --all", "vmnet doctor --listen 0 --json"),
+        "Exits with 7 on a warning or an error. Each code is explained in docs/doctor.md.",
+    ),
+    Verb(
+        "support-bundle",
+        LOOK,
+        _support_bundle,
+        "write one tar with all that is needed to be helped",
+        (options.place, options.support_bundle),
+        ("vmnet support-bundle", "vmnet support-bundle --redact --output support.tar"),
+    ),
+    Verb(
+        "metrics",
+        LOOK,
+        _metrics,
+        "print what `status` counts, for Prometheus",
+        (options.place,),
+        ("vmnet metrics",),
+    ),
+    Verb(
         "render",
+        LOOK,
         _render,
-        "print what the guest will be told, as configuration for guests without a DHCP client",
-        (_add_place, _add_settings, _add_format),
+        "print what the guest is told, for guests without DHCP",
+        (options.place, options.settings, options.render_format),
+        ("vmnet render --format netplan", "vmnet render --format kernel-ip --hostname vm1"),
     ),
-    _Verb(
+    Verb(
+        "exporter",
+        INTEGRATE,
+        _exporter,
+        "serve the metrics of all bindings of a node",
+        (options.exporter,),
+        ("vmnet exporter", "vmnet exporter --listen unix:/run/vmnet.sock --state-dir '/pods/*/vmnet'"),
+    ),
+    Verb(
         "domain",
+        INTEGRATE,
         _domain,
-        "read a domain's XML and write it with the interface for the pod's tap in it",
-        (_add_place, _add_settings, _add_model),
+        "write a domain's XML with the interface for the tap in it",
+        (options.place, options.settings, options.model),
+        ("vmnet domain <vm.xml >vm-in-pod.xml",),
+        "The XML is read from stdin and written to stdout; whatever else it says stays byte for byte.",
     ),
-    _Verb(
+    Verb(
         "onDefineDomain",
+        INTEGRATE,
         _define_domain,
         "the same for KubeVirt's hook sidecar",
-        (_add_place, _add_settings, _add_model, _add_define_domain),
+        (options.place, options.settings, options.model, options.define_domain),
+        ("vmnet onDefineDomain --vmi '{}' --domain \"$(cat vm.xml)\"",),
     ),
-    _Verb(
-        "launch",
-        _launch,
-        "`up`, then the domain through libvirt and looked after until it ends, then `down`",
-        (_add_place, _add_settings, _add_model, _add_launch),
+    Verb(
+        "hook",
+        INTEGRATE,
+        _hook,
+        "let libvirt bring bindings up and down with its domains",
+        (options.hook,),
+        ("vmnet hook install", "vmnet hook uninstall"),
     ),
-    _Verb("hook", _hook, "let libvirt bring bindings up and down with its domains", (_add_hook,)),
 )
+"""A verb is added here, with its group, its example and all: help, completion and manual come from it."""
 
 
 def _print(text: str) -> None:

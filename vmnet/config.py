@@ -28,6 +28,8 @@ DEFAULT_GRACE = 30.0
 _LONGEST_SECONDS = 86400
 RENDER_FORMATS = ("cloud-init", "networkd", "netplan", "ifupdown", "kernel-ip", "json")
 """What `vmnet render` can write; here, so that --help need not import it."""
+PLAN_FORMATS = ("text", "json", "mermaid", "svg")
+"""What `vmnet plan` can write."""
 LARGEST_QUEUE_COUNT = 256
 """MAX_TAP_QUEUES (linux/if_tun.h)."""
 _LARGEST_ID = 0xFFFFFFFE

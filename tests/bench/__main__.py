@@ -24,7 +24,7 @@ class Row:
 
 def main() -> int:
     """Measure everything and print it. Always 0: a figure is for a person to judge."""
-    rows = [*_exchanges_and_memory(), *_bring_up(), *_kernel()]
+    rows = [*_exchanges_and_memory(), *_ipv6(), *_bring_up(), *_dual_stack(), *_kernel()]
     header = Row("what", "vmnet", "dnsmasq/script", "target", None)
     columns = ("what", "ours", "theirs", "target")
     widths = [max(len(getattr(row, name)) for row in (header, *rows)) for name in columns]
@@ -39,10 +39,10 @@ def _exchanges_and_memory() -> list[Row]:
     _say("DHCP exchanges")
     with bench.vmnet_up() as (made, started):
         bench.first_offer(made)
-        offer, ack = bench.exchange_figures(made, started.server)
+        offer, ack = bench.exchange_figures(made, started.server, bench.discover, bench.reboot)
         rss, pss = bench.memory(started.server)
     with bench.by_hand_up() as (made, started):
-        their_offer, their_ack = bench.exchange_figures(made, started.server)
+        their_offer, their_ack = bench.exchange_figures(made, started.server, bench.discover, bench.reboot)
         their_rss, their_pss = bench.memory(started.server)
     return [
         _ratio("DISCOVER→OFFER p50, µs", offer, their_offer, 0.6),
@@ -50,6 +50,38 @@ def _exchanges_and_memory() -> list[Row]:
         _limit("server RSS, MiB", rss, their_rss, 12),
         _limit("server PSS, MiB", pss, their_pss, 6),
     ]
+
+
+def _ipv6() -> list[Row]:
+    _say("DHCPv6 exchanges")
+    with bench.vmnet_up("bridge-dual") as (made, started):
+        bench.first_offer(made)
+        [advertise] = bench.exchange_figures(made, started.server, bench.solicit)
+        rss, pss = bench.memory(started.server)
+    with bench.by_hand_up("bridge-dual") as (made, started):
+        [their_advertise] = bench.exchange_figures(made, started.server, bench.solicit)
+        their_rss, their_pss = bench.memory(started.server)
+    return [
+        _ratio("SOLICIT→ADVERTISE p50, µs", advertise, their_advertise, 1),
+        _limit("server RSS, dual-stack, MiB", rss, their_rss, 15),
+        _limit("server PSS, dual-stack, MiB", pss, their_pss, 6),
+    ]
+
+
+def _dual_stack() -> list[Row]:
+    """What IPv6 costs: beside it stands the same without."""
+    ups: dict[str, list[bench.Started]] = {"bridge-dual": [], "bridge": []}
+    for trial in range(_TRIALS):
+        _say(f"dual-stack {trial + 1} of {_TRIALS}")
+        for layout, started in ups.items():
+            with bench.vmnet_up(layout) as (_, one):
+                started.append(one)
+    rows = []
+    for name, unit, target in (("wall", "wall ms", 200), ("cpu", "CPU ms", 150)):
+        dual, alone = (statistics.median(getattr(one, name) for one in started) for started in ups.values())
+        beside = f"{alone:.1f} IPv4 only (ratio {dual / alone:.2f})"
+        rows.append(Row(f"up, dual-stack, {unit}", f"{dual:.1f}", beside, f"≤ {target}", dual <= target))
+    return rows
 
 
 def _bring_up() -> list[Row]:

@@ -14,15 +14,17 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from socket import AF_INET6, inet_pton
 from typing import TYPE_CHECKING
 
 from testbed.netns import entered, run
 from testbed.pods import pod
 from testbed.tap_guest import raw_tap
+from vmnet.ipv6.packet import checksum
 
 if TYPE_CHECKING:
     import resource
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from testbed.pods import Pod
     from testbed.tap_guest import RawTap
@@ -35,7 +37,10 @@ REPEATS = 3
 _TRIES = 5
 _XID = 14 + 20 + 8 + 4
 _OP = 14 + 20 + 8
+_KIND = 284
 _OFFER, _ACK = 2, 5
+_SOLICIT, _ADVERTISE = 1, 2
+_VNET_HDR = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +89,9 @@ def vmnet_up(layout: str = "bridge") -> Iterator[tuple[Pod, Started]]:
 
 
 @contextmanager
-def by_hand_up() -> Iterator[tuple[Pod, Started]]:
+def by_hand_up(layout: str = "bridge") -> Iterator[tuple[Pod, Started]]:
     """Bring a fresh pod up with a shell script and dnsmasq."""
-    with pod("bridge") as made, tempfile.TemporaryDirectory(prefix="vmnet-bench-") as state:
+    with pod(layout) as made, tempfile.TemporaryDirectory(prefix="vmnet-bench-") as state:
         wall, cpu = timed(made.netns.command("sh", BY_HAND, state))
         yield made, Started(wall, cpu, int(Path(state, "dnsmasq.pid").read_text()))
 
@@ -103,70 +108,101 @@ def request(mac: str, options: bytes) -> bytes:
     return b"\xff" * 6 + hardware + b"\x08\x00" + bytes(ip) + udp + bootp
 
 
-def discover_frame(mac: str) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request as a guest writes it to its tap, and what its answer, from there, has at which place."""
+
+    frame: bytes
+    place: slice
+    wanted: bytes
+    kind: int
+    kind_at: int
+
+
+def discover(made: Pod, xid: int) -> Question:
     """A DISCOVER with the usual parameter request list."""
-    return request(mac, bytes([53, 1, 1, 55, 8, 1, 3, 6, 12, 15, 26, 119, 121, 255]))
+    return _question4(made, xid, bytes([53, 1, 1]), _OFFER)
 
 
-def request_frame(made: Pod) -> bytes:
+def reboot(made: Pod, xid: int) -> Question:
     """An INIT-REBOOT REQUEST for the pod's address: no server identifier, so both servers take the same bytes."""
     address = bytes(map(int, made.address.split(".")))
-    return request(
-        made.mac, bytes([53, 1, 3, 50, 4]) + address + bytes([55, 8, 1, 3, 6, 12, 15, 26, 119, 121, 255])
-    )
+    return _question4(made, xid, bytes([53, 1, 3, 50, 4]) + address, _ACK)
 
 
-def exchange_once(tap: RawTap, frame: bytes, xid: int, kind: int) -> float:
+def _question4(made: Pod, xid: int, options: bytes, kind: int) -> Question:
+    frame = request(made.mac, options + bytes([55, 8, 1, 3, 6, 12, 15, 26, 119, 121, 255]))
+    octets = xid.to_bytes(4)
+    # op, htype, hlen, hops, xid: a hairpin bridge on the node sends the guest's own broadcast back, whose op is 1.
+    place = slice(_VNET_HDR + _OP, _VNET_HDR + _XID + 4)
+    whole = bytes(_VNET_HDR) + frame[:_XID] + octets + frame[_XID + 4 :]
+    return Question(whole, place, b"\2\1\6\0" + octets, kind, _VNET_HDR + _KIND)
+
+
+def solicit(made: Pod, xid: int) -> Question:
+    """A SOLICIT of a client that asks for what the usual ones do (RFC 9915 §21)."""
+    hardware = bytes.fromhex(made.mac.replace(":", ""))
+    client_id = struct.pack("!HHHH6s", 1, 10, 3, 1, hardware)
+    options = client_id + struct.pack("!HH12xHHHHHHHH", 3, 12, 8, 2, 0, 6, 6, 23, 24, 39)
+    message = struct.pack("!I", _SOLICIT << 24 | xid) + options
+    udp = struct.pack("!4H", 546, 547, 8 + len(message), 0) + message
+    addresses = inet_pton(AF_INET6, "fe80::5") + inet_pton(AF_INET6, "ff02::1:2")
+    udp = udp[:6] + checksum(addresses, 17, udp).to_bytes(2) + udp[8:]
+    link = bytes.fromhex("333300010002") + hardware + b"\x86\xdd"
+    frame = bytes(_VNET_HDR) + link + struct.pack("!IHBB", 6 << 28, len(udp), 17, 1) + addresses + udp
+    kind_at = _VNET_HDR + 14 + 40 + 8
+    wanted = bytes([_ADVERTISE]) + xid.to_bytes(3)
+    return Question(frame, slice(kind_at, kind_at + 4), wanted, _ADVERTISE, kind_at)
+
+
+def exchange_once(tap: RawTap, question: Question) -> float:
     """Send a request and await its answer; return microseconds.
 
     Raises:
         RuntimeError: none came, although it was sent again and again.
     """
     for _ in range(_TRIES):
-        took = _answered(tap, frame, xid, kind)
+        took = _answered(tap, question)
         if took is not None:
             return took
     raise RuntimeError(f"no answer after {_TRIES} requests of a second each")
 
 
-def _answered(tap: RawTap, frame: bytes, xid: int, kind: int) -> float | None:
+def _answered(tap: RawTap, question: Question) -> float | None:
     """Send a request; return the microseconds until its answer, None where a second goes by without one."""
-    wanted = xid.to_bytes(4)
-    whole = bytes(10) + frame[:_XID] + wanted + frame[_XID + 4 :]
+    place, wanted = question.place, question.wanted
     poll = select.poll()
     poll.register(tap.descriptor, select.POLLIN)
     began = time.perf_counter_ns()
-    os.write(tap.descriptor, whole)
+    os.write(tap.descriptor, question.frame)
     while poll.poll(1000):
         answer = os.read(tap.descriptor, 2048)
-        # A hairpin bridge on the node sends the guest's own broadcast back.
-        if answer[10 + _XID : 14 + _XID] == wanted and answer[10 + _OP] == 2:
+        if answer[place] == wanted:
             took = (time.perf_counter_ns() - began) / 1000
-            assert answer[10 + 284] == kind, answer[10:].hex()
+            assert answer[question.kind_at] == question.kind, answer.hex()
             return took
     return None
 
 
-def exchange_p50(made: Pod, frame: bytes, kind: int) -> float:
+def exchange_p50(made: Pod, asked: Callable[[Pod, int], Question]) -> float:
     """Median of many exchanges in microseconds; both ends must be on one core already."""
+    questions = [asked(made, xid) for xid in range(1, 101 + EXCHANGES)]
     with raw_tap(made.netns) as tap:
         os.set_blocking(tap.descriptor, True)
-        for xid in range(1, 101):
-            exchange_once(tap, frame, xid, kind)
-        return statistics.median(exchange_once(tap, frame, xid, kind) for xid in range(1000, 1000 + EXCHANGES))
+        for question in questions[:100]:
+            exchange_once(tap, question)
+        return statistics.median(exchange_once(tap, question) for question in questions[100:])
 
 
-def exchange_figures(made: Pod, server: int) -> tuple[float, float]:
-    """DISCOVER→OFFER and REQUEST→ACK, best of several medians, client and server on one core."""
+def exchange_figures(made: Pod, server: int, *asked: Callable[[Pod, int], Question]) -> tuple[float, ...]:
+    """Of each exchange, the best of several medians, client and server on one core."""
     os.sched_setaffinity(server, {CORE})
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {CORE})
     try:
-        offers = min(exchange_p50(made, discover_frame(made.mac), _OFFER) for _ in range(REPEATS))
-        acks = min(exchange_p50(made, request_frame(made), _ACK) for _ in range(REPEATS))
+        return tuple(min(exchange_p50(made, one) for _ in range(REPEATS)) for one in asked)
     finally:
         os.sched_setaffinity(0, before)
-    return offers, acks
 
 
 def memory(pid: int) -> tuple[float, float]:
@@ -180,7 +216,7 @@ def first_offer(made: Pod) -> float:
     """Send one DISCOVER right now and never again; return milliseconds until its OFFER."""
     with raw_tap(made.netns) as tap:
         os.set_blocking(tap.descriptor, True)
-        return exchange_once(tap, discover_frame(made.mac), 7, _OFFER) / 1000
+        return exchange_once(tap, discover(made, 7)) / 1000
 
 
 def kernel_milliseconds() -> float:

@@ -4,6 +4,7 @@
 set -eu
 set -- "$1" $(ip -4 -o address show dev eth0 | awk '{split($4, part, "/"); print part[1], part[2]}')
 state=$1 address=$2 length=$3
+address6=$(ip -6 -o address show dev eth0 scope global | awk '{split($4, part, "/"); print part[1]; exit}')
 gateway=$(ip -4 route show default | awk '{print $3}')
 set -- $(ip -o link show dev eth0 | awk '{for (i = 1; i < NF; i++) if ($i == "mtu" || $i == "link/ether") print $(i + 1)}')
 mtu=$1 mac=$2
@@ -28,7 +29,15 @@ link set k6t-eth0 up
 link set tap0 up
 EOF
 bridge fdb add "$mac" dev tap0 master static
+set --
+if [ "$address6" ]; then
+    ip address add fe80::766d/64 dev k6t-eth0 nodad
+    ip address add "${address6%:*}:ffff/64" dev k6t-eth0 nodad
+    # The client that measures speaks DHCPv6 alone, and no neighbour discovery.
+    ip neighbour add fe80::5 lladdr "$mac" dev k6t-eth0 nud permanent
+    set -- --dhcp-range="$address6,$address6,64,infinite" --enable-ra
+fi
 exec dnsmasq --conf-file=/dev/null --port=0 --no-ping --interface=k6t-eth0 --bind-dynamic --except-interface=lo \
     --shared-network=k6t-eth0,"$address" --dhcp-range="$address",static,255.255.255.0,infinite \
     --dhcp-host="$mac","$address" --dhcp-option=option:router,"$gateway" --dhcp-option=option:mtu,"$mtu" \
-    --pid-file="$state/dnsmasq.pid" --dhcp-leasefile="$state/leases" --dhcp-authoritative --user=root --quiet-dhcp
+    --pid-file="$state/dnsmasq.pid" --dhcp-leasefile="$state/leases" --dhcp-authoritative --user=root --quiet-dhcp "$@"

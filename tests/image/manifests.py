@@ -17,7 +17,16 @@ BIN = Path(sys.executable).parent
 
 
 def kustomizations() -> list[str]:
-    """The directories that can be applied, relative to ROOT."""
+    """The directories that can be applied for a VM, relative to ROOT."""
+    return [name for name in _every() if name not in exporters()]
+
+
+def exporters() -> list[str]:
+    """Those for a node."""
+    return [name for name in _every() if name.startswith("exporter/")]
+
+
+def _every() -> list[str]:
     return sorted(str(path.parent.relative_to(ROOT)) for path in ROOT.rglob("kustomization.yaml"))
 
 

@@ -85,7 +85,7 @@ def test_probes_never_ask_the_pod_address(name: str) -> None:
 @every_kustomization
 def test_commands_are_ours(name: str) -> None:
     """What the containers and the probes run is understood by the program."""
-    parser = cli._parser()
+    parser = cli.parser()
     for container in containers(name):
         if "command" not in container:
             parser.parse_args(container["args"])

@@ -159,7 +159,7 @@ class Forked:
                 confine()
             _patch(agent_room, _APPLY, _telling(outputs[2]))
             _patch(processes, "start_compiler", _known_replies)
-            _patch(cli, "_parser", lambda: _PARSER)
+            _patch(cli, "parser", lambda _words: _PARSER)
             if tamper:
                 tamper()
             code = cli.main(words)
@@ -307,7 +307,7 @@ def _known_replies(leases: Leases, log: int) -> processes.Compiler:
 
 
 _start_compiler = processes.start_compiler
-_PARSER = cli._parser()
+_PARSER = cli.parser()
 """Built once: that takes as long as half of a verb."""
 
 

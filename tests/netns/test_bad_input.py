@@ -120,7 +120,13 @@ CASES = (
     up("state-dir-empty", "--state-dir", "", says="state directory"),
     up("interface-missing", "--interface", "eth7", says="no interface eth7", code=REFUSED),
     up("interface-loopback", "--interface", "lo", says="lo is no Ethernet", code=REFUSED),
-    up("interface-without-address", "--interface", "net1", says="no IPv4 address", code=REFUSED),
+    up(
+        "interface-without-address",
+        "--interface",
+        "net1",
+        says="neither an IPv4 nor a global IPv6 address",
+        code=REFUSED,
+    ),
     up("interface-in-a-bridge", "--interface", "net0", says="already a port of br0", code=REFUSED),
     up("interface-macvlan", "--interface", "mv0", says="macvlan", code=REFUSED),
     up("interface-down", "--interface", "down0", says="down0 is down", code=REFUSED),
@@ -209,7 +215,7 @@ def test_names_that_others_took(pod: Pod, agent: Agent, name: str, made: str) ->
 
 def test_pod_without_an_address(pod: Pod, agent: Agent) -> None:
     pod.netns.ip_batch("address flush dev eth0")
-    case = up("no-address", says="no IPv4 address", code=REFUSED)
+    case = up("no-address", says="neither an IPv4 nor a global IPv6 address", code=REFUSED)
     done = run(typed(agent, case), check=False)
     assert_one_clear_line(done, case)
     assert json.loads(done.stderr)["retryable"] is True

@@ -57,6 +57,13 @@ def test_watching(pod: Pod, agent: Agent, tmp_path: Path) -> None:
     assert difference(found, snapshot(pod)) == ""
 
 
+def test_metrics(pod: Pod, agent: Agent, tmp_path: Path) -> None:
+    need("curl", "curl")
+    found = snapshot(pod)
+    docs.play(docs.page("operate/metrics.md"), agent.command, tmp_path, environment(agent))
+    assert difference(found, snapshot(pod)) == ""
+
+
 @pytest.mark.parametrize("layout", ["bridge-dual"])
 def test_ipv6(pod: Pod, agent: Agent, tmp_path: Path) -> None:
     found = snapshot(pod)

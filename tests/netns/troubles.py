@@ -291,9 +291,23 @@ def declined(it: Patient) -> None:
     client.exchange(10)
     conflict = option(50, client.address), option(54, client.server_id)
     client.tap.send(client.request(4, *conflict))
+    _wait_for_log(it, '"event":"decline"')
+
+
+def address_by_hand(it: Patient) -> None:
+    it.up()
+    client = it.hold_tap()
+    client.exchange(10)
+    asked = socket.inet_aton(it.pod.gateway)
+    arp = b"\0\1\x08\0\6\4\0\1" + client.mac + socket.inet_aton("192.168.1.5") + bytes(6) + asked  # RFC 826
+    client.tap.send(b"\xff" * 6 + client.mac + b"\x08\x06" + arp)
+    _wait_for_log(it, '"lease":"foreign-address"')
+
+
+def _wait_for_log(it: Patient, words: str) -> None:
     [log] = it.agent.logs()
     with background(["tail", "-n", "+1", "-F", log], it.directory / "tail.log") as told:
-        told.wait_for('"event":"decline"')
+        told.wait_for(words)
 
 
 def tap_held(it: Patient) -> None:
@@ -514,7 +528,14 @@ TROUBLES = (
         "driver for the NIC's model",
         ward="bound-2",
     ),
-    Trouble("VMN-508", "warning", stranger_asks, "foreign_source_mac: 1", "--mac MAC", ward="bound-2"),
+    Trouble(
+        "VMN-508",
+        "warning",
+        stranger_asks,
+        "foreign_source_mac: 1\n02:00:00:00:00:aa asks",
+        "--mac MAC",
+        ward="bound-2",
+    ),
     Trouble(
         "VMN-509",
         "warning",
@@ -546,6 +567,7 @@ TROUBLES = (
         "VMN-513", "error", domain_with_queues, "the domain's interface has 4 queues", "--queues 4", ward="flags-2"
     ),
     Trouble("VMN-514", "info", endless, "the lease time is infinite", "--lease-time 86400", ward="flags-2"),
+    Trouble("VMN-515", "warning", address_by_hand, "the guest was seen to use 192.168.1.5", "vmnet render"),
     Trouble("VMN-601", "info", journal_of_another_boot, "netns-7/eth0", "remove these directories"),
     Trouble("VMN-602", "info", journal_of_nothing, "journal.json is there", "`vmnet down` tidies"),
     Trouble(

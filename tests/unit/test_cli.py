@@ -267,13 +267,25 @@ def test_status_says_drift_with_its_exit_code(
     assert "IPv4 10.0.0.5/24: bound" in capsys.readouterr().out
 
 
-def test_help_names_every_verb_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        cli.main(["--help"])
-    assert caught.value.code == 0
+@pytest.mark.parametrize(
+    ("flags", "begin"),
+    [
+        ("", "the pod has\n└─ eth0  MAC 02:00:00:00:00:01"),
+        ("--json", '{\n  "schema": 1,'),
+        ("--format json", '{\n  "schema": 1,'),
+        ("--format mermaid", "flowchart LR\n"),
+        ("--format svg", "<svg "),
+    ],
+)
+def test_a_plan_is_written_in_the_format_asked_for(
+    flags: str, begin: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(agent, "plan", lambda _config: agent.Plan(_JOURNAL, (), already_up=False))
+    assert cli.main(["plan", *flags.split()]) == 0
     text = capsys.readouterr().out
-    for word in ("plan", "up", "down", "status", "serve", "7 drift or finding", "VMNET_"):
-        assert word in text
+    assert text.startswith(begin)
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
 
 
 @pytest.fixture

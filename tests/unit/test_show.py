@@ -1,21 +1,32 @@
-"""Plans as text and as JSON."""
+"""Plans as text and as JSON.
+
+Whole screens are in tests/data/screens; VMNET_GOLDEN=write writes them anew, to be read in the diff.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 
-from tests.unit import layouts
+import pytest
+
+from tests.unit import journals, layouts
 from vmnet import show
 from vmnet.agent import Plan
 from vmnet.dhcp.lease import lease
 from vmnet.model import ArpEntry, Boot, PodInterface, RawOption, Resolver, Settings
+from vmnet.outline import plain
 from vmnet.plumbing.bridge import bound
 from vmnet.plumbing.diff import diff
 from vmnet.plumbing.discover import discover
 from vmnet.schema import SCHEMA, Journal
 
 _RESOLVER = Resolver(("10.96.0.10",), ("svc.cluster.local",), ("nameserver ::1: left out",))
+
+
+_SCREENS = Path(__file__).parents[1] / "data" / "screens"
 
 
 def _plan(layout: str) -> Plan:
@@ -26,18 +37,34 @@ def _plan(layout: str) -> Plan:
     return Plan(journal, diff(status, bound(pod, Settings(), ipv6_settable=True)), already_up=False)
 
 
+@pytest.mark.parametrize("width", [100, 60])
+@pytest.mark.parametrize("layout", ["calico", "bridge-dual", journals.IPV6_ONLY])
+def test_a_plan_on_the_screen(layout: str, width: int) -> None:
+    saved = journals.journal(layout)
+    changes = diff(journals.status(layout), bound(saved.pod, saved.settings, ipv6_settable=True))
+    text = plain(show.plan_outline(Plan(saved, changes, already_up=False)), width) + "\n"
+    path = _SCREENS / f"plan-{layout}-{width}.txt"
+    if os.environ.get("VMNET_GOLDEN") == "write":
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+    assert all(len(line) <= width for line in text.splitlines())
+
+
 def test_a_plan_says_what_is_there_what_would_change_and_what_the_guest_is_told() -> None:
-    text = show.plan_text(_plan("calico"))
-    for line in (
-        "  address 192.168.77.5/32 on eth0",
-        "  route default via 169.254.1.1 on eth0",
-        "  create bridge k6t-eth0",
-        "  routes    169.254.1.1/32 on-link, 0.0.0.0/0 via 169.254.1.1",
-        "  MTU       1480",
-        "  search    svc.cluster.local",
-        "  nameserver ::1: left out",
-    ):
-        assert line in text.splitlines(), text
+    said = {node.text: [line.text for line in node.children] for node in show.plan_outline(_plan("calico"))}
+    assert "address 192.168.77.5/32 on eth0" in said["the pod has"]
+    assert "route default via 169.254.1.1 on eth0" in said["the pod has"]
+    assert "create bridge k6t-eth0" in said["`vmnet up` will"]
+    assert "routes    169.254.1.1/32 on-link, 0.0.0.0/0 via 169.254.1.1" in said["the guest will be told"]
+    assert "MTU       1480" in said["the guest will be told"]
+    assert "search    svc.cluster.local" in said["the guest will be told"]
+    assert said["what it cannot be told"] == ["nameserver ::1: left out"]
+
+
+def test_what_both_families_are_told_is_said_once() -> None:
+    lines = show.lease_lines(journals.journal("bridge-dual").leases)
+    assert len([line for line in lines if line.startswith("MTU")]) == 1
+    assert len([line for line in lines if line.startswith("DNS")]) == 2
 
 
 def test_a_lease_says_what_was_configured_beyond_the_pod() -> None:
@@ -66,9 +93,9 @@ def test_a_lease_says_what_was_configured_beyond_the_pod() -> None:
 
 def test_a_plan_with_nothing_to_do_says_so() -> None:
     plan = _plan("bridge")
-    text = show.plan_text(Plan(plan.journal, (), already_up=True))
-    assert "the pod was found with:" in text
-    assert "nothing: all is as it shall be" in text
+    found, changes, *_ = show.plan_outline(Plan(plan.journal, (), already_up=True))
+    assert found.text == "the pod was found with"
+    assert [line.text for line in changes.children] == ["nothing: all is as it shall be"]
 
 
 def test_a_plan_as_json_has_its_schema_and_every_change() -> None:

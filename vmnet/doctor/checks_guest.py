@@ -66,8 +66,7 @@ def dns_changed(evidence: Evidence) -> Iterator[Finding]:
             "resolv.conf says something else than when the guest was told: it still asks the old name servers",
             tuple(f"{when}: {_words(said)}" for when, said in (("then", told), ("now", now))),
             "`vmnet down` and `vmnet up`; the guest learns it when it renews its lease or is restarted. Where "
-            "vmnet "
-            "sees another resolv.conf than the pod's, name that one with --resolv-conf",
+            "vmnet sees another resolv.conf than the pod's, name that one with --resolv-conf",
         )
 
 
@@ -94,8 +93,7 @@ def sandbox(evidence: Evidence) -> Iterator[Finding]:
             "the server could not give everything up",
             tuple(f"{stage}: {reason}" for stage, reason in server.missed.items()),
             "nothing, if the reason is a capability that the container was not given: it holds none anyway; a "
-            "newer "
-            "kernel has the rest",
+            "newer kernel has the rest",
         )
 
 
@@ -121,24 +119,23 @@ def silent_guest(evidence: Evidence) -> Iterator[Finding]:
         WARNING if seconds > _BOOTED_SECONDS else INFO,
         "the VM holds its tap, and has not asked for an address yet",
         (f"{seconds:.0f} s without DHCP from {journal.vm_mac}", f"ignored frames: {counted or 'none'}"),
-        "wait while it boots; then look in the guest: is there a driver for the NIC's model, is the link up, does "
-        "anything run DHCP on it? A guest with a static address needs none",
+        "wait while it boots; then look in the guest: is there a driver for the NIC's model, is the link up, "
+        "does anything run DHCP on it? A guest with a static address needs none",
     )
 
 
 def foreign_mac(evidence: Evidence) -> Iterator[Finding]:
     """Nobody but the VM asks on its tap."""
-    ignored = (evidence.server or Server()).ignored
+    server = evidence.server or Server()
     reasons = (FOREIGN_SOURCE_MAC, FOREIGN_CHADDR)
-    seen = tuple(f"{reason}: {ignored[reason]}" for reason in reasons if reason in ignored)
+    seen = tuple(f"{reason}: {server.ignored[reason]}" for reason in reasons if reason in server.ignored)
     if seen and evidence.journal:
         yield Finding(
             WARNING,
             f"DHCP comes from a MAC that is not {evidence.journal.vm_mac}, and is not answered",
-            seen,
-            "give the VM's NIC that MAC (`vmnet domain` does), or run `vmnet up --mac MAC` for another one; the "
-            "MAC "
-            "that asks stands in server.log. A bridge or nested VM in the guest does this too",
+            (*seen, *(f"{mac} asks" for mac in server.foreign_macs)),
+            "give the VM's NIC that MAC (`vmnet domain` does), or bring the binding up with `--mac MAC` for the "
+            "one that asks. A bridge or nested VM in the guest does this too",
         )
 
 
@@ -200,6 +197,21 @@ def endless_lease(evidence: Evidence) -> Iterator[Finding]:
             "the lease has no end: the guest never asks again, and learns of nothing that changes",
             ("the lease time is infinite",),
             "nothing, if it is meant so; else `vmnet down`, then `vmnet up --lease-time 86400`",
+        )
+
+
+def foreign_address(evidence: Evidence) -> Iterator[Finding]:
+    """The guest uses the address that is its."""
+    journal = evidence.journal
+    addresses = evidence.server.foreign_addresses if evidence.server else ()
+    if journal and addresses:
+        own = ", ".join(journal.leases.addresses)
+        yield Finding(
+            WARNING,
+            f"the guest uses an address that is not its: what the pod network sends to {own} does not reach it",
+            tuple(f"the guest was seen to use {address}" for address in addresses),
+            f"let the guest take its address by DHCP, or set {own} in it by hand (`vmnet render` writes the "
+            "configuration); for a further address, `vmnet up --allow-address CIDR`",
         )
 
 

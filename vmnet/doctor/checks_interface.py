@@ -85,8 +85,7 @@ def duplicate_address(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(
                 ERROR,
                 f"another machine has {probed.address}: what is sent to it may go there, and a guest that finds "
-                "out "
-                "does not take it",
+                "out does not take it",
                 (f"{probed.address} on {probed.ifname} is dadfailed",),
                 "take the address from that machine, or give the pod another one: `ip -6 neighbour` on the node "
                 "may show whose it is",
@@ -113,8 +112,7 @@ def runs_out(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             WARNING,
             "the pod has addresses for a limited time, and what renewed them, a router or a DHCP client in the "
-            "pod, "
-            "renews them no more while the VM has them",
+            "pod, renews them no more while the VM has them",
             tuple(f"{address.local} is valid for {address.valid_lifetime} s" for address in limited),
             "let the CNI give the pod addresses without a lifetime, or run `vmnet down` and `vmnet up` in time",
         )

@@ -39,8 +39,8 @@ def lost(evidence: Evidence) -> Iterator[Finding]:
     if evidence.left.lost and evidence.journal:
         yield Finding(
             WARNING,
-            "the binding's journal is lost, or another state directory was named: what the pod was like, only the "
-            "note on its NIC says",
+            "the binding's journal is lost, or another state directory was named: what the pod was like, only "
+            "the note on its NIC says",
             (f"the NIC of {evidence.journal.pod.ifname} bears the note, --state-dir has no journal of it",),
             "`vmnet up` saves the journal again; keep the state directory on a volume that outlives the container",
         )

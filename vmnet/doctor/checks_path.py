@@ -40,8 +40,7 @@ def mtu(evidence: Evidence) -> Iterator[Finding]:
             "answer",
             (f"the guest is told MTU {told}", *narrow),
             "`vmnet up` puts links right; a larger --mtu than the default route's takes `vmnet down` and `vmnet "
-            "up` "
-            "without it",
+            "up` without it",
         )
 
 
@@ -74,8 +73,7 @@ def silent_gateway(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(
                 WARNING,
                 f"the gateway {entry.dst} does not answer {asked}: the pod reaches nothing beyond its link, and "
-                "the "
-                "guest will not either",
+                "the guest will not either",
                 (f"neighbour {entry.dst} on {entry.ifname} is {entry.state}",),
                 f"`ping {entry.dst}` in the pod; look for the address on the node, and for a NetworkPolicy or the "
                 "CNI's agent in between",
@@ -89,11 +87,11 @@ def unknown_gateway(evidence: Evidence) -> Iterator[Finding]:
     for gateway, router in evidence.server.silent_gateways:
         yield Finding(
             WARNING,
-            f"the IPv6 gateway {gateway} has not answered neighbour discovery: the guest's default "
-            "route leads nowhere",
+            f"the IPv6 gateway {gateway} has not answered neighbour discovery: the guest's default route leads "
+            "nowhere",
             (f"the router {router} that the guest is told of has no MAC to give",),
-            f"look for {gateway} on the node; the server asks again when the guest does, and "
-            "`vmnet doctor` finds nothing once it has an answer",
+            f"look for {gateway} on the node; the server asks again when the guest does, and `vmnet doctor` finds "
+            "nothing once it has an answer",
         )
 
 
@@ -154,8 +152,7 @@ def accepts_advertisements(evidence: Evidence) -> Iterator[Finding]:
         f"{bridge.ifname} acts on router advertisements, {kept}",
         (f"accept_ra of {bridge.ifname} is {bridge.accept_ra}",),
         f"`sysctl -w net.ipv6.conf.{bridge.ifname}.accept_ra=0` in the pod's network namespace, as a privileged "
-        "user; "
-        "`vmnet up` does it where /proc/sys can be written",
+        "user; `vmnet up` does it where /proc/sys can be written",
     )
 
 

@@ -35,11 +35,10 @@ def capabilities(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             ERROR,
             f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing: neither `up` nor a repair "
-            "can "
-            "work, and the rules that isolate the guest cannot be looked at",
+            "can work, and the rules that isolate the guest cannot be looked at",
             (_effective(evidence),),
-            "give the container NET_ADMIN and NET_RAW (securityContext.capabilities.add), and let it run as root: "
-            "Kubernetes gives other users none",
+            "give the container NET_ADMIN and NET_RAW (securityContext.capabilities.add), and let it run as "
+            "root: Kubernetes gives other users none",
         )
 
 
@@ -85,8 +84,7 @@ def server_user(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             INFO,
             f"the DHCP server will stay the user that starts it, for want of {', '.join(missing)}; everything "
-            "else "
-            "of its sandbox stands without",
+            "else of its sandbox stands without",
             (_effective(evidence),),
             "nothing, unless the server shall be nobody: then add SETUID, SETGID and SETPCAP to the container",
         )

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from vmnet.lease_state import FOREIGN_ADDRESS
+
 _LONGEST_SECONDS = 1e10
 """Three hundred years."""
 
@@ -20,6 +22,10 @@ class Server:
     events: dict[str, int] = field(default_factory=dict)
     ignored: dict[str, int] = field(default_factory=dict)
     """Frames of the guest, by the reason."""
+    foreign_macs: tuple[str, ...] = ()
+    """Who else has asked on the tap."""
+    foreign_addresses: tuple[str, ...] = ()
+    """What the guest uses in the place of its own address, one of each family at most."""
     sandboxed: bool = True
     missed: dict[str, str] = field(default_factory=dict)
     """The stages of the sandbox that were not reached, and why."""
@@ -31,17 +37,22 @@ def understand(answer: bytes) -> Server:
     """Read one line of JSON that a server has said."""
     said = _object(json.loads(answer))
     sandbox, ipv6 = _object(said.get("sandbox")), _object(said.get("ipv6"))
-    routers = ipv6.get("routers")
     return Server(
         lease=str(said.get("lease", "")),
         lease_seconds=_number(said.get("lease_seconds")),
         events=_counts(said.get("events")),
         ignored=_counts(said.get("ignored")),
+        foreign_macs=tuple(map(str, _list(said.get("foreign_macs")))),
+        foreign_addresses=tuple(
+            str(family.get("uses_foreign", ""))
+            for family in (said, ipv6)
+            if family.get("lease") == FOREIGN_ADDRESS
+        ),
         sandboxed=sandbox.get("on") is not False,
         missed={stage: str(reason) for stage, reason in _object(sandbox.get("missed")).items()},
         silent_gateways=tuple(
             (str(router["gateway"]), str(router.get("address", "")))
-            for router in map(_object, routers if isinstance(routers, list) else ())
+            for router in map(_object, _list(ipv6.get("routers")))
             if router.get("gateway") and not router.get("mac")
         ),
     )
@@ -49,6 +60,10 @@ def understand(answer: bytes) -> Server:
 
 def _object(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _number(value: object) -> float:

@@ -74,6 +74,7 @@ CHECKS = (
     Check("VMN-512", "a NIC model that tells the MTU", WITH_DOMAIN, checks_domain.model),
     Check("VMN-513", "as many queues as the tap has", WITH_DOMAIN, checks_domain.queues),
     Check("VMN-514", "a lease that ends", ALWAYS, checks_guest.endless_lease),
+    Check("VMN-515", "a guest with its own address", BOUND, checks_guest.foreign_address),
     Check("VMN-601", "no journals of another boot", ALWAYS, checks_left.stale_journals),
     Check("VMN-602", "no journal without a binding", BEFORE, checks_left.begun),
     Check("VMN-603", "no binding without its journal", BOUND, checks_left.lost),

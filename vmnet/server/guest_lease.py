@@ -59,13 +59,18 @@ class GuestLease:
         if before in SPOKEN:
             self._spoken = self.state = before
 
-    def happened(self, event: str, **facts: Json) -> None:
-        """Count the event, and tell of it with these facts where it changes the state."""
+    def happened(self, event: str) -> bool:
+        """Count the event; return whether it changes the state, which is then to be told by `tell`."""
         self.events[event] = self.events.get(event, 0) + 1
-        if event in self._sentences:
-            self._spoken = self._after(self._spoken, event)
-            self._spoken_at = self._clock()
-            self._moved(event, self._sentences[event], **facts)
+        if event not in self._sentences:
+            return False
+        self._spoken_at = self._clock()
+        self._spoken = self._after(self._spoken, event)
+        return self._spoken != self.state
+
+    def tell(self, event: str, **facts: Json) -> None:
+        """Tell of the event that has changed the state, with these facts."""
+        self._moved(event, self._sentences[event], **facts)
 
     def saw(self, address: bytes, prefixes: Prefixes, text: Callable[[bytes], str]) -> None:
         """Take notice of an address that the guest uses."""

@@ -121,7 +121,8 @@ class Ipv6Service:
         if isinstance(message, str):
             return message, None
         answered = answer(message, self._replies)
-        self.lease.happened(answered.event, xid=message.xid)
+        if self.lease.happened(answered.event):
+            self.lease.tell(answered.event, xid=message.xid)
         return answered.event, ((answered.frame,) if answered.frame else (), ())
 
     def _tell_moved(self, number: int, before: bytes) -> None:

@@ -94,7 +94,10 @@ class Server:
             self._handlers[descriptor]()
         if self._deaf:
             self._rebind()
-        now = time.monotonic()
+        if self._due or self._service.ipv6:
+            self._see_to_what_is_due(time.monotonic())
+
+    def _see_to_what_is_due(self, now: float) -> None:
         for descriptor in [descriptor for descriptor, due in self._due.items() if due <= now]:
             del self._due[descriptor]
             self._poller.register(descriptor, select.POLLIN)
@@ -104,6 +107,8 @@ class Server:
 
     def _patience(self) -> float | None:
         """How many milliseconds may be waited; None for ever."""
+        if not (self._deaf or self._due or self._service.ipv6):
+            return None
         due = self._service.due()
         waits = [_TICK] if self._deaf or self._due else []
         waits += [] if due is None else [max(0.0, due - time.monotonic())]
@@ -148,7 +153,7 @@ class Server:
         else:
             reply = self._service.frame(*frame)
             if reply is not None:
-                self._send((reply,))
+                self._say(reply)
 
     def take_network(self) -> None:
         """Hear the gateways, then leave their socket alone for a while."""
@@ -158,15 +163,18 @@ class Server:
             self._leave_alone(self._network.fileno())
 
     def _send(self, to_guest: tuple[bytes, ...], to_network: tuple[bytes, ...] = ()) -> None:
-        """Send; the kernel refusing it is counted and survived."""
         for frame in to_guest:
-            try:
-                self._packets.send(frame, _socket.MSG_DONTWAIT)
-            except OSError as error:
-                self._service.error("send", error)
+            self._say(frame)
         if self._network:
             for frame in to_network:
                 self._network.ask(frame)
+
+    def _say(self, frame: bytes) -> None:
+        """Send to the guest; the kernel refusing it is counted and survived."""
+        try:
+            self._packets.send(frame, _socket.MSG_DONTWAIT)
+        except OSError as error:
+            self._service.error("send", error)
 
     def take_foreign(self) -> None:
         """See which other MACs speak DHCP, then leave their socket alone for a while; the kernel counts on."""

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
     from vmnet.server.json_text import Json
 
-    Kept = tuple[float, str, str, int, bytes]
+    Entry = tuple[int, float, str, str, bytes, bytes | None]
 
 GUEST, SERVER, NETWORK = "guest", "server", "network"
 """Who sent a frame."""
@@ -20,29 +20,36 @@ SNAPLEN = 600
 class Ring:
     """The newest 64 frames with a number each, so that a reader knows which it has seen."""
 
-    __slots__ = ("_clock", "_frames", "count")
+    __slots__ = ("_clock", "_entries", "count")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._frames: list[Kept] = []
+        self._entries: list[Entry] = []
         self.count = 0
         """How many frames there have been."""
 
-    def keep(self, sender: str, word: str, frame: bytes) -> None:
-        """Keep a frame with what became of it in a word: an event, or the reason why it was ignored."""
-        kept = (self._clock(), sender, word, len(frame), frame if len(frame) <= SNAPLEN else frame[:SNAPLEN])
-        if self.count < FRAMES:
-            self._frames.append(kept)
-        else:
-            self._frames[self.count % FRAMES] = kept
-        self.count += 1
+    def keep(self, sender: str, word: str, frame: bytes, reply: bytes | None = None) -> None:
+        """Keep a frame with what became of it in a word, an event or the reason to ignore it, and the reply."""
+        entries, number = self._entries, self.count
+        if len(frame) > SNAPLEN:
+            frame = frame[:SNAPLEN] + len(frame).to_bytes(4)
+        if len(entries) >= FRAMES:
+            del entries[0]
+        entries.append((number, self._clock(), sender, word, frame, reply))
+        self.count = number + 1 if reply is None else number + 2
 
     def report(self) -> list[dict[str, Json]]:
         """The frames, the oldest first. `at` is the clock's seconds, `length` the octets that the frame had."""
-        numbers = range(max(0, self.count - FRAMES), self.count)
-        return [_entry(number, self._frames[number % FRAMES]) for number in numbers]
+        frames: list[dict[str, Json]] = []
+        for number, at, sender, word, frame, reply in self._entries:
+            frames.append(_frame(number, at, sender, word, frame))
+            if reply is not None:
+                frames.append(_frame(number + 1, at, SERVER, word, reply))
+        return frames[-FRAMES:]
 
 
-def _entry(number: int, kept: Kept) -> dict[str, Json]:
-    at, sender, word, length, frame = kept
-    return {"number": number, "at": at, "sender": sender, "word": word, "length": length, "frame": frame.hex()}
+def _frame(number: int, at: float, sender: str, word: str, kept: bytes) -> dict[str, Json]:
+    length = len(kept)
+    if length > SNAPLEN:
+        length, kept = int.from_bytes(kept[SNAPLEN:]), kept[:SNAPLEN]
+    return {"number": number, "at": at, "sender": sender, "word": word, "length": length, "frame": kept.hex()}

@@ -60,7 +60,8 @@ class Service:
         self._began = clock()
         self._vm_mac = b""
         self._replies: Replies | None = None
-        self._ipv6: Ipv6Service | None = None
+        self.ipv6: Ipv6Service | None = None
+        """Without it nothing is ever due."""
         self._lease = GuestLease("ipv4", after, _SENTENCES, log, clock)
         self._before6 = SILENT
         self._own = Prefixes()
@@ -94,45 +95,46 @@ class Service:
         if compiled.dhcp:
             self._replies = loads_replies(compiled.dhcp)
         if compiled.advertisements:
-            self._ipv6 = Ipv6Service(compiled, self._log, self._clock)
-            self._ipv6.lease.remember(self._before6)
+            self.ipv6 = Ipv6Service(compiled, self._log, self._clock)
+            self.ipv6.lease.remember(self._before6)
 
     def frame(self, frame: bytes, tp_status: int, vlan_tci: int) -> bytes | None:
         """What to send for a frame of the guest, if anything. For frames that come after a good `load`."""
-        word, reply = self._answer(frame, tp_status, vlan_tci)
-        self.ring.keep(GUEST, word, frame)
-        if reply is not None:
-            self.ring.keep(SERVER, word, reply)
-        return reply
-
-    def _answer(self, frame: bytes, tp_status: int, vlan_tci: int) -> tuple[str, bytes | None]:
-        """What became of the frame in a word, and the reply."""
         replies = self._replies
-        if replies is None:
-            return self.ignore(NOT_SERVED), None
-        request = parse(frame, replies.vm_mac, tp_status, vlan_tci)
+        request = parse(frame, replies.vm_mac, tp_status, vlan_tci) if replies else NOT_SERVED
         if isinstance(request, str):
-            # An ARP request is shorter than any DHCP message: DHCP's way need not look for one.
-            reply = answer_arp(frame, replies, tp_status, vlan_tci) if request == SHORT else None
-            if reply:
-                self._lease.happened("arp_reply")
-                self._see(frame)
-                return "arp_reply", reply
-            if request == FOREIGN_CHADDR:
-                self._tell_foreign(foreign_chaddr(frame), request)
-            return self.ignore(request), None
-        if not replies.templates:
-            return self.ignore(NOT_SERVED), None
+            return self._not_dhcp(request, frame, tp_status, vlan_tci)
+        if replies is None or not replies.templates:
+            self.ring.keep(GUEST, self.ignore(NOT_SERVED), frame)
+            return None
         answered = answer(request, replies)
+        event, reply = answered.event, answered.frame
         self._last_xid = request.xid
-        self._lease.happened(answered.event, xid=request.xid, address=self._yiaddr())
+        if self._lease.happened(event):
+            self._lease.tell(event, xid=request.xid, address=self._yiaddr())
         if answered.dropped and not self._dropped.issuperset(answered.dropped):
             self._tell_dropped(answered.dropped)
-        return answered.event, answered.frame
+        self.ring.keep(GUEST, event, frame, reply)
+        return reply
+
+    def _not_dhcp(self, reason: str, frame: bytes, tp_status: int, vlan_tci: int) -> bytes | None:
+        # An ARP request is shorter than any DHCP message: DHCP's way need not look for one.
+        reply = (
+            answer_arp(frame, self._replies, tp_status, vlan_tci) if reason == SHORT and self._replies else None
+        )
+        if reply is None:
+            self.ring.keep(GUEST, self.ignore(reason), frame)
+            if reason == FOREIGN_CHADDR:
+                self._tell_foreign(foreign_chaddr(frame), reason)
+            return None
+        self._lease.happened("arp_reply")
+        self._see(frame)
+        self.ring.keep(GUEST, "arp_reply", frame, reply)
+        return reply
 
     def ipv6_frame(self, frame: bytes, tp_status: int, vlan_tci: int) -> Sends:
         """What to send for a frame of the guest, to it and to the pod network."""
-        word, sends = self._ipv6.frame(frame, tp_status, vlan_tci) if self._ipv6 else (NOT_SERVED, None)
+        word, sends = self.ipv6.frame(frame, tp_status, vlan_tci) if self.ipv6 else (NOT_SERVED, None)
         self.ring.keep(GUEST, word, frame)
         if sends is None:
             self.ignore(word)
@@ -143,9 +145,9 @@ class Service:
 
     def network_frame(self, frame: bytes, tp_status: int, vlan_tci: int) -> Sends:
         """What to send for a frame of the pod network."""
-        if self._ipv6 is None:
+        if self.ipv6 is None:
             return NOTHING
-        word, sends = self._ipv6.network_frame(frame, tp_status, vlan_tci)
+        word, sends = self.ipv6.network_frame(frame, tp_status, vlan_tci)
         self.ring.keep(NETWORK, word, frame)
         return self._kept(word, sends)
 
@@ -159,16 +161,16 @@ class Service:
         address = used_address(frame)
         if address and is_ipv4(address):
             self._lease.saw(address, self._own, text)
-        elif address and self._ipv6:
-            self._ipv6.lease.saw(address, self._own, text)
+        elif address and self.ipv6:
+            self.ipv6.lease.saw(address, self._own, text)
 
     def due(self) -> float | None:
         """When `tick` has something to do, by the clock; None for never."""
-        return self._ipv6.due() if self._ipv6 else None
+        return self.ipv6.due() if self.ipv6 else None
 
     def tick(self) -> Sends:
         """What is due by now, to the guest and to the pod network."""
-        return self._kept("unsolicited", self._ipv6.tick()) if self._ipv6 else NOTHING
+        return self._kept("unsolicited", self.ipv6.tick()) if self.ipv6 else NOTHING
 
     def _kept(self, word: str, sends: Sends) -> Sends:
         """Keep what is sent, with the word for why."""
@@ -220,7 +222,7 @@ class Service:
             "errors": self.errors,
             "dropped_options": tuple(sorted(self._dropped)),
             "foreign_macs": tuple(sorted(mac.hex(":") for mac in self._foreign)),
-            "ipv6": self._ipv6.report(self._began) if self._ipv6 else None,
+            "ipv6": self.ipv6.report(self._began) if self.ipv6 else None,
         }
 
     def _yiaddr(self) -> str:

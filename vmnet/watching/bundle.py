@@ -88,7 +88,7 @@ def _gathered(config: Config, seen: _Seen) -> Contents:
         "status.txt": lambda: plain(status.outline(seen.sight), _WIDTH),
         "doctor.json": lambda: _doctor(config),
         "plan.json": lambda: show.plan_json(agent.plan(config)),
-        "plan.txt": lambda: show.plan_text(agent.plan(config)),
+        "plan.txt": lambda: plain(show.plan_outline(agent.plan(config)), _WIDTH),
         "versions.json": lambda: _json(_versions()),
         "capture.txt": lambda: _capture_text(seen),
         "capture.pcap": lambda: _capture_file(seen),

@@ -19,6 +19,7 @@ from vmnet.plumbing.isolation import rulesets
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+STRANGER = "02:00:00:00:00:aa"
 FORWARD = FilterChain("ip", "filter", "FORWARD", "forward", "", "accept", ())
 
 
@@ -307,25 +308,31 @@ CASES = (
     ),
     Case("silent at first", _later_silent(3), "VMN-507", "info", "3 s without DHCP"),
     Case("silent for long", _later_silent(300), "VMN-507", "warning", "3 not_udp"),
-    Case("another MAC", _server(ignored={"foreign_source_mac": 4}), "VMN-508", "warning", "foreign_source_mac: 4"),
+    Case(
+        "another MAC",
+        _server(ignored={"foreign_source_mac": 4}, foreign_macs=(STRANGER,)),
+        "VMN-508",
+        "warning",
+        f"{STRANGER} asks",
+    ),
     Case("another server", _server(events={"other_server": 1}), "VMN-509", "warning", "chose another server: 1"),
     Case(
         "another server heard",
-        lambda: replace(before(), heard=(Heard("DHCPv6", "02:00:00:00:00:aa", "fe80::aa"),)),
+        lambda: replace(before(), heard=(Heard("DHCPv6", STRANGER, "fe80::aa"),)),
         "VMN-509",
         "warning",
         "DHCPv6 from fe80::aa at 02:00:00:00:00:aa",
     ),
     Case(
         "a stranger advertises",
-        lambda: replace(before(), heard=(Heard("router advertisement", "02:00:00:00:00:aa", "fe80::aa"),)),
+        lambda: replace(before(), heard=(Heard("router advertisement", STRANGER, "fe80::aa"),)),
         "VMN-510",
         "warning",
         "fe80::aa",
     ),
     Case(
         "the gateway advertises",
-        lambda: replace(before(), heard=(Heard("router advertisement", "02:00:00:00:00:aa", "10.244.1.1"),)),
+        lambda: replace(before(), heard=(Heard("router advertisement", STRANGER, "10.244.1.1"),)),
         "VMN-510",
         "info",
         "10.244.1.1",
@@ -342,6 +349,13 @@ CASES = (
         "VMN-514",
         "info",
         "is infinite",
+    ),
+    Case(
+        "an address of its own making",
+        _server(foreign_addresses=("192.168.1.5",)),
+        "VMN-515",
+        "warning",
+        "seen to use 192.168.1.5",
     ),
     Case("stale", lambda: replace(before(), left=Left(stale=("/x/netns-7/eth0",))), "VMN-601", "info", "netns-7"),
     Case(
@@ -411,7 +425,7 @@ def test_on_the_host_only_the_place_is_looked_at() -> None:
 
 
 def test_a_served_address_elsewhere_is_no_other_server() -> None:
-    heard = (Heard("DHCP", "02:00:00:00:00:aa", "10.0.0.1"),)
+    heard = (Heard("DHCP", STRANGER, "10.0.0.1"),)
     assert examine(replace(before(settings=Settings(dhcp="external")), heard=heard)) == ()
 
 

@@ -16,13 +16,16 @@ SAID = {
     "lease_seconds": 3.5,
     "events": {"other_server": 2},
     "ignored": {"not_udp": 1},
+    "foreign_macs": ["02:00:00:00:00:aa"],
     "sandbox": {"on": False, "reached": [], "missed": {"user": "CAP_SETUID is missing"}},
     "ipv6": {
+        "lease": "foreign-address",
+        "uses_foreign": "fd00::bad",
         "routers": [
             {"address": "fe80::1", "gateway": "", "mac": ""},
             {"address": "fe80::2", "gateway": "fd00::2", "mac": "02:00:00:00:00:02"},
             {"address": "fe80::3", "gateway": "fd00::3", "mac": ""},
-        ]
+        ],
     },
 }
 
@@ -33,6 +36,8 @@ def test_what_the_checks_ask() -> None:
         lease_seconds=3.5,
         events={"other_server": 2},
         ignored={"not_udp": 1},
+        foreign_macs=("02:00:00:00:00:aa",),
+        foreign_addresses=("fd00::bad",),
         sandboxed=False,
         missed={"user": "CAP_SETUID is missing"},
         silent_gateways=(("fd00::3", "fe80::3"),),
@@ -45,7 +50,10 @@ def test_a_real_servers_report() -> None:
 
 
 @pytest.mark.parametrize("name", SAID)
-@pytest.mark.parametrize("value", [None, 1, 10**400, "x", [[1]], {}, {"a": "b"}, {"routers": 3, "missed": [1]}])
+@pytest.mark.parametrize(
+    "value",
+    [None, 1, 10**400, "x", [[1]], {}, {"a": "b"}, {"routers": 3, "missed": [1], "lease": "foreign-address"}],
+)
 def test_no_word_of_the_wrong_kind_is_believed(name: str, value: object) -> None:
     said = understand(json.dumps({**SAID, name: value}).encode())
     assert isinstance(said.lease, str)

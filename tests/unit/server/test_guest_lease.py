@@ -27,7 +27,8 @@ def story(*steps: str | bytes, before: str = "silent") -> tuple[list[str], Told]
     for step in steps:
         clock.now += 1
         if isinstance(step, str):
-            made.happened(step)
+            if made.happened(step):
+                made.tell(step)
         else:
             made.saw(step, PREFIXES, text)
         states.append(made.state)
@@ -55,7 +56,8 @@ def test_what_it_does_counts_where_it_is_newer(steps: tuple[str | bytes, ...], s
 
 def test_what_was_seen_late_is_not_newer_than_what_was_said() -> None:
     made, _, clock = lease()
-    made.happened("release")
+    assert made.happened("release")
+    made.tell("release")
     clock.now += 0.3
     made.saw(OWN, PREFIXES, text)
     made.saw(FOREIGN, PREFIXES, text)
@@ -90,7 +92,8 @@ def test_moments_are_seconds_since_ready() -> None:
     made, _, clock = lease()
     began = clock.now
     clock.now += 2
-    made.happened("offer")
+    assert made.happened("offer")
+    made.tell("offer")
     clock.now += 3
     made.saw(FOREIGN, PREFIXES, text)
     report = made.report(began, text)

@@ -1,0 +1,153 @@
+"""Groups of options: each function adds those of one to a verb's parser."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vmnet import config as checks
+from vmnet.model import ISOLATIONS
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def place(parser: argparse.ArgumentParser) -> None:
+    """Where it acts."""
+    add = parser.add_argument
+    add(
+        "--interface",
+        metavar="NAME",
+        help="the pod interface (default: eth0, else the one with the default route)",
+    )
+    add("--netns", metavar="NAME|PATH", help="act in this network namespace instead of the current one")
+    add("--state-dir", metavar="DIR", help=f"where the pod's facts are kept (default: {checks.DEFAULT_STATE_DIR})")
+
+
+def as_json(parser: argparse.ArgumentParser) -> None:
+    """For verbs that print for people otherwise."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def plan_format(parser: argparse.ArgumentParser) -> None:
+    """How `plan` is written."""
+    add = parser.add_argument
+    add("--format", choices=checks.PLAN_FORMATS, default="text", help="how it is written (default: %(default)s)")
+    add("--json", action="store_const", const="json", dest="format", help="the same as --format json")
+
+
+def settings(parser: argparse.ArgumentParser) -> None:
+    """What the user wants of a binding."""
+    add = parser.add_argument
+    add("--tap", metavar="NAME", help="the tap to make for the VM (default: tap0)")
+    add("--owner", metavar="UID[:GID]", help="who may open the tap without privileges (default: root alone)")
+    add("--queues", metavar="N", help="queues of the VM's NIC; QEMU opens the tap as often (default: 1)")
+    add("--mac", metavar="MAC", help="the VM's MAC (default: the pod's)")
+    add("--mtu", metavar="BYTES", help="the MTU the guest is told (default: the pod's)")
+    add("--hostname", metavar="NAME", help="the host name the guest is told (default: the pod's)")
+    add("--resolv-conf", metavar="FILE", help=f"where DNS is read from (default: {checks.DEFAULT_RESOLV_CONF})")
+    add("--isolation", metavar="|".join(ISOLATIONS), help="what keeps the guest apart (default: strict)")
+    further = "that the guest may use besides its own; may be given again"
+    add("--allow-address", metavar="CIDR", action="append", help=f"a further address or prefix {further}")
+    add("--allow-mac", metavar="MAC", action="append", help=f"a further MAC {further}")
+    add("--server-user", metavar="UID[:GID]", help="who the DHCP server becomes (default: nobody)")
+    add(
+        "--sandbox", metavar="on|off", help="whether the DHCP server gives its privileges up; off is for debugging"
+    )
+    add("--dhcp", metavar="|".join(checks.DHCP_MODES), help="who answers the guest's DHCP (default: on, vmnet)")
+    add("--lease-time", metavar="SECONDS", help="of DHCP, or infinite (default: 86400)")
+    add("--ipv6", metavar="on|off", help="whether the guest is told of the pod's IPv6 (default: on)")
+    add("--config", metavar="FILE", help="all of this and more, YAML or JSON; flags and variables win")
+
+
+def resume(parser: argparse.ArgumentParser) -> None:
+    """Of `up`."""
+    text = "only bring back what is up already: do not undo somebody's `down`"
+    parser.add_argument("--resume", action="store_true", help=text)
+
+
+def command(parser: argparse.ArgumentParser) -> None:
+    """Of `run`."""
+    add = parser.add_argument
+    add("--keep", action="store_true", help="leave the binding up when COMMAND has ended")
+    add("command", nargs="*", metavar="COMMAND", help="what to run, after --; without it, until SIGTERM or SIGINT")
+
+
+def hook(parser: argparse.ArgumentParser) -> None:
+    """Of `hook`."""
+    add = parser.add_argument
+    add("action", choices=("install", "uninstall"), help="put the hook in place, or remove it")
+    add("--dir", metavar="DIR", default=checks.DEFAULT_HOOKS_DIR, help="libvirt's hooks (default: %(default)s)")
+    add("--state-dir", metavar="DIR", help=f"where the hook keeps its facts (default: {checks.DEFAULT_STATE_DIR})")
+
+
+def render_format(parser: argparse.ArgumentParser) -> None:
+    """How `render` writes."""
+    parser.add_argument("--format", choices=checks.RENDER_FORMATS, required=True, help="for whom it is written")
+
+
+def model(parser: argparse.ArgumentParser) -> None:
+    """For verbs that write a domain."""
+    text = "the NIC's model in the domain (default: what the domain says, else virtio)"
+    parser.add_argument("--model", metavar="MODEL", help=text)
+
+
+def launch(parser: argparse.ArgumentParser) -> None:
+    """Of `launch`."""
+    add = parser.add_argument
+    add("--connect", metavar="URI", help="where libvirt is (default: the system's, started where it does not run)")
+    grace = f"how long the guest may take to shut down after SIGTERM (default: {checks.DEFAULT_GRACE:g})"
+    add("--grace", metavar="SECONDS", help=grace)
+    add("--keep", action="store_true", help="leave the binding up when the domain has ended")
+    add("domain", metavar="DOMAIN.xml", help="the domain as libvirt takes it")
+
+
+def exporter(parser: argparse.ArgumentParser) -> None:
+    """Of `exporter`."""
+    add = parser.add_argument
+    add("--listen", metavar="ADDRESS", help=f"unix:PATH or HOST:PORT (default: {checks.DEFAULT_LISTEN})")
+    text = f"may be given again; * stands for any one name (default: {checks.DEFAULT_STATE_DIR})"
+    add("--state-dir", metavar="DIR", action="append", help=f"where facts of pods are kept; {text}")
+
+
+def doctor(parser: argparse.ArgumentParser) -> None:
+    """Of `doctor`."""
+    add = parser.add_argument
+    add("--all", action="store_true", help="show the checks that found nothing, too")
+    add("--domain", metavar="FILE", help="a domain's XML, to be compared with the binding")
+    ear = "how long to listen for other DHCP servers and routers; nothing is sent (default: 1; 0 for not at all)"
+    add("--listen", metavar="SECONDS", help=ear)
+
+
+def status(parser: argparse.ArgumentParser) -> None:
+    """Of `status`."""
+    again = "show it again and again, looking every so many seconds (default: 1), until Ctrl-C"
+    parser.add_argument("--watch", metavar="SECONDS", nargs="?", const="1", help=again)
+
+
+def wait(parser: argparse.ArgumentParser) -> None:
+    """Of `wait`."""
+    add = parser.add_argument
+    goals = "the server serves; the guest has asked; it has its address; it answers for it"
+    add("--for", dest="goal", choices=("ready", "asked", "bound", "reachable"), required=True, help=goals)
+    add("--timeout", metavar="SECONDS", help="how long at most (default: 60)")
+
+
+def capture(parser: argparse.ArgumentParser) -> None:
+    """Of `capture`."""
+    add = parser.add_argument
+    add("-w", "--write", metavar="FILE.pcap", help="write them to a file for Wireshark instead of showing them")
+    add("--follow", action="store_true", help="go on with those to come, until Ctrl-C")
+
+
+def support_bundle(parser: argparse.ArgumentParser) -> None:
+    """Of `support-bundle`."""
+    add = parser.add_argument
+    add("-o", "--output", metavar="FILE.tar", default="vmnet-support.tar", help="where (default: %(default)s)")
+    add("--redact", action="store_true", help="replace addresses, MACs, host names and domains by placeholders")
+
+
+def define_domain(parser: argparse.ArgumentParser) -> None:
+    """Of `onDefineDomain`."""
+    add = parser.add_argument
+    add("--vmi", metavar="JSON", help="the VirtualMachineInstance; not looked at")
+    add("--domain", metavar="XML", required=True, help="the domain's XML")
