@@ -230,6 +230,7 @@ def _status(asked: argparse.Namespace) -> int:
 
     config = _config(asked)
     if asked.watch is not None:
+        gc.enable()  # it lives for long
         return live.watch(config, checks.seconds(asked.watch, "watch"), as_json=asked.json)
     with agent.at(config) as place:
         seen = sight.look(place, config)
@@ -240,6 +241,7 @@ def _status(asked: argparse.Namespace) -> int:
 def _wait(asked: argparse.Namespace) -> int:
     from vmnet.watching import wait
 
+    gc.enable()  # it may live for long
     timeout = _text(asked, "timeout")
     seconds = wait.DEFAULT_SECONDS if timeout is None else checks.seconds(timeout, "timeout")
     waited = wait.wait(_config(asked), asked.goal, seconds)
@@ -252,6 +254,7 @@ def _wait(asked: argparse.Namespace) -> int:
 def _capture(asked: argparse.Namespace) -> int:
     from vmnet.watching import capture
 
+    gc.enable()  # it may live for long
     capture.capture(_config(asked), capture.Wishes(asked.write or "", asked.follow, asked.json))
     return 0
 

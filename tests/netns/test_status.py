@@ -14,17 +14,19 @@ import os
 import re
 import shlex
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
 
+from testbed import agent as agents
+from testbed import pods
 from testbed.netns import background, kill
 from testbed.tap_guest import tap_guest
 from tests.netns.guest_by_hand import guest_by_hand
 from tests.netns.pty_screen import shown
-from tests.netns.stage import stage
 
 if TYPE_CHECKING:
     from testbed.agent import Agent
@@ -145,19 +147,24 @@ SCENES = [
 def held(tmp_path_factory: pytest.TempPathFactory) -> Any:  # noqa: ANN401 # a fixture that gives an Agent
     """A pod of both families whose guest holds IPv4, and uses its IPv6 address as set up by hand."""
     directory = tmp_path_factory.mktemp("held")
-    with stage(directory / "pod", "bridge-dual") as mine:
-        agent, pod = mine.agent, mine.pod
-        assert agent.run("wait", "--for", "ready", "--timeout", "20").returncode == 0
-        with tap_guest(pod.netns, pod.mac, directory, accept_ra=0) as guest:
-            guest.netns.ip_batch(
-                f"address add {pod.address}/24 dev {guest.ifname}", f"address add {pod.address6}/64 dev eth0 nodad"
-            )
-            agent.run("wait", "--for", "reachable", "--timeout", "20")
-            with background(agent.argv("status", "--watch", "--json"), directory / "watch.log") as watching:
-                watching.wait_for('"ipv4": {"state": "static".*"ipv6": {"state": "static"')
-            yield agent
+    with pods.pod("bridge-dual") as pod:
+        agent = replace(agents.agent(pod, directory), confined=False)
+        try:
+            agent.up()
+            with tap_guest(pod.netns, pod.mac, directory, accept_ra=0) as guest:
+                guest.netns.ip_batch(
+                    f"address add {pod.address}/24 dev {guest.ifname}",
+                    f"address add {pod.address6}/64 dev {guest.ifname} nodad",
+                )
+                agent.run("wait", "--for", "reachable", "--timeout", "20")
+                with background(agent.argv("status", "--watch", "--json"), directory / "watch.log") as watching:
+                    watching.wait_for('"ipv4": {"state": "static".*"ipv6": {"state": "static"')
+                yield agent
+        finally:
+            agent.clear()
 
 
+@pytest.mark.host_privileges("what a container keeps from the server is on the screen, too")
 @pytest.mark.parametrize(("name", "columns", "environment"), SCENES)
 def test_screen(name: str, columns: int, environment: tuple[str, ...], held: Agent) -> None:
     argv = held.argv("status")
