@@ -49,4 +49,4 @@ def test_dhcpcd_asks_for_more(ready_pod: Pod, before: GuestFacts, guest: TapGues
     assert (answered.kind, answered.destination, answered.yiaddr) == ("ACK", ready_pod.address, "0.0.0.0")  # noqa: S104
     assert not answered.options.keys() & TIMES
     server = agent.status()["server"]
-    assert (server["events"], server["lease"]) == ({"ack_inform": 1}, "silent")
+    assert (server["events"], server["lease"]) == ({"ack_inform": 1}, "static")
