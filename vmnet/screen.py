@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from vmnet.outline import Node
 
 _USUAL_SIZE = (100, 24)
-"""Columns and rows where there is no terminal and no COLUMNS."""
+"""Columns and rows of a terminal that does not say."""
+_NO_END = 1 << 16
+"""Columns of what is no terminal: who searches a file or a pipe wants whole lines."""
 _COLOURS = {
     "": "",
     "title": "bold",
@@ -59,6 +61,8 @@ def live() -> Iterator[Callable[[Sequence[Node]], None]]:
 
 
 def _width() -> int:
+    if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+        return _NO_END
     return shutil.get_terminal_size(_USUAL_SIZE).columns
 
 

@@ -58,7 +58,7 @@ def test_it_may_nothing_and_sees_nothing_of_the_node_but_the_pods_volumes() -> N
 
 
 def test_it_looks_where_the_pods_of_vms_keep_their_facts() -> None:
-    asked = cli._parser().parse_args(container()["args"])
+    asked = cli.parser().parse_args(container()["args"])
     [pattern] = asked.state_dir
     assert state_pattern(pattern) == pattern
     vm = pod("base")
@@ -71,7 +71,7 @@ def test_it_looks_where_the_pods_of_vms_keep_their_facts() -> None:
 
 
 def test_the_port_is_the_one_it_listens_at() -> None:
-    asked = cli._parser().parse_args(container()["args"])
+    asked = cli.parser().parse_args(container()["args"])
     [port] = container()["ports"]
     assert asked.listen == f"0.0.0.0:{port['containerPort']}"
     for kind in ("readinessProbe", "livenessProbe"):

@@ -73,8 +73,8 @@ LIMITS = {
     "Max locked memory": "0",
 }
 """As /proc/PID/limits calls them."""
-DESCRIPTORS = 8
-"""The standard ones, four packet sockets and the control socket: READY and the compiler's pipe are closed."""
+DESCRIPTORS = 9
+"""The standard ones, five packet sockets and the control socket: READY and the compiler's pipe are closed."""
 
 
 @pytest.fixture(params=[False, True], ids=["root", "container"])

@@ -297,7 +297,6 @@ def declined(it: Patient) -> None:
 def address_by_hand(it: Patient) -> None:
     it.up()
     client = it.hold_tap()
-    client.exchange(10)
     asked = socket.inet_aton(it.pod.gateway)
     arp = b"\0\1\x08\0\6\4\0\1" + client.mac + socket.inet_aton("192.168.1.5") + bytes(6) + asked  # RFC 826
     client.tap.send(b"\xff" * 6 + client.mac + b"\x08\x06" + arp)

@@ -81,7 +81,7 @@ def test_a_file_is_given_plain_text_and_rich_is_not_imported(
 ) -> None:
     monkeypatch.setitem(sys.modules, "rich", None)
     show(OUTLINE)
-    assert capsys.readouterr().out == plain(OUTLINE, 100) + "\n"
+    assert capsys.readouterr().out == plain(OUTLINE, 1000) + "\n"
 
 
 def test_a_file_is_as_wide_as_columns_says(
@@ -96,3 +96,8 @@ def _without_colour(text: str) -> str:
     """Take out SGR (ECMA-48 §8.3.117): all that may be there of escape sequences."""
     first, *others = text.split("\x1b[")
     return first + "".join(other.partition("m")[2] for other in others)
+
+
+def test_a_file_gets_whole_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    show((Node("word " * 100),))
+    assert capsys.readouterr().out == f"{('word ' * 100).rstrip()}\n"
