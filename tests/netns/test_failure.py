@@ -89,6 +89,13 @@ def test_replies_that_cannot_be_compiled_are_told_by_status_and_the_log_and_mend
     assert drift == "start the DHCP server: no compiled replies came"
     [log] = agent.logs()
     assert "the guest gets no DHCP: no compiled replies came" in log.read_text()
+    waited = agent.run("wait", "--for", "ready", "--timeout", "0", "--json", check=False)
+    cause = json.loads(waited.stdout)["cause"]
+    assert (waited.returncode, cause["word"], cause["evidence"]) == (
+        6,
+        "not-serving",
+        ["no compiled replies came"],
+    )
 
     agent.up()
     wait_for_serving(agent)  # READY is before that

@@ -21,10 +21,9 @@ def summary(frame: bytes) -> str:
     """Say what the frame is about. It may hold any character: `vmnet.log.escape` is for whoever shows it."""
     if len(frame) <= _ETHERNET_HEADER:
         return f"the header of a frame of type 0x{frame[12:].hex()}"
-    packet = dissected(frame)
     try:
-        return "unreadable" if packet is None else _summary(packet)
-    except Exception as error:  # noqa: BLE001 # fields are read when they are asked for, and any may be damaged
+        return _summary(dissected(frame))
+    except Exception as error:  # noqa: BLE001 # scapy's errors are of any kind, also when a field is asked for
         return f"unreadable: {type(error).__name__}"
 
 

@@ -13,6 +13,7 @@ from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6ND_RA, ICMPv6ND_R
 from scapy.layers.inet6 import ICMPv6NDOptPrefixInfo as Prefix
 from scapy.layers.l2 import ARP, Ether
 
+from vmnet.watching import dissect
 from vmnet.watching.dissect import host_names, summary
 
 if TYPE_CHECKING:
@@ -73,11 +74,18 @@ def test_a_host_name_is_found_whatever_is_in_it() -> None:
 
 
 @pytest.mark.parametrize("said", SAID)
-def test_damaged_frames_are_said_something_of(said: str) -> None:
-    """On some scapy raises: what is said then is that."""
+def test_of_a_damaged_frame_something_is_said(said: str) -> None:
     dice = random.Random(said)  # noqa: S311 # the same each time
     for _ in range(150):
         frame = bytearray(bytes(SAID[said]))
         for _ in range(dice.randint(1, 8)):
             frame[dice.randrange(12, len(frame))] = dice.randrange(256)
         assert summary(bytes(frame[: dice.randint(1, len(frame))]))
+
+
+def test_what_is_too_much_for_scapy_is_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
+    def raises(_frame: bytes) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(dissect, "dissected", raises)
+    assert summary(bytes(64)) == "unreadable: RecursionError"
