@@ -100,6 +100,7 @@ def _dataclass(kind: Any, value: Any, path: str) -> Any:  # noqa: ANN401
         raise ValueError(f"{path} is {type(value).__name__}, not an object")
     hints = _hints(kind)
     if value.keys() != kind.__dataclass_fields__.keys():
-        odd = ", ".join(sorted(value.keys() ^ kind.__dataclass_fields__.keys()))
+        # A name is whatever the file says: its control characters must not break the line of the error.
+        odd = ", ".join(repr(name)[1:-1] for name in sorted(value.keys() ^ kind.__dataclass_fields__.keys()))
         raise ValueError(f"{path} lacks or should not have: {odd}")
     return kind(**{name: _typed(hints[name], item, f"{path}.{name}") for name, item in value.items()})

@@ -52,6 +52,7 @@ def test_a_tuple_of_pairs_comes_back_the_same() -> None:
         ({"classless_routes": [{"dst": "0.0.0.0/0"}]}, r"Lease.classless_routes\[0\] lacks .*: gateway"),
         ({"classless_routes": [7]}, r"Lease.classless_routes\[0\] is int, not an object"),
         ({"surprise": 1}, "Lease lacks or should not have: surprise"),
+        ({"a\nb": 1}, r"should not have: a\\nb$"),
     ],
 )
 def test_what_is_not_exactly_a_lease_is_refused_with_the_path_to_it(change: dict[str, Any], says: str) -> None:
