@@ -73,8 +73,9 @@ LIMITS = {
     "Max locked memory": "0",
 }
 """As /proc/PID/limits calls them."""
-DESCRIPTORS = 9
-"""The standard ones, five packet sockets and the control socket: READY and the compiler's pipe are closed."""
+DESCRIPTORS = 11
+"""The standard ones, five packet sockets, two control sockets and what tells the memory held: READY and the compiler's
+pipe are closed."""
 
 
 @pytest.fixture(params=[False, True], ids=["root", "container"])
