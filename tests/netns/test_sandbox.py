@@ -74,8 +74,7 @@ LIMITS = {
 }
 """As /proc/PID/limits calls them."""
 DESCRIPTORS = 11
-"""The standard ones, five packet sockets, two control sockets and what tells the memory held: READY and the compiler's
-pipe are closed."""
+"""The standard ones, five packet sockets, two control sockets, its size: READY and the compiler's pipe are closed."""
 
 
 @pytest.fixture(params=[False, True], ids=["root", "container"])
