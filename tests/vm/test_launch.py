@@ -57,6 +57,10 @@ REPLACED_WITHIN = 1.0
 """Seconds that a guest may be without a DHCP server."""
 
 
+SCREEN = 100
+"""Columns."""
+
+
 def marked_with_queues(count: int) -> str:
     """An interface of another kind that is marked to become ours."""
     queues = f"<driver name='qemu' queues='{count}'/>"
@@ -181,6 +185,7 @@ def test_deaf_guest_is_destroyed_after_the_grace_period_and_people_see_the_progr
         "vmnet: warning: domain vm2 is destroyed",
         "vmnet: eth0 is as it was found",
     ]
+    assert max(map(len, lines)) <= SCREEN
     room.restored()
 
 
