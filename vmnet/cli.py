@@ -286,7 +286,7 @@ def _doctor(asked: argparse.Namespace) -> int:
     from vmnet.doctor.gather import DEFAULT_SECONDS, Wishes, gather
     from vmnet.doctor.table import examine, worst
 
-    listen = _text(asked, "listen")
+    listen = asked.listen  # the variable of that name is an address: the exporter's
     seconds = DEFAULT_SECONDS if listen is None else checks.seconds(listen, "listen")
     evidence = gather(_config(asked), Wishes(asked.domain or "", seconds))
     if asked.json:
