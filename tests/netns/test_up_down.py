@@ -56,6 +56,37 @@ def test_down_gives_back_exactly_what_was_found(pod: Pod, agent: Agent) -> None:
     must_answer(pod.netns, pod.peer)
 
 
+SETTINGS = {
+    "ipv4/conf/eth0/arp_ignore": 2,
+    "ipv4/conf/eth0/rp_filter": 2,
+    "ipv4/neigh/eth0/gc_stale_time": 77,
+    "ipv6/conf/eth0/accept_ra": 2,
+    "ipv6/conf/eth0/forwarding": 1,
+    "ipv6/conf/eth0/hop_limit": 63,
+    "ipv6/conf/eth0/use_tempaddr": 2,
+    "ipv6/neigh/eth0/base_reachable_time_ms": 25000,
+}
+"""Of an administrator's or a CNI's tuning plugin's, and none of them the default."""
+
+
+def settings_of(pod: Pod) -> dict[str, str]:
+    """All that /proc/sys has for the pod's NIC, but what the kernel counts and draws by itself."""
+    rooms = [f"{family}/{room}/{pod.ifname}" for family in ("ipv4", "ipv6") for room in ("conf", "neigh")]
+    shown = pod.netns.run("sh", "-c", 'cd /proc/sys/net && grep -sr "" "$@"', "sh", *rooms, check=False).stdout
+    return dict(line.split(":", 1) for line in shown.splitlines() if "stable_secret" not in line)
+
+
+@pytest.mark.parametrize("layout", ["bridge-dual"])
+def test_down_gives_back_the_nic_with_its_settings(pod: Pod, agent: Agent) -> None:
+    for key, value in SETTINGS.items():
+        pod.netns.sysctl(key, value)
+    found = settings_of(pod)
+    assert {key: found[key] for key in SETTINGS} == {key: str(value) for key, value in SETTINGS.items()}
+    agent.up()
+    agent.down()
+    assert settings_of(pod) == found
+
+
 @pytest.mark.parametrize("layout", pods.NAMES)
 def test_up_twice_changes_nothing_the_second_time(ready_pod: Pod, agent: Agent) -> None:
     servers, found = agent.servers(), look(ready_pod.netns)
