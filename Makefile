@@ -67,8 +67,7 @@ test-vm: setup parts ## the tests with a real guest
 soak: setup parts ## the tests of crashes, faults, recovery and endurance with larger numbers, for the night (VMNET_SEED=N)
 	VMNET_SOAK=1 $(RUN) -m pytest -s -o timeout=0 tests/netns/test_crash.py tests/netns/test_faults.py \
 	    tests/netns/test_recovery.py tests/netns/test_state_directory.py tests/netns/test_any_story.py \
-	    tests/netns/test_soak.py tests/unit/test_stale_journals.py \
-	    tests/unit/ipv6/test_neighbour_mutations.py
+	    tests/netns/test_soak.py tests/unit/test_stale_journals.py
 
 fuzz: setup ## guided by coverage, look for frames that the server cannot cope with (SECONDS=60)
 	$(RUN) -m tests.fuzz $(SECONDS) .cache/fuzz

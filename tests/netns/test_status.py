@@ -183,7 +183,8 @@ def test_on_a_terminal_it_stands_and_is_renewed(tmp_path: Path) -> None:
     with guest_by_hand(tmp_path / "guest") as guest:
         argv = guest.agent.argv("status", "--watch")
         place = argv.index("-i") + 1
-        on_terminal = ["script", "-qefc", shlex.join([*argv[:place], "TERM=xterm", *argv[place:]]), "/dev/null"]
+        command = f"exec {shlex.join([*argv[:place], 'TERM=xterm', *argv[place:]])}"  # no shell takes the Ctrl-C
+        on_terminal = ["script", "-qefc", command, "/dev/null"]
         with background(on_terminal, tmp_path / "terminal.log") as watching:
             watching.wait_for("IPv4 .*: silent")
             guest.client.exchange(20)
