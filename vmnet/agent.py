@@ -22,7 +22,6 @@ from vmnet.errors import (
     UnexpectedError,
     VmnetError,
 )
-from vmnet.ipv6.lease import lease6, untold
 from vmnet.journal import BindingDirectory, StateDirectory
 from vmnet.kernel import firewall, netns, sysctl
 from vmnet.kernel.apply import apply
@@ -47,6 +46,7 @@ from vmnet.plumbing.names import bridge_name
 from vmnet.recall import Known, held, is_untouched, lost_note, recall, written
 from vmnet.schema import SCHEMA, Here, Journal
 from vmnet.serving import ServerStart, open_packets
+from vmnet.told import global_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -310,6 +310,10 @@ def _begin(place: Place, config: Config, now: Status) -> Journal:
 
 def _leases(pod: PodInterface, resolver: Resolver, settings: Settings) -> tuple[Lease | None, Lease6 | None]:
     """Compose what the guest is told, of at least one family."""
+    if not global_addresses(pod, ipv6=True):
+        return lease(pod, resolver, settings), None
+    from vmnet.ipv6.lease import lease6, untold  # a millisecond that only pods with IPv6 pay
+
     ipv6 = lease6(pod, resolver, settings)
     if ipv6 and all(address.ipv6 for address in pod.addresses):
         return None, ipv6

@@ -30,7 +30,7 @@ class GuestLease:
     """
 
     __slots__ = (
-        *("_after", "_clock", "_family", "_log", "_sentences", "_spoken", "_spoken_at"),
+        *("_after", "_clock", "_family", "_last", "_log", "_sentences", "_spoken", "_spoken_at"),
         *("events", "reached", "since", "state", "use"),
     )
 
@@ -49,6 +49,8 @@ class GuestLease:
         self._clock = clock
         self._spoken = self.state = SILENT
         self._spoken_at, self.since = NEVER, clock()
+        self._last = ""
+        """The last event that could change the state."""
         self.reached: dict[str, float] = {}
         """When each state was reached last, by the clock."""
         self.events: dict[str, int] = {}
@@ -61,9 +63,14 @@ class GuestLease:
 
     def happened(self, event: str) -> bool:
         """Count the event; return whether it changes the state, which is then to be told by `tell`."""
-        self.events[event] = self.events.get(event, 0) + 1
+        events = self.events
+        events[event] = events.get(event, 0) + 1
+        if event == self._last and self._spoken == self.state:
+            self._spoken_at = self._clock()
+            return False  # as nearly all are in a flood
         if event not in self._sentences:
             return False
+        self._last = event
         self._spoken_at = self._clock()
         self._spoken = self._after(self._spoken, event)
         return self._spoken != self.state

@@ -49,6 +49,7 @@ _TICK = 0.2
 """Seconds between two looks for a tap that was deleted and may be made again, and between two at foreign MACs."""
 _FRAMES = 32
 """At most so many at a look: while it lasts, a flood brings more."""
+_MSG_DONTWAIT = _socket.MSG_DONTWAIT
 _BEGINNING, _ETH_P_IPV6 = 96, b"\x86\xdd"
 
 
@@ -69,7 +70,7 @@ class Server:
         self._replies = replies
         self._service = service
         self._compiled = b""
-        self._view = memoryview(bytearray(_LARGEST_FRAME))
+        self._views = [memoryview(bytearray(_LARGEST_FRAME))]
         self._asker = os.getuid()
         self.sandbox: dict[str, Json] = {}
         self.statm = NONE
@@ -90,7 +91,8 @@ class Server:
 
     def turn(self) -> None:
         """Wait for the next event and see to it; look for the tap where it is gone, and to what is due."""
-        for descriptor, _ in self._poller.poll(self._patience()):
+        sometime = self._deaf or self._due or self._service.ipv6
+        for descriptor, _ in self._poller.poll(self._patience() if sometime else None):
             self._handlers[descriptor]()
         if self._deaf:
             self._rebind()
@@ -107,8 +109,6 @@ class Server:
 
     def _patience(self) -> float | None:
         """How many milliseconds may be waited; None for ever."""
-        if not (self._deaf or self._due or self._service.ipv6):
-            return None
         due = self._service.due()
         waits = [_TICK] if self._deaf or self._due else []
         waits += [] if due is None else [max(0.0, due - time.monotonic())]
@@ -140,20 +140,22 @@ class Server:
     def take_frame(self) -> None:
         """Read one frame, and send what it asks for. The kernel refusing either is counted and survived."""
         try:
-            frame = receive(self._packets, self._view)
+            heard = receive(self._packets, self._views)
         except OSError as error:
             self._service.error("receive", error)
             # A link that is merely down keeps its name; of a deleted one the kernel forgets it (af_packet.c).
             self._deaf = not self._packets.getsockname()[0]
             return
-        if frame is None:
+        if heard is None:
             self._service.ignore(TOO_LONG)
-        elif frame[0][12:14] == _ETH_P_IPV6:
-            self._send(*self._service.ipv6_frame(*frame))
-        else:
-            reply = self._service.frame(*frame)
-            if reply is not None:
-                self._say(reply)
+            return
+        frame, tp_status, vlan_tci = heard
+        if frame[12:14] == _ETH_P_IPV6:
+            self._send(*self._service.ipv6_frame(frame, tp_status, vlan_tci))
+            return
+        reply = self._service.frame(frame, tp_status, vlan_tci)
+        if reply is not None:
+            self._say(reply)
 
     def take_network(self) -> None:
         """Hear the gateways, then leave their socket alone for a while."""
@@ -172,7 +174,7 @@ class Server:
     def _say(self, frame: bytes) -> None:
         """Send to the guest; the kernel refusing it is counted and survived."""
         try:
-            self._packets.send(frame, _socket.MSG_DONTWAIT)
+            self._packets.send(frame, _MSG_DONTWAIT)
         except OSError as error:
             self._service.error("send", error)
 

@@ -18,25 +18,26 @@ _SOL_PACKET, _PACKET_AUXDATA = 263, 8
 _AUXDATA = struct.Struct("I12xH2x")
 """linux/if_packet.h, `struct tpacket_auxdata`: tp_status and tp_vlan_tci."""
 _AUXDATA_SPACE = _socket.CMSG_SPACE(_AUXDATA.size)
+_MSG_DONTWAIT, _MSG_TRUNC = _socket.MSG_DONTWAIT, _socket.MSG_TRUNC
 _LARGEST_FRAME = 2048
 _FRAMES = 16
 """At most so many at a look: while it lasts, a flood brings more."""
 
 
-def receive(sock: _socket.socket, view: memoryview) -> Heard | None:
-    """Read one frame into `view`; None for one that is longer.
+def receive(sock: _socket.socket, views: list[memoryview]) -> Heard | None:
+    """Read one frame into the only one of `views`; None for one that is longer.
 
     Raises:
         OSError: there is none, or the link is down or gone.
     """
-    size, ancillary, flags, _ = sock.recvmsg_into([view], _AUXDATA_SPACE, _socket.MSG_DONTWAIT)
-    if flags & _socket.MSG_TRUNC:
+    size, ancillary, flags, _ = sock.recvmsg_into(views, _AUXDATA_SPACE, _MSG_DONTWAIT)
+    if flags & _MSG_TRUNC:
         return None
     tp_status = vlan_tci = 0
     for level, kind, data in ancillary:
         if level == _SOL_PACKET and kind == _PACKET_AUXDATA:
             tp_status, vlan_tci = _AUXDATA.unpack(data)
-    return bytes(view[:size]), tp_status, vlan_tci
+    return bytes(views[0][:size]), tp_status, vlan_tci
 
 
 class Network:
@@ -46,7 +47,7 @@ class Network:
         self._hearing = hearing
         self._asking = asking
         self._bridge = bridge
-        self._view = memoryview(bytearray(_LARGEST_FRAME))
+        self._views = [memoryview(bytearray(_LARGEST_FRAME))]
 
     def fileno(self) -> int:
         """What becomes readable when a gateway was heard."""
@@ -62,7 +63,7 @@ class Network:
         frames: list[Heard] = []
         try:
             for _ in range(_FRAMES):
-                frame = receive(self._hearing, self._view)
+                frame = receive(self._hearing, self._views)
                 if frame:
                     frames.append(frame)
         except OSError:
@@ -73,7 +74,7 @@ class Network:
         """Send into the bridge. What cannot be sent now is asked again later."""
         for _ in range(2):
             try:
-                self._asking.send(frame, _socket.MSG_DONTWAIT)
+                self._asking.send(frame, _MSG_DONTWAIT)
             except OSError:
                 if not self._bound():
                     return
