@@ -14,7 +14,7 @@ import os
 import select
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,6 +79,15 @@ class RawTap:
     def send(self, frame: bytes) -> None:
         """Send a frame as the guest."""
         os.write(self.descriptor, bytes(VNET_HDR) + frame)
+
+    def ask(self, question: bytes, wanted: Callable[[bytes], bool], times: int = 10) -> bytes:
+        """Send a question until it is answered: until the kernel has announced the carrier, answers are lost."""
+        for _ in range(times - 1):
+            self.send(question)
+            with suppress(TestbedError):
+                return self.receive(wanted, timeout=0.5)
+        self.send(question)
+        return self.receive(wanted)
 
     def receive(self, wanted: Callable[[bytes], bool], timeout: float = 5) -> bytes:
         """Give the first frame to the guest that is wanted; none in time is an error."""
