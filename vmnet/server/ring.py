@@ -14,7 +14,7 @@ GUEST, SERVER, NETWORK = "guest", "server", "network"
 """Who sent a frame."""
 FRAMES = 64
 SNAPLEN = 600
-"""Octets that are kept of a frame: all that DHCP clients send (RFC 2132 §9.10), and less than 40 KiB in all."""
+"""Octets that are shown of a frame: all that DHCP clients send (RFC 2132 §9.10). 128 KiB are kept at most."""
 
 
 class Ring:
@@ -31,8 +31,6 @@ class Ring:
     def keep(self, sender: str, word: str, frame: bytes, reply: bytes | None = None) -> None:
         """Keep a frame with what became of it in a word, an event or the reason to ignore it, and the reply."""
         entries, number = self._entries, self.count
-        if len(frame) > SNAPLEN:
-            frame = frame[:SNAPLEN] + len(frame).to_bytes(4)
         if len(entries) >= FRAMES:
             del entries[0]
         entries.append((number, self._clock(), sender, word, frame, reply))
@@ -49,7 +47,5 @@ class Ring:
 
 
 def _frame(number: int, at: float, sender: str, word: str, kept: bytes) -> dict[str, Json]:
-    length = len(kept)
-    if length > SNAPLEN:
-        length, kept = int.from_bytes(kept[SNAPLEN:]), kept[:SNAPLEN]
-    return {"number": number, "at": at, "sender": sender, "word": word, "length": length, "frame": kept.hex()}
+    shown = kept[:SNAPLEN].hex()
+    return {"number": number, "at": at, "sender": sender, "word": word, "length": len(kept), "frame": shown}
