@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from vmnet.model import DHCP_EXTERNAL, ISOLATION_DHCP_ONLY, ISOLATION_OFF, FilterChain, Ruleset
 from vmnet.plumbing.isolation_rules import ACCEPT, DROP, NOTHING_ELSE, Guest, Rule, in_set, rules, solicitation
 from vmnet.plumbing.names import bridge_name, nic_name, table_name
+from vmnet.told import is_link_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from vmnet.model import PodInterface, Settings
 
 _SCOPE_LINK = 253
-_LINK_LOCAL_BEGINS = ("fe8", "fe9", "fea", "feb")
 _UNFILTERED_INGRESS = (
     "this kernel has no netdev ingress hook for nftables (CONFIG_NETFILTER_INGRESS): the guest is filtered one "
     "step later, in the bridge"
@@ -85,7 +85,7 @@ def _guest(pod: PodInterface, settings: Settings) -> Guest:
     own = [address.local for address in pod.addresses if not (address.ipv6 and address.scope == _SCOPE_LINK)]
     every = _without_overlaps([*own, *settings.allow_addresses])
     gateways = tuple(dict.fromkeys(route.gateway for route in pod.routes if ":" in route.gateway))
-    link_local = tuple(gateway for gateway in gateways if gateway.startswith(_LINK_LOCAL_BEGINS))
+    link_local = tuple(gateway for gateway in gateways if is_link_local(gateway))
     return Guest(
         macs=tuple(dict.fromkeys((settings.mac or pod.mac, *settings.allow_macs))),
         ipv4=tuple(prefix for prefix in every if ":" not in prefix),
