@@ -235,6 +235,17 @@ def log_lines(directory: BindingDirectory, octets: int) -> list[str]:
     return []
 
 
+def watch_log(directory: BindingDirectory) -> int:
+    """Return a descriptor that becomes readable when the server says something.
+
+    Raises:
+        OSError: there is no log, or no watch is left.
+    """
+    from vmnet.kernel.inotify import watch_file  # it loads ctypes, which `up` does without
+
+    return watch_file(f"/proc/self/fd/{directory.descriptor}/{LOG}")
+
+
 def last_words(directory: BindingDirectory) -> str:
     """Return the last line of the server's log."""
     return next(reversed(log_lines(directory, 4096)), "it left no word")

@@ -128,8 +128,10 @@ class Finding:
     """Of the check, which the table knows."""
 
 
-ALWAYS, BEFORE, BOUND, WITH_DOMAIN = "always", "before", "bound", "with a domain"
-"""When a check applies: at any time, before `up`, while a binding is there, where a domain was named."""
+ALWAYS, BEFORE, BOUND = "always", "before", "bound"
+"""When a check applies: at any time, before `up`, while a binding is there."""
+SERVED, WITH_DOMAIN = "served", "with a domain"
+"""While the binding's server serves, and can be asked; where a domain was named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,5 +150,11 @@ class Check:
 
     def applies(self, evidence: Evidence) -> bool:
         """Whether there is something to look at."""
-        here = BOUND if evidence.bound else BEFORE
-        return self.when in (ALWAYS, here) or (self.when == WITH_DOMAIN and evidence.domain is not None)
+        times = {
+            ALWAYS: True,
+            BEFORE: not evidence.bound,
+            BOUND: evidence.bound,
+            SERVED: evidence.bound and evidence.server is not None and not evidence.server_trouble,
+            WITH_DOMAIN: evidence.domain is not None,
+        }
+        return times[self.when]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -24,9 +26,13 @@ if TYPE_CHECKING:
     from vmnet.agent import Place, Plan
     from vmnet.config import Config
     from vmnet.guest.domain import Domain
+    from vmnet.journal import BindingDirectory
     from vmnet.model import Status
 
 DEFAULT_SECONDS = 1.0
+_COMPILE_SECONDS = 10.0
+"""How long a server may take to compile its replies: it needs a tenth of a second, and more on a busy machine."""
+_EVENT_BYTES = 4096
 _SERVERS = "vmnet/server/"
 _JOURNAL = "journal.json"
 
@@ -118,13 +124,37 @@ def _with_server(evidence: Evidence, place: Place) -> Evidence:
     directory = place.state.existing(journal.pod.ifname) if journal and evidence.bound else None
     if journal is None or directory is None:
         return evidence
-    answer = server_call.ask_server(directory)
+    answer = settled(directory)
+    server = understand(answer) if answer else None
+    late = "it still compiles its replies" if server and server.compiles else ""
     return replace(
         evidence,
-        server=understand(answer) if answer else None,
-        server_trouble=processes.trouble(directory, answer),
+        server=server,
+        server_trouble=processes.trouble(directory, answer) or late,
         conflict=conflict(journal.pod, journal.lease, answer),
     )
+
+
+def settled(directory: BindingDirectory, seconds: float = _COMPILE_SECONDS) -> bytes | None:
+    """What the server says once it has its replies; where it compiles them still after so many seconds, that.
+
+    Just after `up` it has none, and knows neither the guest nor the gateways: its silence would prove nothing.
+    """
+    deadline = time.monotonic() + seconds
+    try:
+        log = processes.watch_log(directory)
+    except OSError:
+        return server_call.ask_server(directory)
+    try:
+        while True:
+            answer = server_call.ask_server(directory)
+            left = deadline - time.monotonic()
+            if answer is None or not understand(answer).compiles or left <= 0:
+                return answer
+            if select.select([log], [], [], left)[0]:  # it says there that it has them, or why not
+                os.read(log, _EVENT_BYTES)
+    finally:
+        os.close(log)
 
 
 def _left(evidence: Evidence, config: Config, place: Place) -> Left:

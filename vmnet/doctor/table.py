@@ -18,7 +18,17 @@ from vmnet.doctor import (
     checks_place,
     checks_plumbing,
 )
-from vmnet.doctor.evidence import ALWAYS, BEFORE, BOUND, ERROR, INFO, WARNING, WITH_DOMAIN, Check
+from vmnet.doctor.evidence import (
+    ALWAYS,
+    BEFORE,
+    BOUND,
+    ERROR,
+    INFO,
+    SERVED,
+    WARNING,
+    WITH_DOMAIN,
+    Check,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +66,7 @@ CHECKS = (
     Check("VMN-401", "no link narrower than the guest's MTU", ALWAYS, checks_path.mtu),
     Check("VMN-402", "an MTU that is enough for IPv6", ALWAYS, checks_path.no_ipv6_below_its_least),
     Check("VMN-403", "gateways that answer the pod", BEFORE, checks_path.silent_gateway),
-    Check("VMN-404", "IPv6 gateways that answer the server", BOUND, checks_path.unknown_gateway),
+    Check("VMN-404", "IPv6 gateways that answer the server", SERVED, checks_path.unknown_gateway),
     Check("VMN-405", "frames that no rules for packets see", ALWAYS, checks_path.bridge_netfilter),
     Check("VMN-406", "a bridge that no router configures", BOUND, checks_path.accepts_advertisements),
     Check("VMN-407", "a default route", ALWAYS, checks_path.no_default_route),
@@ -64,17 +74,17 @@ CHECKS = (
     Check("VMN-502", "nothing that cannot be told", ALWAYS, checks_guest.not_carried),
     Check("VMN-503", "name servers as they are now", BOUND, checks_guest.dns_changed),
     Check("VMN-504", "a server that serves", BOUND, checks_guest.no_server),
-    Check("VMN-505", "a server that has given everything up", BOUND, checks_guest.sandbox),
+    Check("VMN-505", "a server that has given everything up", SERVED, checks_guest.sandbox),
     Check("VMN-506", "an address that nobody else has", BOUND, checks_guest.conflict),
-    Check("VMN-507", "a guest that asks", BOUND, checks_guest.silent_guest),
-    Check("VMN-508", "a guest with the right MAC", BOUND, checks_guest.foreign_mac),
+    Check("VMN-507", "a guest that asks", SERVED, checks_guest.silent_guest),
+    Check("VMN-508", "a guest with the right MAC", SERVED, checks_guest.foreign_mac),
     Check("VMN-509", "no other DHCP server heard", ALWAYS, checks_guest.other_dhcp_server),
     Check("VMN-510", "no other router heard", ALWAYS, checks_guest.other_router),
     Check("VMN-511", "the domain's interface", WITH_DOMAIN, checks_domain.interface),
     Check("VMN-512", "a NIC model that tells the MTU", WITH_DOMAIN, checks_domain.model),
     Check("VMN-513", "as many queues as the tap has", WITH_DOMAIN, checks_domain.queues),
     Check("VMN-514", "a lease that ends", ALWAYS, checks_guest.endless_lease),
-    Check("VMN-515", "a guest with its own address", BOUND, checks_guest.foreign_address),
+    Check("VMN-515", "a guest with its own address", SERVED, checks_guest.foreign_address),
     Check("VMN-601", "no journals of another boot", ALWAYS, checks_left.stale_journals),
     Check("VMN-602", "no journal without a binding", BEFORE, checks_left.begun),
     Check("VMN-603", "no binding without its journal", BOUND, checks_left.lost),

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from vmnet import agent, lease_state, processes, server_call
 from vmnet.errors import RefusedError, UnexpectedError, VmnetError
 from vmnet.journal import StateDirectory
-from vmnet.kernel.inotify import watch_file
 from vmnet.log import say
 from vmnet.supervisor import wait_seconds
 
@@ -50,7 +49,7 @@ class Served:
         self._lease = lease_state.SILENT
         self.taken_down = False
         """Whether somebody else has given the pod back."""
-        self._log = watch_file(f"/proc/self/fd/{directory.descriptor}/{processes.LOG}")
+        self._log = processes.watch_log(directory)
         inbox.watch(self._log, self._log_grew)
         self._log_grew()
         self._watch_server()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from vmnet import agent, processes, screen
 from vmnet.errors import RefusedError
-from vmnet.kernel.inotify import watch_file
 from vmnet.watching import status
 from vmnet.watching.sight import look
 
@@ -98,7 +97,7 @@ class News:
                 if (log.st_dev, log.st_ino) == self._watched:
                     return False
                 self.close()
-                self._descriptor = watch_file(f"/proc/self/fd/{directory.descriptor}/{processes.LOG}")
+                self._descriptor = processes.watch_log(directory)
                 self._watched = log.st_dev, log.st_ino
                 return True
         self.close()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit.doctor.evidence import before, bound
-from vmnet.doctor.evidence import Evidence, Heard, Left, Netfilter, Surroundings
+from vmnet.doctor.evidence import SERVED, Evidence, Heard, Left, Netfilter, Surroundings
 from vmnet.doctor.report import as_json, outline
 from vmnet.doctor.table import CHECKS
 from vmnet.kernel.inspect import LinkState
@@ -69,6 +69,15 @@ def test_screens(name: str, columns: int) -> None:
         path.write_text(text, encoding="utf-8")
     assert text == path.read_text(encoding="utf-8")
     assert max(map(len, text.splitlines())) <= columns
+
+
+def test_what_only_a_server_could_know_is_not_said_to_be_well_without_one() -> None:
+    evidence = replace(bound(), server=None, server_trouble="it does not answer")
+    results = {check["code"]: check["result"] for check in json.loads(as_json(evidence))["checks"]}
+    served = {check.code for check in CHECKS if check.when == SERVED}
+    assert served == {"VMN-404", "VMN-505", "VMN-507", "VMN-508", "VMN-515"}
+    assert {results[code] for code in served} == {"not-applicable"}
+    assert results["VMN-504"] == "found"
 
 
 def test_json_says_what_became_of_every_check() -> None:
