@@ -62,9 +62,11 @@ _ETHERNET_HARDWARE = 0x0106
 _MAGIC = b"\x63\x82\x53\x63"
 
 _PAD, _END = 0, 255
-_MOST_OPTIONS = 32
-"""In one field, a row of pads being one of them. The clients we know send ten at most; a frame has room for 600,
-which would cost 70 µs to read."""
+_STEPS = range(32)
+"""One for each option of a field and each row of pads. The clients we know send ten options at most; a frame has
+room for 600, which would cost 70 µs to read."""
+_ROW = 32
+"""Octets in which a row of pads is looked for first: for each of many short ones the rest would be copied."""
 _REQUESTED, _OVERLOAD, _TYPE, _SERVER_ID, _PRL, _MAX_SIZE = 50, 52, 53, 54, 55, 57
 _CLIENT_ID, _RAPID_COMMIT, _FQDN, _RELAY_AGENT = 61, 80, 81, 82
 _WANTED = frozenset(
@@ -178,8 +180,9 @@ def _dhcp(datagram: bytes, vm_mac: bytes, addresses: tuple[int, int], tp_status:
         datagram = datagram[:length]
     if checksum and not tp_status & (TP_STATUS_CSUMNOTREADY | TP_STATUS_CSUM_VALID):
         # Zero means that the sender made none (RFC 768); an unfinished one is the virtio offload's.
-        total = int.from_bytes(datagram) << (length & 1) * 8
-        if (total + addresses[0] + addresses[1] + _IPPROTO_UDP + length) % 0xFFFF:
+        words = datagram + b"\0" if length & 1 else datagram
+        pseudo_header = addresses[0] + addresses[1] + _IPPROTO_UDP + length
+        if (int.from_bytes(words) % 0xFFFF + pseudo_header) % 0xFFFF:
             return UDP_CHECKSUM
     options: dict[int, bytes] = {}
     fault = _walk(datagram, _UDP_BOOTP, length, options)
@@ -206,17 +209,17 @@ def _bootp_fault(op: int, hardware: int, foreign: bool) -> str:
 
 def _walk(data: bytes, at: int, end: int, options: dict[int, bytes]) -> str:
     """Collect the wanted options of one field, or say why not. A missing End is fine."""
-    left = _MOST_OPTIONS
-    while at < end:
+    for _ in _STEPS:
+        if at >= end:
+            return ""
         code = data[at]
+        if code == _PAD:
+            part = data[at : at + _ROW].lstrip(b"\0")
+            inside = part and at + _ROW <= end
+            at = at + _ROW - len(part) if inside else end - len(data[at:end].lstrip(b"\0"))
+            continue
         if code == _END:
             return ""
-        if not left:
-            return TOO_MANY_OPTIONS
-        left -= 1
-        if code == _PAD:
-            at = end - len(data[at:end].lstrip(b"\0"))
-            continue
         at += 2
         stop = at + data[at - 1] if at <= end else at
         if stop > end:
@@ -227,7 +230,7 @@ def _walk(data: bytes, at: int, end: int, options: dict[int, bytes]) -> str:
             elif code in _JOINED:
                 options[code] += data[at:stop]
         at = stop
-    return ""
+    return "" if at >= end or data[at] == _END else TOO_MANY_OPTIONS
 
 
 def _walk_overload(datagram: bytes, options: dict[int, bytes]) -> str:
