@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -70,5 +71,6 @@ def _own(leases: Leases) -> bytes:
 
 
 def _write_all(data: bytes) -> None:
-    with open(1, "wb", closefd=False) as pipe:
+    """Hand over to the server; where that has ended, why is its word and not ours."""
+    with contextlib.suppress(BrokenPipeError), open(1, "wb", closefd=False) as pipe:
         pipe.write(data)
