@@ -14,13 +14,14 @@ import os
 import select
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed.netns import Background, Netns, TestbedError, background, entered, netns
 from testbed.tap_copier import FRAME, open_tap
+from testbed.watch import RTMGRP_LINK, wait_for_ip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,15 +81,6 @@ class RawTap:
         """Send a frame as the guest."""
         os.write(self.descriptor, bytes(VNET_HDR) + frame)
 
-    def ask(self, question: bytes, wanted: Callable[[bytes], bool], times: int = 10) -> bytes:
-        """Send a question until it is answered: until the kernel has announced the carrier, answers are lost."""
-        for _ in range(times - 1):
-            self.send(question)
-            with suppress(TestbedError):
-                return self.receive(wanted, timeout=0.5)
-        self.send(question)
-        return self.receive(wanted)
-
     def receive(self, wanted: Callable[[bytes], bool], timeout: float = 5) -> bytes:
         """Give the first frame to the guest that is wanted; none in time is an error."""
         deadline = time.monotonic() + timeout
@@ -122,10 +114,14 @@ class RawTap:
 
 @contextmanager
 def raw_tap(pod_netns: Netns, tap: str = "tap0") -> Iterator[RawTap]:
-    """Attach to a tap in place of a guest."""
+    """Attach to a tap in place of a guest.
+
+    The block begins when the kernel has taken notice of the carrier: what is sent to the guest before is lost.
+    """
     with entered(pod_netns):
         descriptor = open_tap(tap)
     try:
+        wait_for_ip(pod_netns, RTMGRP_LINK, f"link show dev {tap}", lambda links: links[0]["operstate"] == "UP")
         yield RawTap(descriptor)
     finally:
         os.close(descriptor)

@@ -50,7 +50,8 @@ def test_what_the_file_says_is_what_the_guest_gets(pod: Pod, agent: Agent, file:
     assert (leased.address, leased.mtu, leased.lease_time) == (pod.address, 1300, 600)
     assert (leased.nameservers, leased.search) == (("10.0.0.53",), ("example.org",))
     with raw_tap(pod.netns) as tap:
-        offer = Ether(tap.ask(discover(pod.mac, 7), is_offer(7)))
+        tap.send(discover(pod.mac, 7))
+        offer = Ether(tap.receive(is_offer(7)))
     assert (offer[BOOTP].siaddr, offer[BOOTP].file.rstrip(b"\0")) == ("10.0.0.9", b"ipxe.efi")
     told = dict(option for option in offer[DHCP].options if len(option) == 2)
     assert (told["NTP_server"], told["tftp_server_name"], told[252]) == (
