@@ -57,6 +57,13 @@ CONNMAN_CONF = """\
 AllowHostnameUpdates=true
 EnableOnlineCheck=false
 """
+CONNMAN_SERVICE = """\
+[service_guest]
+Type=ethernet
+IPv4=dhcp
+IPv6=off
+"""
+"""It writes three name servers at most: router advertisements that come first would leave no room for DHCP's."""
 
 
 def _with_bus(jail: Jail, *argv: str) -> list[str | Path]:
@@ -88,6 +95,7 @@ def told_networkmanager(jail: Jail, running: Background) -> Told:
 def connman(jail: Jail) -> list[str | Path]:
     """ConnMan without its DNS proxy, so that resolv.conf names the servers themselves."""
     jail.write("run/connman.conf", CONNMAN_CONF)
+    jail.write("var/lib/connman/guest.config", CONNMAN_SERVICE)
     arguments = ("--nodaemon", "--nodnsproxy", f"--device={jail.guest.ifname}", "--config=/run/connman.conf")
     return _with_bus(jail, "/run/programs/connmand", *arguments)
 
