@@ -22,6 +22,7 @@ from tests.unit.dhcp.frames import REPLIES, VM_MAC, checksum_of, options_of
 from tests.unit.dhcp.test_mutations import REASONS, SEEDS
 from tests.unit.ipv6 import messages as dhcpv6
 from tests.unit.ipv6 import test_mutations as mutations6
+from vmnet.auxdata import TP_STATUS_CSUMNOTREADY
 
 LONGEST = 2048
 """Octets. What is longer is not read by the server."""
@@ -78,7 +79,7 @@ def main() -> None:
     seconds, corpus = int(sys.argv[1]), Path(sys.argv[2])
     corpus.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate((*SEEDS, *mutations6.SEEDS)):
-        (corpus / f"seed-{number}").write_bytes(bytes((request.TP_STATUS_CSUMNOTREADY,)) + seed)
+        (corpus / f"seed-{number}").write_bytes(bytes((TP_STATUS_CSUMNOTREADY,)) + seed)
     flags = (
         f"-max_total_time={seconds}",
         f"-max_len={1 + LONGEST}",

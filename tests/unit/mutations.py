@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit.dhcp.frames import VM_MAC
-from vmnet.dhcp.request import TP_STATUS_CSUMNOTREADY, TP_STATUS_VLAN_VALID
+from vmnet.auxdata import TP_STATUS_CSUMNOTREADY, TP_STATUS_VLAN_VALID
 
 if TYPE_CHECKING:
     from collections.abc import Callable

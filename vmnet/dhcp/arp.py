@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 
-from vmnet.dhcp.request import TP_STATUS_VLAN_VALID
+from vmnet.auxdata import TP_STATUS_VLAN_VALID, VLAN_VID_MASK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 # source MAC | type, hardware and protocol, their address lengths, operation | sender's MAC, address | target's
 _ARP = struct.Struct("!6x6s 10s 6s4s 6x4s")
 _REQUEST = bytes.fromhex("08060001080006040001")
-_VID = 0x0FFF
 
 
 def answer(frame: bytes, replies: Replies, tp_status: int, vlan_tci: int) -> bytes | None:
     """The reply to a frame that is the VM's request for one of our addresses; else None."""
-    if len(frame) < _ARP.size or (tp_status & TP_STATUS_VLAN_VALID and vlan_tci & _VID):
+    if len(frame) < _ARP.size or (tp_status & TP_STATUS_VLAN_VALID and vlan_tci & VLAN_VID_MASK):
         return None
     source, kind, sender_mac, sender, target = _ARP.unpack_from(frame)
     if kind != _REQUEST or not source == sender_mac == replies.vm_mac:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import struct
 
+from vmnet.auxdata import TP_STATUS_CSUM_SETTLED, TP_STATUS_VLAN_VALID, VLAN_VID_MASK
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,11 +18,6 @@ DISCOVER, REQUEST, DECLINE, RELEASE, INFORM = 1, 3, 4, 7, 8
 """The messages of a client that a server takes (RFC 2132 §9.6)."""
 BROADCAST_FLAG = 0x8000
 LIMITED_BROADCAST = 0xFFFFFFFF
-
-TP_STATUS_CSUMNOTREADY = 1 << 3
-TP_STATUS_VLAN_VALID = 1 << 4
-TP_STATUS_CSUM_VALID = 1 << 7
-"""linux/if_packet.h, `tpacket_auxdata.tp_status`."""
 
 FOREIGN_SOURCE_MAC = "foreign_source_mac"
 FOREIGN_CHADDR = "foreign_chaddr"
@@ -46,7 +43,6 @@ ADDRESS_LENGTH = "address_length"
 _MESSAGES = frozenset((DISCOVER, REQUEST, DECLINE, RELEASE, INFORM))
 _ETH_P_IP = 0x0800
 _ETH_P_8021Q = 0x8100
-_VID = 0x0FFF
 _MORE_FRAGMENTS_OR_OFFSET = 0x3FFF
 _IPPROTO_UDP = 17
 _ETHERNET = 14
@@ -130,7 +126,7 @@ def parse(frame: bytes, vm_mac: bytes, tp_status: int = 0, vlan_tci: int = 0) ->
     )
     if source_mac != vm_mac:
         return FOREIGN_SOURCE_MAC
-    if tp_status & TP_STATUS_VLAN_VALID and vlan_tci & _VID:
+    if tp_status & TP_STATUS_VLAN_VALID and vlan_tci & VLAN_VID_MASK:
         return VLAN
     if ethertype != _ETH_P_IP:
         return _tagged(frame, vm_mac, tp_status) if ethertype == _ETH_P_8021Q else NOT_IPV4
@@ -155,7 +151,7 @@ def foreign_chaddr(frame: bytes) -> bytes:
 
 def _tagged(frame: bytes, vm_mac: bytes, tp_status: int) -> Request | str:
     """A frame with its 802.1Q tag in place: id 0 says only a priority. One tag at most, wherever it is kept."""
-    if tp_status & TP_STATUS_VLAN_VALID or int.from_bytes(frame[14:16]) & _VID:
+    if tp_status & TP_STATUS_VLAN_VALID or int.from_bytes(frame[14:16]) & VLAN_VID_MASK:
         return VLAN
     return parse(frame[:12] + frame[16:], vm_mac, tp_status | TP_STATUS_VLAN_VALID)
 
@@ -178,7 +174,7 @@ def _dhcp(datagram: bytes, vm_mac: bytes, addresses: tuple[int, int], tp_status:
         return _bootp_fault(op, hardware, chaddr != vm_mac)
     if length != len(datagram):
         datagram = datagram[:length]
-    if checksum and not tp_status & (TP_STATUS_CSUMNOTREADY | TP_STATUS_CSUM_VALID):
+    if checksum and not tp_status & TP_STATUS_CSUM_SETTLED:
         # Zero means that the sender made none (RFC 768); an unfinished one is the virtio offload's.
         words = datagram + b"\0" if length & 1 else datagram
         pseudo_header = addresses[0] + addresses[1] + _IPPROTO_UDP + length

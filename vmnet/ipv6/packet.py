@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import struct
 
-TP_STATUS_CSUMNOTREADY = 1 << 3
-TP_STATUS_VLAN_VALID = 1 << 4
-TP_STATUS_CSUM_VALID = 1 << 7
-"""linux/if_packet.h, `tpacket_auxdata.tp_status`."""
+from vmnet.auxdata import TP_STATUS_CSUM_SETTLED, TP_STATUS_VLAN_VALID, VLAN_VID_MASK
 
 SHORT = "ipv6_short"
 VLAN = "ipv6_vlan"
@@ -28,7 +25,6 @@ _ETHERNET, _HEADER = 14, 40
 _SHORTEST_PAYLOAD = 8
 _ETH_P_IPV6, _VERSION = 0x86DD, 6
 _MULTICAST = 0xFF
-_VID = 0x0FFF
 # source MAC, type | version, class and flow, payload length, next header, hop limit
 _LINK_IP = struct.Struct("!6x6sH IHBB")
 
@@ -57,7 +53,7 @@ def parse(frame: bytes, tp_status: int = 0, vlan_tci: int = 0) -> Packet | str:
     if len(frame) < _ETHERNET + _HEADER + _SHORTEST_PAYLOAD:
         return SHORT
     mac, ethertype, version, length, protocol, hop_limit = _LINK_IP.unpack_from(frame)
-    if tp_status & TP_STATUS_VLAN_VALID and vlan_tci & _VID:
+    if tp_status & TP_STATUS_VLAN_VALID and vlan_tci & VLAN_VID_MASK:
         return VLAN
     if ethertype != _ETH_P_IPV6 or version >> 28 != _VERSION:
         return NOT_IPV6
@@ -73,8 +69,8 @@ def _wrong(addresses: bytes, protocol: int, payload: bytes, length: int, tp_stat
         return LENGTH
     if addresses[0] == _MULTICAST:
         return SOURCE
-    unfinished = tp_status & (TP_STATUS_CSUMNOTREADY | TP_STATUS_CSUM_VALID)
-    return CHECKSUM if not unfinished and checksum(addresses, protocol, payload) else ""
+    settled = tp_status & TP_STATUS_CSUM_SETTLED
+    return CHECKSUM if not settled and checksum(addresses, protocol, payload) else ""
 
 
 def checksum(addresses: bytes, protocol: int, payload: bytes) -> int:

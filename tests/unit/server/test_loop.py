@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.unit.dhcp.frames import REPLIES, VM_MAC, bootp, compiled, discover, dissect, frame, message
+from vmnet.auxdata import TP_STATUS_CSUMNOTREADY, TP_STATUS_VLAN_VALID
 from vmnet.server import loop as room
 from vmnet.server import sandbox
 from vmnet.server.log import Log
@@ -25,7 +26,6 @@ from vmnet.server.service import Service
 
 PACKETS, FOREIGN, CONTROL, REPLIES_PIPE, READY, NETWORK, ASKING, WITNESS, DOOR, STATM = range(3, 13)
 KEPT = (CONTROL, DOOR, REPLIES_PIPE, READY, STATM)
-TP_STATUS_CSUMNOTREADY, TP_STATUS_VLAN_VALID = 8, 16
 
 
 class Packets:
