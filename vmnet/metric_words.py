@@ -25,6 +25,11 @@ _REST = """
 """
 EVENTS: Final = frozenset(f"{_DHCPV4} {_DHCPV6} {_REST}".split())
 """What happened (vmnet.dhcp.answer, vmnet.ipv6.answer, vmnet.server)."""
+ALWAYS_COUNTED: Final = {
+    "ipv4": ("offer", "ack_selecting", "decline", "other_server"),
+    "ipv6": ("advertise", "reply_request", "decline", "other_server"),
+}
+"""Events of a family that are 0 before the first comes: a counter that begins with 1 never rose for Prometheus."""
 _IPV4_REASONS = """
     foreign_source_mac foreign_chaddr short vlan not_ipv4 ip_header fragment not_udp ip_length not_port_67
     udp_length udp_checksum bootp_op hardware_type cookie option_past_end too_many_options no_message_type

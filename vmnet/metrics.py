@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from vmnet import lease_state
 from vmnet.errors import UsageError
-from vmnet.metric_words import EVENTS, OPERATIONS, OTHER, REASONS, SERVER_STATES
+from vmnet.metric_words import ALWAYS_COUNTED, EVENTS, OPERATIONS, OTHER, REASONS, SERVER_STATES
 
 try:
     from prometheus_client import generate_latest
@@ -125,21 +125,22 @@ class _Metrics:
         _add(self._foreign, where, _length(said.get("foreign_macs")))
         _add(self._dropped, where, _length(said.get("dropped_options")))
         _count(self._ignored, where, said.get("ignored"), REASONS)
-        errors = _object(said.get("errors"))
-        _count(self._errors, where, _joined(errors), OPERATIONS)
+        errors = _joined(_object(said.get("errors")))
+        _count(self._errors, where, _from_zero(OPERATIONS, errors), OPERATIONS)
         ipv6 = said.get("ipv6")
         if said.get("yiaddr") or not isinstance(ipv6, dict):
-            self._add_family([*where, "ipv4"], said)
+            self._add_family(where, "ipv4", said)
         if isinstance(ipv6, dict):
-            self._add_family([*where, "ipv6"], ipv6)
+            self._add_family(where, "ipv6", ipv6)
 
-    def _add_family(self, where: list[str], said: Json) -> None:
+    def _add_family(self, binding: list[str], family: str, said: Json) -> None:
+        where = [*binding, family]
         _add_state(self._lease, where, _LEASE_STATES, said.get("lease"))
         _add(self._age, where, said.get("lease_seconds"))
         for state, seconds in _object(said.get("reached")).items():
             if state in _LEASE_STATES:
                 _add(self._reached, [*where, state], seconds)
-        _count(self._events, where, said.get("events"), EVENTS)
+        _count(self._events, where, _from_zero(ALWAYS_COUNTED[family], said.get("events")), EVENTS)
 
     def add_scrape(self, bindings: int, scrape: Scrape) -> None:
         """Add what the exporter says of itself."""
@@ -216,6 +217,11 @@ def _count(counter: CounterMetricFamily, labels: list[str], counts: object, know
             totals[label] = totals.get(label, 0) + number
     for word in sorted(totals):
         counter.add_metric([*labels, word], totals[word])
+
+
+def _from_zero(words: Iterable[str], counts: object) -> Json:
+    """The counts, and 0 of the words that were not counted yet."""
+    return {**dict.fromkeys(words, 0), **_object(counts)}
 
 
 def _joined(errors: Json) -> dict[str, float]:

@@ -11,7 +11,7 @@ from vmnet.dhcp import answer as answer4
 from vmnet.dhcp import request
 from vmnet.ipv6 import answer as answer6
 from vmnet.ipv6 import associations, message, neighbour, packet
-from vmnet.metric_words import EVENTS, OPERATIONS, REASONS, SERVER_STATES
+from vmnet.metric_words import ALWAYS_COUNTED, EVENTS, OPERATIONS, REASONS, SERVER_STATES
 from vmnet.server import ipv6_service, loop, service
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def test_events() -> None:
         said |= set(re.findall(r'happened\("(\w+)"', source(room)))
     said |= set(re.findall(r'"(gateway_\w+)"', source(ipv6_service)))
     assert said == EVENTS
+    assert EVENTS.issuperset(word for words in ALWAYS_COUNTED.values() for word in words)
 
 
 def test_reasons() -> None:

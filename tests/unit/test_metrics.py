@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.unit.dhcp.frames import REPLIES, compiled, discover
+from vmnet.metric_words import ALWAYS_COUNTED, OPERATIONS
 from vmnet.metrics import Binding, Scrape, text
 from vmnet.server.log import Log
 from vmnet.server.service import Service
@@ -103,6 +104,15 @@ def test_all_that_a_server_says() -> None:
     ]
     for name, labels, number in expected:
         assert value(found, f"vmnet_{name}", **labels) == number, (name, labels)
+
+
+def test_what_is_asked_for_most_is_zero_before_it_happens() -> None:
+    fresh = {**FULL, "events": {}, "errors": {}, "ipv6": {**FULL["ipv6"], "events": {}}}
+    found = samples(binding(fresh))
+    for family, events in ALWAYS_COUNTED.items():
+        for event in events:
+            assert value(found, "vmnet_events_total", family=family, event=event) == 0
+    assert {value(found, "vmnet_socket_errors_total", operation=operation) for operation in OPERATIONS} == {0}
 
 
 def test_each_state_set_has_one_state() -> None:
