@@ -135,15 +135,18 @@ class Served:
 
 
 @contextmanager
-def served(directory: Path, layout: str = "bridge") -> Iterator[Served]:
-    """Hand a pod over and be its guest; the client has leased once, so that all is in place and in memory."""
+def served(directory: Path, layout: str = "bridge", mac: str = "") -> Iterator[Served]:
+    """Hand a pod over and be its guest; the client has leased once, so that all is in place and in memory.
+
+    Where a MAC is given, it is the VM's instead of the pod's.
+    """
     with pods.pod(layout) as pod:
         agent = agents.agent(pod, directory)
         try:
-            agent.up()
+            agent.up(*(("--mac", mac) if mac else ()))
             [server] = agent.servers()
             with tap_guest.raw_tap(pod.netns) as tap:
-                client = RawClient(tap, bytes.fromhex(pod.mac.replace(":", "")), pod.address)
+                client = RawClient(tap, bytes.fromhex((mac or pod.mac).replace(":", "")), pod.address)
                 client.exchange(FIRST_PATIENCE)
                 yield Served(pod, agent, client, server)
         finally:
