@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import socket
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,11 +23,13 @@ from testbed.clients6 import configured6, living6
 from testbed.netns import background, entered
 from testbed.pods import must_answer, ping
 from testbed.tap_guest import tap_guest
+from testbed.watch import RTMGRP_NEIGH, wait_for_ip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from testbed.agent import Agent
     from testbed.clients6 import Living6
     from testbed.netns import Netns
     from testbed.pods import Pod
@@ -55,6 +57,9 @@ HASTENED = {"base_reachable_time_ms": 300, "delay_first_probe_time": 0, "retrans
 PINGS, INTERVAL = 100, 0.1
 SOON = 5.0
 """Seconds."""
+GATEWAY, SECOND = "fd00:10:246:1::1", "fd00:10:246:1::fe"
+OURS, OURS_SECOND = "fe80::766d:6e65:7401", "fe80::766d:6e65:7402"
+"""Of the pod, and the routers that the guest knows them by."""
 NEW_MAC, NEW_PORT_MAC = "7a:b4:0c:b9:b4:99", "7a:b4:0c:b9:b4:98"
 
 
@@ -130,9 +135,8 @@ def ask_for_listeners(node: Netns) -> None:
 def test_no_ping_is_lost_while_neighbours_are_verified_behind_a_querier(lively: Living6) -> None:
     node, pod = lively.pod.node, lively.pod
     query(node)
-    for namespace, ifname in ((node, "cni0"), (lively.netns, lively.guest.ifname)):
-        for name, value in HASTENED.items():
-            namespace.sysctl(f"ipv6/neigh/{ifname}/{name}", value)
+    hasten(node, "cni0")
+    hasten(lively.netns, lively.guest.ifname)
     before = solicited(node), solicited(lively.netns)
     with ExitStack() as stack:
         runs = [
@@ -146,6 +150,11 @@ def test_no_ping_is_lost_while_neighbours_are_verified_behind_a_querier(lively: 
             assert f"{PINGS} packets transmitted, {PINGS} packets received, 0% packet loss" in run.text
     assert solicited(node) - before[0] > PINGS * INTERVAL
     assert solicited(lively.netns) - before[1] > PINGS * INTERVAL
+
+
+def hasten(namespace: Netns, ifname: str) -> None:
+    for name, value in HASTENED.items():
+        namespace.sysctl(f"ipv6/neigh/{ifname}/{name}", value)
 
 
 def pinging(namespace: Netns, address: str) -> list[str]:
@@ -169,3 +178,60 @@ def test_a_gateway_with_another_mac_is_followed(lively: Living6, announced: bool
     [default] = lively.netns.ip("-6", "route", "show", "default")
     [router] = lively.netns.ip("-6", "neighbour", "show", default["gateway"])
     assert router["lladdr"] == NEW_MAC
+
+
+@contextmanager
+def asking_the_peer(guest: Living6) -> Iterator[None]:
+    """The guest has something to send all the time, and doubts its neighbours soon."""
+    hasten(guest.netns, guest.guest.ifname)
+    words = ("busybox", "ping", "-i", str(INTERVAL), guest.pod.peer6)
+    with background(guest.netns.command(*words), guest.guest.directory / "asking.log"):
+        yield
+
+
+def wait_for_neighbour(namespace: Netns, address: str, *states: str) -> None:
+    """Wait until a neighbour is in one of these states."""
+    wait_for_ip(
+        namespace,
+        RTMGRP_NEIGH,
+        f"-6 neighbour show {address}",
+        lambda entries: bool(entries) and entries[0]["state"][0] in states,
+    )
+
+
+def test_a_gateway_that_is_gone_is_gone_to_the_guest_until_it_is_back(lively: Living6, agent: Agent) -> None:
+    """As it would be to the pod: the guest's own doubts find it out. And doctor says so."""
+    [default] = lively.netns.ip("-6", "route", "show", "default")
+    with asking_the_peer(lively):
+        lively.pod.node.ip_batch(f"address delete {GATEWAY}/64 dev cni0")
+        wait_for_neighbour(lively.netns, default["gateway"], "FAILED", "INCOMPLETE")
+        began = time.monotonic()
+        while "VMN-404" not in agent.run("doctor", "--listen", "0", check=False).stdout:
+            assert time.monotonic() - began < 2 * SOON
+
+        lively.pod.node.ip_batch(f"address add {GATEWAY}/64 dev cni0 nodad")
+        wait_for_neighbour(lively.netns, default["gateway"], "REACHABLE")
+    must_reach_both_ways(lively)
+    assert "VMN-404" not in agent.run("doctor", "--listen", "0", check=False).stdout
+
+
+def test_of_two_gateways_the_guest_takes_the_one_that_is_there(pod: Pod, agent: Agent, tmp_path: Path) -> None:
+    pod.node.ip_batch(f"address add {SECOND}/64 dev cni0 nodad")
+    pod.netns.ip_batch(f"route add default via {SECOND} dev {pod.ifname} metric 2048")
+    agent.up()
+    with living6("kernel", pod, tmp_path) as guest, asking_the_peer(guest):
+        must_reach_both_ways(guest)
+        assert route_to_peer(guest) == OURS
+
+        pod.node.ip_batch(f"address delete {GATEWAY}/64 dev cni0")
+        wait_for_neighbour(guest.netns, OURS, "FAILED", "INCOMPLETE")
+        began = time.monotonic()
+        while not ping(guest.netns, pod.peer6, timeout=1):
+            assert time.monotonic() - began < SOON
+        assert route_to_peer(guest) == OURS_SECOND
+
+
+def route_to_peer(guest: Living6) -> str:
+    """By which router the guest sends to the peer now."""
+    [route] = guest.netns.ip("-6", "route", "get", guest.pod.peer6)
+    return str(route["gateway"])

@@ -84,14 +84,18 @@ def unknown_gateway(evidence: Evidence) -> Iterator[Finding]:
     """The server knows where the IPv6 gateways are, for which it plays a router."""
     if evidence.server is None:
         return
-    for gateway, router in evidence.server.silent_gateways:
+    for silent in evidence.server.silent_gateways:
+        if silent.seconds:
+            seen = f"the guest has asked for the router {silent.router} for {silent.seconds:.0f} s"
+        else:
+            seen = f"the router {silent.router} that the guest is told of has no MAC to give"
         yield Finding(
             WARNING,
-            f"the IPv6 gateway {gateway} has not answered neighbour discovery: the guest's default route leads "
-            "nowhere",
-            (f"the router {router} that the guest is told of has no MAC to give",),
-            f"look for {gateway} on the node; the server asks again when the guest does, and `vmnet doctor` finds "
-            "nothing once it has an answer",
+            f"the IPv6 gateway {silent.gateway} has not answered neighbour discovery: the guest's routes by it "
+            "lead nowhere",
+            (seen,),
+            f"look for {silent.gateway} on the node; the server asks again when the guest does, and `vmnet "
+            "doctor` finds nothing once it has an answer",
         )
 
 

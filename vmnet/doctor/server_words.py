@@ -14,6 +14,16 @@ _LONGEST_SECONDS = 1e10
 
 
 @dataclass(frozen=True, slots=True)
+class SilentGateway:
+    """An IPv6 gateway that has not answered, and the router that the server plays for it."""
+
+    gateway: str
+    router: str
+    seconds: float = 0.0
+    """For how long the guest has asked in vain; 0 where the gateway's MAC was never known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """What a server says of itself and the guest; what it does not say, or not as it should, is left out."""
 
@@ -32,8 +42,7 @@ class Server:
     sandboxed: bool = True
     missed: dict[str, str] = field(default_factory=dict)
     """The stages of the sandbox that were not reached, and why."""
-    silent_gateways: tuple[tuple[str, str], ...] = ()
-    """The IPv6 gateways whose MAC it does not know, and the routers that it plays for them."""
+    silent_gateways: tuple[SilentGateway, ...] = ()
 
 
 def understand(answer: bytes) -> Server:
@@ -55,9 +64,11 @@ def understand(answer: bytes) -> Server:
         sandboxed=sandbox.get("on") is not False,
         missed={stage: str(reason) for stage, reason in _object(sandbox.get("missed")).items()},
         silent_gateways=tuple(
-            (str(router["gateway"]), str(router.get("address", "")))
+            SilentGateway(
+                str(router["gateway"]), str(router.get("address", "")), _number(router.get("silent_seconds"))
+            )
             for router in map(_object, _list(ipv6.get("routers")))
-            if router.get("gateway") and not router.get("mac")
+            if router.get("gateway") and (not router.get("mac") or _number(router.get("silent_seconds")))
         ),
     )
 

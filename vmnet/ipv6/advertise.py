@@ -26,6 +26,9 @@ LEAST_DELAY = 3.0
 """MIN_DELAY_BETWEEN_RAS, seconds: between two that go to all (RFC 4861 §10)."""
 PROBE_INTERVAL, PROBING, LATER_PROBE_INTERVAL = 1.0, 60.0, 15.0
 """How often a gateway is asked for (RetransTimer, RFC 4861 §10), how long, and how often from then on."""
+VOUCHING = 3.0
+"""Seconds for which a gateway that was heard is taken to be there: MAX_UNICAST_SOLICIT times RetransTimer, after
+which a guest gives up who is not answered (RFC 4861 §7.3.3, §10)."""
 _NEVER = float("-inf")
 _FLAGS_AT, _ICMPV6_AT = 58, 54
 _ALL_NODES = bytes.fromhex("ff020000000000000000000000000001")
@@ -52,6 +55,9 @@ class Advertiser:
         self._initial = INITIAL
         self._macs = [router.mac for router in self._routers]
         self._probed = [_NEVER] * len(self._routers)
+        self._heard = [_NEVER] * len(self._routers)
+        self._asked: list[tuple[float, float, NeighbourSolicitation] | None] = [None] * len(self._routers)
+        """Since when the guest asks for a router in vain, when it did last, and how."""
         self.changes = 0
         """How many times a gateway's MAC was learnt or changed."""
 
@@ -73,8 +79,9 @@ class Advertiser:
     def neighbour_solicited(self, solicitation: NeighbourSolicitation) -> tuple[Frames, Frames]:
         """What the guest and what the pod network is sent.
 
-        The guest is answered at once where the MAC is known. Its question is passed on all the same, once a second
-        at most: by it the guest finds out whether the gateway is still there (RFC 4861 §7.3), and so do we.
+        By its question the guest finds out whether the gateway is still there (RFC 4861 §7.3). So it is passed on,
+        once a second at most, and answered when the gateway has answered, unless that was heard just now. Who only
+        asks whether the address is taken (RFC 4862) is told so at once.
         """
         who, frame = self._advertisements.neighbours.get(solicitation.target, (0, b""))
         if not frame:
@@ -82,18 +89,31 @@ class Advertiser:
         if who == OURS:
             return (self._answer(frame, frame[-6:], solicitation),), ()
         probes = self._probe(who, PROBE_INTERVAL)
-        mac = self._macs[who]
-        return (() if mac == UNKNOWN else (self._answer(frame, mac, solicitation),)), probes
+        if self._macs[who] != UNKNOWN and (solicitation.source == UNSPECIFIED or self._is_there(who)):
+            return (self._answer(frame, self._macs[who], solicitation),), probes
+        now, before = self._clock(), self._asked[who]
+        self._asked[who] = before[0] if before else now, now, solicitation
+        return (), probes
 
     def heard(self, number: int, mac: bytes) -> Frames:
-        """Take the MAC that a gateway has now; tell the guest where that is news."""
+        """Take the MAC that a gateway has now; tell the guest where it waits for that, or where it is news."""
         router = self._routers[number]
-        if router.permanent or mac in (self._macs[number], self._advertisements.vm_mac, UNKNOWN):
+        if router.permanent or mac in (self._advertisements.vm_mac, UNKNOWN):
             return ()
-        self._macs[number] = mac
+        known, self._macs[number] = self._macs[number], mac
+        answers = self._awaited(number)
+        self._heard[number] = self._clock()
+        if mac == known:
+            return answers
         self.changes += 1
-        news = self._news(number) if router.is_synthetic else ()
+        news = answers or (self._news(number) if router.is_synthetic else ())
         return news + (self._to_all_soon() if self._advertisements.served else ())
+
+    def silent_seconds(self, number: int) -> float | None:
+        """How long the guest has asked for a gateway in vain; None where it is there, or nobody asked for it."""
+        asked = self._asked[number]
+        seconds = self._clock() - asked[0] if asked else 0.0
+        return seconds if seconds > VOUCHING else None
 
     def due(self) -> float | None:
         """When `tick` has something to do, by the clock; None for never."""
@@ -135,6 +155,18 @@ class Advertiser:
             router.bare if mac == UNKNOWN else router.whole[:-6] + mac
             for router, mac in zip(self._routers, self._macs, strict=True)
         )
+
+    def _is_there(self, number: int) -> bool:
+        """Whether a gateway was heard just now, or is to be believed in for good."""
+        return not self._routers[number].probe or self._clock() - self._heard[number] < VOUCHING
+
+    def _awaited(self, number: int) -> Frames:
+        """The answer that the guest waits for, if it does still."""
+        asked, self._asked[number] = self._asked[number], None
+        if asked is None or self._clock() - asked[1] > VOUCHING:
+            return ()
+        _, frame = self._advertisements.neighbours[asked[2].target]
+        return (self._answer(frame, self._macs[number], asked[2]),)
 
     def _answer(self, frame: bytes, mac: bytes, solicitation: NeighbourSolicitation) -> bytes:
         """An answer to who asked; to all where that one has no address yet (RFC 4861 §7.2.4)."""

@@ -95,11 +95,13 @@ class Ipv6Service:
 
     def report(self, began: float) -> dict[str, Json]:
         """What `vmnet status` shows; moments are seconds after `began`."""
-        macs = zip(self._advertisements.routers, self._advertiser.macs, strict=True)
+        speaker = self._advertiser
+        silent = map(speaker.silent_seconds, range(len(speaker.macs)))
+        routers = zip(self._advertisements.routers, speaker.macs, silent, strict=True)
         return {
             **self.lease.report(began, text),
             "addresses": tuple(text(address) for address in self._replies.addresses),
-            "routers": tuple(_router(router, mac) for router, mac in macs),
+            "routers": tuple(_router(*router) for router in routers),
         }
 
     def _solicitation(self, packet: Packet) -> tuple[str, Sends | None]:
@@ -139,9 +141,10 @@ class Ipv6Service:
         )
 
 
-def _router(router: RouterFrames, mac: bytes) -> dict[str, Json]:
+def _router(router: RouterFrames, mac: bytes, silent_seconds: float | None) -> dict[str, Json]:
     return {
         "address": text(router.address),
         "gateway": text(router.gateway) if router.gateway else "",
         "mac": "" if mac == UNKNOWN else mac.hex(":"),
+        "silent_seconds": silent_seconds,
     }

@@ -199,13 +199,16 @@ def _details(family: Family, sight: Sight) -> Iterator[Node]:
         yield _router(router)
 
 
-def _router(router: dict[str, str]) -> Node:
-    gateway = router["gateway"]
+def _router(router: dict[str, Any]) -> Node:
+    gateway, silent = router["gateway"], router.get("silent_seconds")
     if not gateway:
         return Node(f"router {router['address']}: no way out, it only tells the rest", "dim")
     behind = f" for {gateway}" if gateway != router["address"] else ""
     where = f"at {router['mac']}" if router["mac"] else "whose MAC is not known yet"
-    return Node(f"router {router['address']}{behind} {where}", "" if router["mac"] else "warning")
+    now = f", which has not answered the guest for {span(silent)}" if silent else ""
+    return Node(
+        f"router {router['address']}{behind} {where}{now}", "" if router["mac"] and not silent else "warning"
+    )
 
 
 def _others(sight: Sight) -> Iterator[Node]:

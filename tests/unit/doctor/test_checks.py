@@ -10,6 +10,7 @@ import pytest
 from tests.unit import layouts
 from tests.unit.doctor.evidence import SERVER, before, bound
 from vmnet.doctor.evidence import Evidence, Heard, Left, Netfilter, Surroundings
+from vmnet.doctor.server_words import SilentGateway
 from vmnet.doctor.table import CHECKS, asked, examine, worst
 from vmnet.guest.domain import parse
 from vmnet.kernel.inspect import LinkState, NeighbourState, Probed
@@ -247,10 +248,17 @@ CASES = (
     ),
     Case(
         "unknown gateway",
-        _server(silent_gateways=(("fd00::1", "fe80::766d:6e65:7401"),)),
+        _server(silent_gateways=(SilentGateway("fd00::1", "fe80::766d:6e65:7401"),)),
         "VMN-404",
         "warning",
-        "fe80::766d:6e65:7401",
+        "fe80::766d:6e65:7401 that the guest is told of has no MAC",
+    ),
+    Case(
+        "gateway gone",
+        _server(silent_gateways=(SilentGateway("fd00::1", "fe80::766d:6e65:7401", 12.4),)),
+        "VMN-404",
+        "warning",
+        "for the router fe80::766d:6e65:7401 for 12 s",
     ),
     Case(
         "br_netfilter alone",

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from vmnet.doctor.server_words import Server, understand
+from vmnet.doctor.server_words import Server, SilentGateway, understand
 from vmnet.server.json_text import dumps
 from vmnet.server.log import Log
 from vmnet.server.service import Service
@@ -25,6 +25,7 @@ SAID = {
             {"address": "fe80::1", "gateway": "", "mac": ""},
             {"address": "fe80::2", "gateway": "fd00::2", "mac": "02:00:00:00:00:02"},
             {"address": "fe80::3", "gateway": "fd00::3", "mac": ""},
+            {"address": "fe80::4", "gateway": "fd00::4", "mac": "02:00:00:00:00:04", "silent_seconds": 5},
         ],
     },
 }
@@ -40,7 +41,7 @@ def test_what_the_checks_ask() -> None:
         foreign_addresses=("fd00::bad",),
         sandboxed=False,
         missed={"user": "CAP_SETUID is missing"},
-        silent_gateways=(("fd00::3", "fe80::3"),),
+        silent_gateways=(SilentGateway("fd00::3", "fe80::3"), SilentGateway("fd00::4", "fe80::4", 5)),
     )
 
 

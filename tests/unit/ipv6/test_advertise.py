@@ -34,7 +34,7 @@ from tests.unit.ipv6.discovery import (
     outcome,
     rs,
 )
-from vmnet.ipv6.advertise import LEAST_DELAY, Advertiser
+from vmnet.ipv6.advertise import LEAST_DELAY, VOUCHING, Advertiser
 from vmnet.ipv6.advertisements import UNKNOWN
 from vmnet.ipv6.compile_advertisements import compile_advertisements
 from vmnet.model import Lease6, Router
@@ -155,17 +155,63 @@ def test_after_a_long_time_the_answer_to_all_is_sent_at_once_and_the_timer_begin
     assert speaker.due() == clock.now + 200.0
 
 
-def test_a_solicitation_for_the_synthetic_router_is_answered_with_the_gateway_s_mac_and_passed_on() -> None:
+IS_THERE = f"NA RSO {SYNTHETIC} {SYNTHETIC} {TO_GUEST} {GATEWAY}"
+
+
+def test_a_solicitation_for_the_synthetic_router_is_passed_on_and_answered_when_the_gateway_has_answered() -> None:
     speaker, clock = advertiser()
     frames, probes = outcome(speaker, ns(SYNTHETIC, SOURCE))
-    assert lines(frames) == [f"NA RSO {SYNTHETIC} {SYNTHETIC} {TO_GUEST} {GATEWAY}"]
-    assert lines(probes) == [PROBE]
+    assert (frames, lines(probes)) == ((), [PROBE])
+    clock.now += 0.001
+    assert lines(speaker.heard(0, GATEWAY_MAC)) == [IS_THERE]
+    assert speaker.heard(0, GATEWAY_MAC) == ()
+
+
+def test_a_gateway_that_was_heard_just_now_is_vouched_for_and_asked_once_a_second_at_most() -> None:
+    speaker, clock = advertiser()
+    speaker.heard(0, GATEWAY_MAC)
+    frames, probes = outcome(speaker, ns(SYNTHETIC, SOURCE))
+    assert (lines(frames), lines(probes)) == ([IS_THERE], [PROBE])
     clock.now += 0.9
     frames, probes = outcome(speaker, ns(SYNTHETIC, destination=SYNTHETIC))
-    assert lines(frames) == [f"NA RSO {SYNTHETIC} {SYNTHETIC} {TO_GUEST} {GATEWAY}"]
-    assert probes == ()
+    assert (lines(frames), probes) == ([IS_THERE], ())
     clock.now += 0.1
-    assert lines(outcome(speaker, ns(SYNTHETIC, SOURCE))[1]) == [PROBE]
+    frames, probes = outcome(speaker, ns(SYNTHETIC, SOURCE))
+    assert (lines(frames), lines(probes)) == ([IS_THERE], [PROBE])
+
+
+def test_a_gateway_that_is_gone_is_gone_to_the_guest() -> None:
+    speaker, clock = advertiser()
+    speaker.heard(0, GATEWAY_MAC)
+    clock.now += VOUCHING
+    for _ in range(4):  # RFC 4861 §7.3.3: three, and nobody is there
+        frames, probes = outcome(speaker, ns(SYNTHETIC, SOURCE))
+        assert (frames, lines(probes)) == ((), [PROBE])
+        clock.now += 1
+    assert speaker.silent_seconds(0) == 4
+    assert lines(speaker.heard(0, GATEWAY_MAC)) == [IS_THERE]
+    assert speaker.silent_seconds(0) is None
+
+
+def test_who_has_given_up_is_not_answered_any_more() -> None:
+    speaker, clock = advertiser()
+    outcome(speaker, ns(SYNTHETIC, SOURCE))
+    clock.now += VOUCHING + 0.1
+    assert speaker.heard(0, GATEWAY_MAC) == ()
+
+
+def test_who_waits_for_a_gateway_that_has_moved_is_told_where_it_is_now_and_once() -> None:
+    speaker, clock = advertiser(NOT_SERVED)
+    outcome(speaker, ns(SYNTHETIC, SOURCE))
+    clock.now += 1
+    outcome(speaker, ns(SYNTHETIC, SOURCE))
+    assert lines(speaker.heard(0, OTHER_MAC)) == [IS_THERE.replace(GATEWAY, OTHER_MAC.hex(":"))]
+
+
+def test_a_gateway_that_nobody_asks_for_is_not_called_silent() -> None:
+    speaker, clock = advertiser()
+    clock.now += 1000
+    assert speaker.silent_seconds(0) is None
 
 
 def test_who_takes_the_synthetic_address_for_itself_hears_that_it_is_taken() -> None:
@@ -241,9 +287,7 @@ def test_when_it_is_learnt_the_guest_is_told_at_once() -> None:
     ]
     assert (speaker.macs, speaker.changes) == ((GATEWAY_MAC,), 1)
     assert speaker.heard(0, GATEWAY_MAC) == ()
-    assert lines(outcome(speaker, ns(SYNTHETIC, SOURCE))[0]) == [
-        f"NA RSO {SYNTHETIC} {SYNTHETIC} {TO_GUEST} {GATEWAY}"
-    ]
+    assert lines(outcome(speaker, ns(SYNTHETIC, SOURCE))[0]) == [IS_THERE]
     assert lines(outcome(speaker, rs(SOURCE))[0]) == [f"RA {SYNTHETIC} {TO_GUEST} {GATEWAY}"]
     assert speaker.due() == clock.now + 16
 
@@ -282,9 +326,8 @@ def test_where_nothing_is_served_no_router_is_advertised_but_neighbours_are_answ
     assert speaker.due() is None
     assert speaker.tick() == ((), ())
     assert outcome(speaker, rs(SOURCE)) == outcome(speaker, rs(source=NOBODY)) == ((), ())
-    assert lines(outcome(speaker, ns(SYNTHETIC, SOURCE))[0]) == [
-        f"NA RSO {SYNTHETIC} {SYNTHETIC} {TO_GUEST} {GATEWAY}"
-    ]
+    speaker.heard(0, GATEWAY_MAC)
+    assert lines(outcome(speaker, ns(SYNTHETIC, SOURCE))[0]) == [IS_THERE]
     clock.now += 10
     assert [line[:2] for line in lines(speaker.heard(0, OTHER_MAC))] == ["NA"]
     assert speaker.due() is None

@@ -126,6 +126,7 @@ def test_what_is_hostile_is_ignored_by_name_and_the_next_is_served(name: str) ->
     assert reason(data) == word
     advertised, _ = outcome(speaker, rs(SOURCE))
     assert [dissect(answer).dst for answer in advertised] == [VM_MAC.hex(":")]
+    speaker.heard(0, GATEWAY_MAC)
     answered, _ = outcome(speaker, ns(SYNTHETIC, SOURCE))
     assert [dissect(answer).dst for answer in answered] == [VM_MAC.hex(":")]
 

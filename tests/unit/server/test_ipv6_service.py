@@ -71,7 +71,7 @@ def test_a_guest_s_way_to_its_lease() -> None:
     report: Any = served.report(0)
     assert (report["lease"], report["addresses"]) == ("offered", (ADDRESS,))
     assert report["events"] == {"router_solicitation": 1, "advertise": 1}
-    assert report["routers"] == ({"address": ROUTER, "gateway": GATEWAY, "mac": MAC},)
+    assert report["routers"] == ({"address": ROUTER, "gateway": GATEWAY, "mac": MAC, "silent_seconds": None},)
     assert told.events() == ["advertise"]
 
 
@@ -92,7 +92,9 @@ def test_what_is_not_for_us_is_ignored_by_name(data: bytes, reason: str) -> None
 def test_a_guest_that_is_served_elsewhere_is_still_shown_its_routers() -> None:
     served, _, _ = service(served=False, mac=MAC)
     assert served.frame(RS, 0, 0) == served.frame(SOLICIT, 0, 0) == ("ipv6_not_served", None)
-    (answer,), _ = answered(served, PROBE)
+    nothing, (_question,) = answered(served, PROBE)
+    _, ((answer,), _) = served.network_frame(from_gateway(MAC), 0, 0)
+    assert nothing == ()
     assert dissected(answer)[SIX.ICMPv6NDOptDstLLAddr].lladdr == MAC
 
 

@@ -17,7 +17,12 @@ from vmnet.told import global_addresses
 from vmnet.watching.sight import Sight
 
 RESOLVER = Resolver(("10.96.0.10", "fd00:10:96::a"), ("vms.svc.cluster.local", "cluster.local"))
-ROUTER = {"address": "fe80::766d:6e65:7401", "gateway": "fd00:10:246:1::1", "mac": "02:42:0a:f6:01:01"}
+ROUTER = {
+    "address": "fe80::766d:6e65:7401",
+    "gateway": "fd00:10:246:1::1",
+    "mac": "02:42:0a:f6:01:01",
+    "silent_seconds": None,
+}
 SANDBOX = {"on": True, "reached": ["limits", "seccomp"], "missed": {}}
 
 

@@ -25,6 +25,9 @@ SIGHTS = {
     "silent": sight(journal(), server(), carrier=False, received=0),
     "dual": sight(journal("bridge-dual"), DUAL),
     "ipv6-only": sight(journal("ipv6-only"), server(ipv6=family("bound", routers=[{**ROUTER, "mac": ""}]))),
+    "gateway-gone": sight(
+        journal("bridge-dual"), server(ipv6=family("bound", routers=[{**ROUTER, "silent_seconds": 12.0}]))
+    ),
     "dead": sight(journal(), None, drift=("start the DHCP server: it does not answer",)),
     "gone": sight(journal(), server(), now=Status(())),
     "foreign": sight(journal(), server("foreign-address", uses="10.244.1.2", uses_foreign="10.9.9.9")),
@@ -69,6 +72,7 @@ def test_the_links_stand_below_each_other_down_to_the_guest() -> None:
         ("dual", "uses fd00:10:246:1::2"),
         ("dual", "router fe80::766d:6e65:7401 for fd00:10:246:1::1 at 02:42:0a:f6:01:01"),
         ("ipv6-only", "whose MAC is not known yet"),
+        ("gateway-gone", "which has not answered the guest for 12 s"),
         ("dead", "IPv4 10.244.1.2/24: unknown"),
         ("dead", "to be put right by `vmnet up`:"),
         ("gone", "tap0: gone"),
