@@ -94,8 +94,8 @@ def unknown_gateway(evidence: Evidence) -> Iterator[Finding]:
             f"the IPv6 gateway {silent.gateway} has not answered neighbour discovery: the guest's routes by it "
             "lead nowhere",
             (seen,),
-            f"look for {silent.gateway} on the node; the server asks again when the guest does, and `vmnet "
-            "doctor` finds nothing once it has an answer",
+            f"look for {silent.gateway} on the node; the server asks again when the guest does, and "
+            "`vmnet doctor` finds nothing once it has an answer",
         )
 
 
