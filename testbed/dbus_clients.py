@@ -57,13 +57,15 @@ CONNMAN_CONF = """\
 AllowHostnameUpdates=true
 EnableOnlineCheck=false
 """
-CONNMAN_SERVICE = """\
-[service_guest]
-Type=ethernet
-IPv4=dhcp
-IPv6=off
+NO_ADVERTISEMENTS = """\
+table ip6 deaf {
+    chain in {
+        type filter hook input priority 0;
+        icmpv6 type nd-router-advert drop
+    }
+}
 """
-"""It writes three name servers at most: router advertisements that come first would leave no room for DHCP's."""
+"""For ConnMan, which writes three name servers at most: advertisements that come first leave DHCP's no room."""
 
 
 def _with_bus(jail: Jail, *argv: str) -> list[str | Path]:
@@ -95,7 +97,7 @@ def told_networkmanager(jail: Jail, running: Background) -> Told:
 def connman(jail: Jail) -> list[str | Path]:
     """ConnMan without its DNS proxy, so that resolv.conf names the servers themselves."""
     jail.write("run/connman.conf", CONNMAN_CONF)
-    jail.write("var/lib/connman/guest.config", CONNMAN_SERVICE)
+    jail.guest.netns.run("nft", "-f", "-", stdin=NO_ADVERTISEMENTS)
     arguments = ("--nodaemon", "--nodnsproxy", f"--device={jail.guest.ifname}", "--config=/run/connman.conf")
     return _with_bus(jail, "/run/programs/connmand", *arguments)
 
