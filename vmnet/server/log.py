@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 import select
 import time
 
@@ -55,6 +55,6 @@ def write_to_stderr(line: bytes) -> None:
         poller = select.poll()
         poller.register(_STDERR, select.POLLOUT)
         if poller.poll(0):
-            os.write(_STDERR, line)
+            posix.write(_STDERR, line)
     except OSError:
         return

@@ -6,14 +6,14 @@ those towards the pod network where there are none; the status sockets, with a c
 compiler, the pipe that hears of READY. BRIDGE is what ASKING is bound to, BEFORE is how the guest stood when the
 last server ended, SANDBOX is what `sandbox.enter` is told.
 It stays beside every VM, so it and all that it imports do without whatever costs memory: dataclasses, typing,
-enum, json, logging, and `socket`, which imports three of these.
+enum, json, logging, `socket`, which imports three of these, and `os`, which is `posix` and collections' ABCs.
 """
 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found] # `signal` wraps it; typeshed does not
 import _socket
-import os
+import posix
 import select
 import struct
 import sys
@@ -71,7 +71,7 @@ class Server:
         self._service = service
         self._compiled = b""
         self._views = [memoryview(bytearray(_LARGEST_FRAME))]
-        self._asker = os.getuid()
+        self._asker = posix.getuid()
         self.sandbox: dict[str, Json] = {}
         self.statm = NONE
         self._tap, self._protocol, *_ = self._packets.getsockname()
@@ -116,12 +116,12 @@ class Server:
 
     def take_replies(self) -> None:
         """Read on in the compiler's pipe; at its end listen to the guest, whose frames the kernel has kept."""
-        part = os.read(self._replies, 65536)
+        part = posix.read(self._replies, 65536)
         self._compiled += part
         if part and len(self._compiled) <= _LARGEST_REPLIES:
             return
         self._poller.unregister(self._replies)
-        os.close(self._replies)
+        posix.close(self._replies)
         self._service.load(self._compiled)
         self._compiled = b""
         if self._service.state == SERVING:
@@ -192,7 +192,7 @@ class Server:
         descriptor = ear.fileno()
         try:
             for _ in range(_FRAMES):
-                take(os.read(descriptor, _BEGINNING))
+                take(posix.read(descriptor, _BEGINNING))
         except OSError:
             pass  # that was all; and of a tap that is down or gone the VM's own socket tells
         self._leave_alone(descriptor)
@@ -236,7 +236,7 @@ class Server:
             _, uid, _ = _PEER.unpack(peer.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _PEER.size))
             if uid in (0, self._asker):
                 if caller[: len(_ENDING)] == _ENDING:
-                    os._exit(0)
+                    posix._exit(0)
                 for line in self._frames() if caller[: len(_CAPTURE)] == _CAPTURE else self._report():
                     peer.send(line)
         except OSError:
@@ -247,7 +247,7 @@ class Server:
     def _report(self) -> tuple[bytes, ...]:
         if self._service.state == SERVING:
             self._count()
-        itself: dict[str, Json] = {"pid": os.getpid(), "uid": os.getuid(), "sandbox": self.sandbox}
+        itself: dict[str, Json] = {"pid": posix.getpid(), "uid": posix.getuid(), "sandbox": self.sandbox}
         itself["resident_bytes"] = resident_bytes(self.statm)
         return (_line({**self._service.report(), **itself}),)
 
@@ -297,14 +297,14 @@ def _network(hearing: int, asking: int, bridge: str) -> Network | None:
 
 def end_by_signals() -> None:
     """Die of SIGTERM and SIGINT, whatever our starter ignores or blocks; process 1 of a container, by handlers."""
-    action = _exit if os.getpid() == 1 else _signal.SIG_DFL
+    action = _exit if posix.getpid() == 1 else _signal.SIG_DFL
     for number in (_signal.SIGTERM, _signal.SIGINT):
         _signal.signal(number, action)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
 def _exit(_number: int, _frame: object) -> None:
-    os._exit(0)
+    posix._exit(0)
 
 
 def _line(report: dict[str, Json]) -> bytes:
@@ -328,8 +328,8 @@ def _name_process(name: bytes) -> None:
 
 def _say_ready(ready: int) -> None:
     try:
-        os.write(ready, b"1")
+        posix.write(ready, b"1")
     except OSError:
         return  # whoever waited has given up; the guest still wants serving
     finally:
-        os.close(ready)
+        posix.close(ready)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 import resource
 
 NONE = -1
@@ -13,7 +13,7 @@ _STATM = "/proc/self/statm"
 def open_statm() -> int:
     """Open what tells it, before the sandbox is entered."""
     try:
-        return os.open(_STATM, os.O_RDONLY | os.O_CLOEXEC)
+        return posix.open(_STATM, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
         return NONE
 
@@ -21,6 +21,6 @@ def open_statm() -> int:
 def resident_bytes(statm: int) -> int | None:
     """The memory that is ours at this moment: the second number, in pages (proc(5)); None where unknown."""
     try:
-        return int(os.pread(statm, 128, 0).split()[1]) * resource.getpagesize()
+        return int(posix.pread(statm, 128, 0).split()[1]) * resource.getpagesize()
     except OSError:
         return None

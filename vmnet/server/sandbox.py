@@ -8,7 +8,7 @@ seccomp that the kernel has and refuses, it does not face a guest at all.
 from __future__ import annotations
 
 import _ctypes  # `ctypes` around it would cost half a MiB more
-import os
+import posix
 import resource
 import struct
 
@@ -103,10 +103,10 @@ def enter(wish: str, packets: tuple[int, ...], mute: tuple[int, ...], others: tu
 
 def _close_but(kept: set[int]) -> None:
     """Close what the agent's caller left open in it, and so in us."""
-    for name in os.listdir("/proc/self/fd"):
+    for name in posix.listdir("/proc/self/fd"):
         if int(name) not in kept:
             try:
-                os.close(int(name))
+                posix.close(int(name))
             except OSError:
                 continue  # it was of the list itself
 
@@ -126,13 +126,13 @@ def _empty_bounding_set() -> None:
 
 def _become(wish: str) -> None:
     """Be the user that is wished for, else nobody where we are root."""
-    if wish == ON and os.getuid():
+    if wish == ON and posix.getuid():
         return
     uid, gid = (NOBODY, NOBODY) if wish == ON else map(int, wish.split(":"))
     try:
-        os.setgroups([])
-        os.setresgid(gid, gid, gid)
-        os.setresuid(uid, uid, uid)
+        posix.setgroups([])
+        posix.setresgid(gid, gid, gid)
+        posix.setresuid(uid, uid, uid)
     except PermissionError:
         raise _NotReachedError("CAP_SETUID or CAP_SETGID is missing") from None
     except OSError:
@@ -164,11 +164,11 @@ def _renounce_files() -> None:
     try:
         _call("syscall", _LANDLOCK_RESTRICT_SELF, rules, 0)
     finally:
-        os.close(rules)
+        posix.close(rules)
 
 
 def _filter_calls(packets: tuple[int, ...], mute: tuple[int, ...]) -> None:
-    machine = os.uname().machine
+    machine = posix.uname().machine
     program = seccomp.program(machine, packets, mute) if struct.calcsize("P") == 8 else b""
     if not program:
         raise _NotReachedError(f"there is no table of system calls for {machine}")
@@ -201,5 +201,5 @@ def _call(name: str, *arguments: int | bytes) -> int:
     result: int = _Function(_ctypes.dlsym(program, name))(*arguments)
     if result < 0:
         number = _ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        raise OSError(number, posix.strerror(number))
     return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import posix
 import select
 
 import pytest
@@ -65,7 +65,7 @@ def test_nobody_reading_stderr_does_not_stop_us(
 
     with monkeypatch.context() as patched:
         patched.setattr(select, "poll", Poller)
-        patched.setattr(os, "write", lambda _descriptor, line: lines.append(line))
+        patched.setattr(posix, "write", lambda _descriptor, line: lines.append(line))
         write_to_stderr(b"line\n")
     assert lines == written
 
@@ -75,5 +75,5 @@ def test_a_closed_stderr_does_not_end_us(monkeypatch: pytest.MonkeyPatch) -> Non
         raise BrokenPipeError
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "write", refuse)
+        patched.setattr(posix, "write", refuse)
         write_to_stderr(b"line\n")

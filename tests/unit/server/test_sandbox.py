@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import posix
 import resource
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,13 +47,13 @@ class Process:
         self.refuse: dict[object, int] = {}
         self.uid, self.abi, self.machine = 0, 7, "x86_64"
         self.hard = resource.RLIM_INFINITY
-        monkeypatch.setattr(os, "getuid", lambda: self.uid)
-        monkeypatch.setattr(os, "uname", lambda: Uname(self.machine))
+        monkeypatch.setattr(posix, "getuid", lambda: self.uid)
+        monkeypatch.setattr(posix, "uname", lambda: Uname(self.machine))
         monkeypatch.setattr(
-            os, "listdir", {"/proc/self/fd": ["0", "1", "2", "3", "4", "5", "6", "17"]}.__getitem__
+            posix, "listdir", {"/proc/self/fd": ["0", "1", "2", "3", "4", "5", "6", "17"]}.__getitem__
         )
         for name in ("setgroups", "setresgid", "setresuid", "close"):
-            monkeypatch.setattr(os, name, self._os(name))
+            monkeypatch.setattr(posix, name, self._os(name))
         monkeypatch.setattr(resource, "getrlimit", lambda _kind: (self.hard, self.hard))
         monkeypatch.setattr(resource, "setrlimit", lambda *limit: self.calls.append(("setrlimit", *limit)))
         monkeypatch.setattr(sandbox, "_call", self._call)
