@@ -49,5 +49,3 @@ REASONS: Final = frozenset(f"{_IPV4_REASONS} {_IPV6_REASONS}".split())
 """Why a frame was ignored (vmnet.dhcp.request, vmnet.ipv6, vmnet.server)."""
 OPERATIONS: Final = frozenset(("receive", "send"))
 """What of the tap's sockets can fail (vmnet.server.loop)."""
-SERVER_STATES: Final = ("compiling", "serving", "failed")
-"""What a server is at (vmnet.server.service)."""

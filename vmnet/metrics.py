@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from vmnet import lease_state
 from vmnet.errors import UsageError
-from vmnet.metric_words import ALWAYS_COUNTED, EVENTS, OPERATIONS, OTHER, REASONS, SERVER_STATES
+from vmnet.metric_words import ALWAYS_COUNTED, EVENTS, OPERATIONS, OTHER, REASONS
+from vmnet.server_state import STATES
 
 try:
     from prometheus_client import generate_latest
@@ -117,7 +118,7 @@ class _Metrics:
         if said is None:
             return
         self._info.add_metric(where, _identity(said))
-        _add_state(self._state, where, SERVER_STATES, said.get("state"))
+        _add_state(self._state, where, STATES, said.get("state"))
         _add(self._uptime, where, said.get("uptime_seconds"))
         _add(self._resident, where, said.get("resident_bytes"))
         for result in ("reached", "missed"):

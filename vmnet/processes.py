@@ -27,13 +27,13 @@ from vmnet.codec import encode
 from vmnet.errors import KernelError, RefusedError, UnexpectedError
 from vmnet.server.log import LARGEST_LOG
 from vmnet.server_call import SOCKET, UNSEEN, ask_to_end, called, is_foreign, name, path
+from vmnet.server_state import FAILED
 
 if TYPE_CHECKING:
     from vmnet.journal import BindingDirectory
     from vmnet.model import Leases, Settings
     from vmnet.server.packet_socket import PacketSockets
 
-_FAILED = "failed"
 """The state of a server that has no replies to send (vmnet.server.service)."""
 LOG, PID = "server.log", "server.pid"
 _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(vmnet.__file__)))
@@ -277,7 +277,7 @@ def trouble(directory: BindingDirectory, answer: bytes | None) -> str:
     if answer is None:
         return f"it does not answer; its last word was: {last_words(directory)}"
     said = json.loads(answer)
-    return str(said["reason"]) if said["state"] == _FAILED else ""
+    return str(said["reason"]) if said["state"] == FAILED else ""
 
 
 def stop_server(directory: BindingDirectory) -> None:

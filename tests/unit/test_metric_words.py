@@ -11,8 +11,9 @@ from vmnet.dhcp import answer as answer4
 from vmnet.dhcp import request
 from vmnet.ipv6 import answer as answer6
 from vmnet.ipv6 import associations, message, neighbour, packet
-from vmnet.metric_words import ALWAYS_COUNTED, EVENTS, OPERATIONS, REASONS, SERVER_STATES
+from vmnet.metric_words import ALWAYS_COUNTED, EVENTS, OPERATIONS, REASONS
 from vmnet.server import ipv6_service, loop, service
+from vmnet.server_state import COMPILING, FAILED, SERVING, STATES
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -62,4 +63,4 @@ def test_operations() -> None:
 
 
 def test_states() -> None:
-    assert (service.COMPILING, service.SERVING, service.FAILED) == SERVER_STATES
+    assert STATES == (COMPILING, SERVING, FAILED) == ("compiling", "serving", "failed")

@@ -8,7 +8,6 @@ from vmnet.config import SANDBOX_OFF
 from vmnet.dhcp.request import FOREIGN_CHADDR, FOREIGN_SOURCE_MAC
 from vmnet.dhcp.resolv import parse
 from vmnet.doctor.evidence import ERROR, INFO, WARNING, Finding
-from vmnet.doctor.server_words import Server
 from vmnet.lease_state import SILENT
 from vmnet.model import DHCP_EXTERNAL, DHCP_ON, FOREVER, ISOLATION_OFF
 from vmnet.told import domain_search, nameservers
@@ -83,7 +82,7 @@ def no_server(evidence: Evidence) -> Iterator[Finding]:
 
 def sandbox(evidence: Evidence) -> Iterator[Finding]:
     """The server has given up all that it can."""
-    server = evidence.server or Server()
+    server = evidence.server
     if not server.sandboxed:
         remedy = "`vmnet down`, then `vmnet up` without --sandbox off"
         yield Finding(WARNING, SANDBOX_OFF, ("the server says so",), remedy)
@@ -101,14 +100,14 @@ def conflict(evidence: Evidence) -> Iterator[Finding]:
     """The guest has not declined its address."""
     if evidence.conflict:
         cause, _, remedy = evidence.conflict.partition(". In this pod ")
-        counted = (evidence.server or Server()).events.get("decline", 0)
+        counted = evidence.server.events.get("decline", 0)
         yield Finding(ERROR, cause, (f"DHCPDECLINE: {counted}",), f"in this pod {remedy}")
 
 
 def silent_guest(evidence: Evidence) -> Iterator[Finding]:
     """The guest asks for its address."""
     journal, server = evidence.journal, evidence.server
-    if journal is None or server is None or journal.settings.dhcp != DHCP_ON or server.lease != SILENT:
+    if journal is None or journal.settings.dhcp != DHCP_ON or server.lease != SILENT:
         return
     state = evidence.link_state(journal.settings.tap)
     if journal.lease is None or state is None or not state.carrier:
@@ -126,7 +125,7 @@ def silent_guest(evidence: Evidence) -> Iterator[Finding]:
 
 def foreign_mac(evidence: Evidence) -> Iterator[Finding]:
     """Nobody but the VM asks on its tap."""
-    server = evidence.server or Server()
+    server = evidence.server
     reasons = (FOREIGN_SOURCE_MAC, FOREIGN_CHADDR)
     seen = tuple(f"{reason}: {server.ignored[reason]}" for reason in reasons if reason in server.ignored)
     if seen and evidence.journal:
@@ -143,7 +142,7 @@ def other_dhcp_server(evidence: Evidence) -> Iterator[Finding]:
     """No other server answers the guest."""
     if evidence.told_settings.dhcp == DHCP_EXTERNAL:
         return
-    events = (evidence.server or Server()).events.get("other_server", 0)
+    events = evidence.server.events.get("other_server", 0)
     heard = [one for one in evidence.heard if one.what in ("DHCP", "DHCPv6")]
     seen = (*map(_said, heard), *((f"the guest chose another server: {events} times",) if events else ()))
     if seen:
@@ -203,7 +202,7 @@ def endless_lease(evidence: Evidence) -> Iterator[Finding]:
 def foreign_address(evidence: Evidence) -> Iterator[Finding]:
     """The guest uses the address that is its."""
     journal = evidence.journal
-    addresses = evidence.server.foreign_addresses if evidence.server else ()
+    addresses = evidence.server.foreign_addresses
     if journal and addresses:
         own = ", ".join(journal.leases.addresses)
         yield Finding(

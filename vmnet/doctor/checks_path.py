@@ -82,8 +82,6 @@ def silent_gateway(evidence: Evidence) -> Iterator[Finding]:
 
 def unknown_gateway(evidence: Evidence) -> Iterator[Finding]:
     """The server knows where the IPv6 gateways are, for which it plays a router."""
-    if evidence.server is None:
-        return
     for silent in evidence.server.silent_gateways:
         if silent.seconds:
             seen = f"the guest has asked for the router {silent.router} for {silent.seconds:.0f} s"

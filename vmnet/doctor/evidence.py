@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from vmnet.doctor.server_words import Server
 from vmnet.model import Settings, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vmnet.doctor.server_words import Server
     from vmnet.guest.domain import Domain
     from vmnet.kernel.inspect import LinkState, NeighbourState, Probed
     from vmnet.model import FilterChain
@@ -92,8 +92,7 @@ class Evidence:
     journal: Journal | None = None
     """Of the binding; where there is none, of what `up` would make. None where it would be refused."""
     drift: tuple[str, ...] = ()
-    server: Server | None = None
-    """None where it says nothing."""
+    server: Server = field(default_factory=Server)
     server_trouble: str = ""
     """Why it does not serve; empty where it does."""
     conflict: str = ""
@@ -154,7 +153,7 @@ class Check:
             ALWAYS: True,
             BEFORE: not evidence.bound,
             BOUND: evidence.bound,
-            SERVED: evidence.bound and evidence.server is not None and not evidence.server_trouble,
+            SERVED: evidence.bound and bool(evidence.server.state) and not evidence.server_trouble,
             WITH_DOMAIN: evidence.domain is not None,
         }
         return times[self.when]

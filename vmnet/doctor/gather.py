@@ -15,12 +15,13 @@ from vmnet.config import resolver_text, small_file
 from vmnet.conflict import conflict
 from vmnet.doctor.evidence import Evidence, Heard, Left, Netfilter, Surroundings
 from vmnet.doctor.listen import listen
-from vmnet.doctor.server_words import understand
+from vmnet.doctor.server_words import Server, understand
 from vmnet.errors import RefusedError, UsageError
 from vmnet.guest import domain as domains
 from vmnet.kernel import firewall, inspect, netns, sysctl
 from vmnet.kernel.read import read
 from vmnet.plumbing.discover import pod_link
+from vmnet.server_state import COMPILING
 
 if TYPE_CHECKING:
     from vmnet.agent import Place, Plan
@@ -125,8 +126,8 @@ def _with_server(evidence: Evidence, place: Place) -> Evidence:
     if journal is None or directory is None:
         return evidence
     answer = settled(directory)
-    server = understand(answer) if answer else None
-    late = "it still compiles its replies" if server and server.compiles else ""
+    server = understand(answer) if answer else Server()
+    late = "it still compiles its replies" if server.state == COMPILING else ""
     return replace(
         evidence,
         server=server,
@@ -149,7 +150,7 @@ def settled(directory: BindingDirectory, seconds: float = _COMPILE_SECONDS) -> b
         while True:
             answer = server_call.ask_server(directory)
             left = deadline - time.monotonic()
-            if answer is None or not understand(answer).compiles or left <= 0:
+            if answer is None or understand(answer).state != COMPILING or left <= 0:
                 return answer
             if select.select([log], [], [], left)[0]:  # it says there that it has them, or why not
                 os.read(log, _EVENT_BYTES)

@@ -8,7 +8,6 @@ from typing import Any
 
 from vmnet.lease_state import FOREIGN_ADDRESS
 
-_COMPILING = "compiling"
 _LONGEST_SECONDS = 1e10
 """Three hundred years."""
 
@@ -27,8 +26,8 @@ class SilentGateway:
 class Server:
     """What a server says of itself and the guest; what it does not say, or not as it should, is left out."""
 
-    compiles: bool = False
-    """Whether it has no replies yet, and has not begun to listen."""
+    state: str = ""
+    """What it is at (vmnet.server_state); empty where nobody says anything."""
     lease: str = ""
     """The state of the IPv4 lease."""
     lease_seconds: float = 0.0
@@ -50,7 +49,7 @@ def understand(answer: bytes) -> Server:
     said = _object(json.loads(answer))
     sandbox, ipv6 = _object(said.get("sandbox")), _object(said.get("ipv6"))
     return Server(
-        compiles=said.get("state") == _COMPILING,
+        state=str(said.get("state", "")),
         lease=str(said.get("lease", "")),
         lease_seconds=_number(said.get("lease_seconds")),
         events=_counts(said.get("events")),

@@ -25,7 +25,8 @@ from vmnet.server.json_text import dumps
 from vmnet.server.log import Log, write_to_stderr
 from vmnet.server.memory import NONE, open_statm, resident_bytes
 from vmnet.server.network import Network, receive
-from vmnet.server.service import QUEUE_FULL, SERVING, TOO_LONG, Service
+from vmnet.server.service import QUEUE_FULL, TOO_LONG, Service
+from vmnet.server_state import SERVING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from vmnet.server.guest_lease import GuestLease
 from vmnet.server.ipv6_service import NEIGHBOUR_SOLICITATION, NOTHING, Ipv6Service
 from vmnet.server.ring import GUEST, NETWORK, SERVER, Ring
 from vmnet.server.witness import Prefixes, is_ipv4, text, used_address
+from vmnet.server_state import COMPILING, FAILED, SERVING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from vmnet.server.json_text import Json
     from vmnet.server.log import Log
 
-COMPILING, SERVING, FAILED = "compiling", "serving", "failed"
 TOO_LONG, QUEUE_FULL = "too_long", "queue_full"
 NOT_SERVED, WITNESSED = "not_served", "witnessed"
 _FOREIGN_MACS = 32

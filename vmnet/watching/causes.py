@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vmnet.lease_state import ASKED, DECLINED, FOREIGN_ADDRESS, OFFERED, RELEASED, SILENT
-from vmnet.watching.goals import HERE, READY, SERVING, blocked
+from vmnet.server_state import SERVING
+from vmnet.watching.goals import HERE, READY, blocked
 from vmnet.watching.sight import IPV4, NAMES
 from vmnet.watching.words import count, span
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vmnet.lease_state import ASKED, DECLINED, HOLDING, OFFERED, RELEASED, STATIC
+from vmnet.server_state import SERVING
 
 if TYPE_CHECKING:
     from vmnet.model import FilterChain
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 READY, ASKED_FOR, BOUND_TO, REACHABLE = GOALS = ("ready", "asked", "bound", "reachable")
 """The binding stands and the server serves; the guest has asked; it has its address; it answers for it."""
-SERVING = "serving"
 HERE = (*HOLDING, STATIC)
 """The states of a guest that has its address."""
 

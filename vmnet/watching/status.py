@@ -9,6 +9,7 @@ from vmnet.config import SANDBOX_OFF
 from vmnet.kernel.inspect import FORWARDING
 from vmnet.lease_state import DECLINED, FOREIGN_ADDRESS, HOLDING, SILENT, STATIC
 from vmnet.outline import Node
+from vmnet.server_state import COMPILING
 from vmnet.show import lease_lines
 from vmnet.watching.sight import IPV6, NAMES, UNKNOWN, ours
 from vmnet.watching.words import count, span
@@ -228,7 +229,7 @@ def _server(sight: Sight) -> Iterator[Node]:
     said = sight.server
     if not said:
         return
-    if said["state"] == "compiling":
+    if said["state"] == COMPILING:
         yield Node(
             "the DHCP server compiles its replies; the kernel keeps what the guest asks meanwhile", "warning"
         )

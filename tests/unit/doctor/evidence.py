@@ -19,7 +19,7 @@ from vmnet.plumbing.discover import discover
 from vmnet.schema import SCHEMA, Journal
 
 RESOLV_CONF = "search svc.cluster.local\nnameserver 10.96.0.10\n"
-SERVER = Server(lease="bound", lease_seconds=12.5, events={"offer": 1, "ack_selecting": 1})
+SERVER = Server(state="serving", lease="bound", lease_seconds=12.5, events={"offer": 1, "ack_selecting": 1})
 
 
 def before(layout: str = "bridge", settings: Settings | None = None) -> Evidence:

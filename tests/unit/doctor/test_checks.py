@@ -10,7 +10,7 @@ import pytest
 from tests.unit import layouts
 from tests.unit.doctor.evidence import SERVER, before, bound
 from vmnet.doctor.evidence import Evidence, Heard, Left, Netfilter, Surroundings
-from vmnet.doctor.server_words import SilentGateway
+from vmnet.doctor.server_words import Server, SilentGateway
 from vmnet.doctor.table import CHECKS, asked, examine, worst
 from vmnet.guest.domain import parse
 from vmnet.kernel.inspect import LinkState, NeighbourState, Probed
@@ -292,7 +292,7 @@ CASES = (
     ),
     Case(
         "no server",
-        lambda: replace(bound(), server=None, server_trouble="it does not answer"),
+        lambda: replace(bound(), server=Server(), server_trouble="it does not answer"),
         "VMN-504",
         "error",
         "it does not answer",

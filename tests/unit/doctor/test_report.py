@@ -16,6 +16,7 @@ import pytest
 from tests.unit.doctor.evidence import before, bound
 from vmnet.doctor.evidence import SERVED, Evidence, Heard, Left, Netfilter, Surroundings
 from vmnet.doctor.report import as_json, outline
+from vmnet.doctor.server_words import Server
 from vmnet.doctor.table import CHECKS
 from vmnet.kernel.inspect import LinkState
 from vmnet.model import Settings
@@ -72,7 +73,7 @@ def test_screens(name: str, columns: int) -> None:
 
 
 def test_what_only_a_server_could_know_is_not_said_to_be_well_without_one() -> None:
-    evidence = replace(bound(), server=None, server_trouble="it does not answer")
+    evidence = replace(bound(), server=Server(), server_trouble="it does not answer")
     results = {check["code"]: check["result"] for check in json.loads(as_json(evidence))["checks"]}
     served = {check.code for check in CHECKS if check.when == SERVED}
     assert served == {"VMN-404", "VMN-505", "VMN-507", "VMN-508", "VMN-515"}

@@ -47,7 +47,7 @@ def test_what_the_checks_ask() -> None:
 
 def test_a_real_servers_report() -> None:
     said = understand(dumps(Service(Log(lambda _line: None), lambda: 7.0).report()).encode())
-    assert said == Server(compiles=True, lease="silent")
+    assert said == Server(state="compiling", lease="silent")
 
 
 @pytest.mark.parametrize("name", SAID)
