@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,3 +98,13 @@ def lives(pid: int) -> bool:
 def agent(pod: Pod, directory: Path) -> Agent:
     """Give the agent of a pod, its state below `directory`."""
     return Agent(pod.netns, directory / "state", pod.resolv_conf)
+
+
+@contextmanager
+def cleared(pod: Pod, directory: Path) -> Iterator[Agent]:
+    """Give it for a block, at whose end nothing that it started is left running."""
+    made = agent(pod, directory)
+    try:
+        yield made
+    finally:
+        made.clear()

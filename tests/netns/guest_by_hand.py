@@ -120,17 +120,13 @@ def _asks_for(data: bytes, address: str) -> bool:
 def guest_by_hand(directory: Path, layout: str = "bridge", *flags: str) -> Iterator[GuestByHand]:
     """Hand a pod of that layout over, and hold its tap; `directory` is made."""
     directory.mkdir()
-    with pods.pod(layout) as pod:
-        agent = agents.agent(pod, directory)
+    with pods.pod(layout) as pod, agents.cleared(pod, directory) as agent:
         agent.up(*flags)
-        try:
-            [log] = agent.logs()
-            with (
-                background(["tail", "-n", "+1", "-F", log], directory / "tail.log") as said,
-                raw_tap(pod.netns) as tap,
-            ):
-                said.wait_for('"event": ?"serving"')
-                client = RawClient(tap, bytes.fromhex(pod.mac.replace(":", "")), pod.address)
-                yield GuestByHand(pod, agent, tap, client, said)
-        finally:
-            agent.clear()
+        [log] = agent.logs()
+        with (
+            background(["tail", "-n", "+1", "-F", log], directory / "tail.log") as said,
+            raw_tap(pod.netns) as tap,
+        ):
+            said.wait_for('"event": ?"serving"')
+            client = RawClient(tap, bytes.fromhex(pod.mac.replace(":", "")), pod.address)
+            yield GuestByHand(pod, agent, tap, client, said)

@@ -140,14 +140,10 @@ def served(directory: Path, layout: str = "bridge", mac: str = "") -> Iterator[S
 
     Where a MAC is given, it is the VM's instead of the pod's.
     """
-    with pods.pod(layout) as pod:
-        agent = agents.agent(pod, directory)
-        try:
-            agent.up(*(("--mac", mac) if mac else ()))
-            [server] = agent.servers()
-            with tap_guest.raw_tap(pod.netns) as tap:
-                client = RawClient(tap, bytes.fromhex((mac or pod.mac).replace(":", "")), pod.address)
-                client.exchange(FIRST_PATIENCE)
-                yield Served(pod, agent, client, server)
-        finally:
-            agent.clear()
+    with pods.pod(layout) as pod, agents.cleared(pod, directory) as agent:
+        agent.up(*(("--mac", mac) if mac else ()))
+        [server] = agent.servers()
+        with tap_guest.raw_tap(pod.netns) as tap:
+            client = RawClient(tap, bytes.fromhex((mac or pod.mac).replace(":", "")), pod.address)
+            client.exchange(FIRST_PATIENCE)
+            yield Served(pod, agent, client, server)

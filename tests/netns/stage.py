@@ -49,11 +49,7 @@ class Stage:
 def stage(directory: Path, layout: str = "bridge", *flags: str) -> Iterator[Stage]:
     """Hand a pod of that layout over with these flags; `directory` is made."""
     directory.mkdir()
-    with pods.pod(layout) as pod:
-        agent = agents.agent(pod, directory)
+    with pods.pod(layout) as pod, agents.cleared(pod, directory) as agent:
         before = read_pod(pod)
         agent.up(*flags)
-        try:
-            yield Stage(pod, agent, before, directory)
-        finally:
-            agent.clear()
+        yield Stage(pod, agent, before, directory)

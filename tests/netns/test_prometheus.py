@@ -39,15 +39,11 @@ QUESTIONS = re.findall(
 @contextmanager
 def bound(layout: str, directory: Path) -> Iterator[tuple[Pod, Agent]]:
     """A pod that was handed over."""
-    with pods.pod(layout) as pod:
-        directory.mkdir()
-        agent = agents.agent(pod, directory)
-        try:
-            agent.up()
-            agent.run("wait", "--for", "ready", "--timeout", "20")
-            yield pod, agent
-        finally:
-            agent.clear()
+    directory.mkdir()
+    with pods.pod(layout) as pod, agents.cleared(pod, directory) as agent:
+        agent.up()
+        agent.run("wait", "--for", "ready", "--timeout", "20")
+        yield pod, agent
 
 
 @pytest.fixture(scope="module")

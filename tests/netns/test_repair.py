@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import signal
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,21 +42,25 @@ MORE_THAN_A_SETTING = re.compile("^(create|add address|delete address|delete rou
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
     """One pod for all: each test leaves it as it shall be."""
-    with trial("bridge", tmp_path_factory.mktemp("repair")) as made:
-        made.vmnet.up()
+    with handed_over("bridge", tmp_path_factory.mktemp("repair")) as made:
         yield made
-        made.vmnet.down()
-        made.must_be_as_found("all repairs")
 
 
 @pytest.fixture(scope="module")
 def mine6(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
     """Such a pod with all that there is of IPv6."""
-    with trial("all-of-ipv6", tmp_path_factory.mktemp("repair6")) as made:
+    with handed_over("all-of-ipv6", tmp_path_factory.mktemp("repair6")) as made:
+        yield made
+
+
+@contextmanager
+def handed_over(layout: str, directory: Path) -> Iterator[Trial]:
+    """A pod that is up, and is as it was found after the last `down`."""
+    with trial(layout, directory) as made:
         made.vmnet.up()
         yield made
         made.vmnet.down()
-        made.must_be_as_found("all repairs of IPv6")
+        made.must_be_as_found(f"all repairs of {layout}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,25 +55,21 @@ def must_have_come(ended: tuple[int, dict[str, Any]], **families: str) -> dict[s
 def before_the_guest(directory: Path) -> None:
     """Nothing is up; the tap is nobody's; a tap without a driver behind it; frames that are no DHCP."""
     directory.mkdir()
-    with pods.pod("bridge") as pod:
-        agent = agents.agent(pod, directory)
-        try:
-            must_be(waited(agent, "ready")[1]["cause"], "not-up", "no binding")
-            agent.up()
-            must_have_come(waited(agent, "ready", 20), ipv4="silent")
-            must_be(waited(agent, "bound")[1]["cause"], "no-carrier", "tap0 has no carrier", "no frames")
-            with raw_tap(pod.netns) as tap:
-                must_be(waited(agent, "asked")[1]["cause"], "no-frames", "no frames from the guest")
-                tap.send(bytes.fromhex("ffffffffffff" + pod.mac.replace(":", "") + "88b5") + bytes(46))
-                must_be(waited(agent, "asked")[1]["cause"], "no-discover", "1 frame from the guest")
-            must_be(waited(agent, "asked")[1]["cause"], "no-carrier", "1 frame from the guest")
-            pod.netns.ip_batch("link set tap0 down")
-            must_be(waited(agent, "ready")[1]["cause"], "drift", "set tap0 up=True")
-            [server] = agent.servers()
-            kill(server)
-            must_be(waited(agent, "bound")[1]["cause"], "server-dead", "start the DHCP server")
-        finally:
-            agent.clear()
+    with pods.pod("bridge") as pod, agents.cleared(pod, directory) as agent:
+        must_be(waited(agent, "ready")[1]["cause"], "not-up", "no binding")
+        agent.up()
+        must_have_come(waited(agent, "ready", 20), ipv4="silent")
+        must_be(waited(agent, "bound")[1]["cause"], "no-carrier", "tap0 has no carrier", "no frames")
+        with raw_tap(pod.netns) as tap:
+            must_be(waited(agent, "asked")[1]["cause"], "no-frames", "no frames from the guest")
+            tap.send(bytes.fromhex("ffffffffffff" + pod.mac.replace(":", "") + "88b5") + bytes(46))
+            must_be(waited(agent, "asked")[1]["cause"], "no-discover", "1 frame from the guest")
+        must_be(waited(agent, "asked")[1]["cause"], "no-carrier", "1 frame from the guest")
+        pod.netns.ip_batch("link set tap0 down")
+        must_be(waited(agent, "ready")[1]["cause"], "drift", "set tap0 up=True")
+        [server] = agent.servers()
+        kill(server)
+        must_be(waited(agent, "bound")[1]["cause"], "server-dead", "start the DHCP server")
 
 
 def on_the_way(directory: Path) -> None:
@@ -140,38 +136,30 @@ def answered(guest: GuestByHand, code: int, evidence: str = "") -> Any:  # noqa:
 def real_client(directory: Path) -> None:
     """It is waited for before it begins, and found by ARP from the gateway."""
     directory.mkdir()
-    with pods.pod("bridge") as pod:
-        agent = agents.agent(pod, directory)
-        try:
-            agent.up()
-            argv = agent.argv("wait", "--for", "bound", "--timeout", "40", "--json")
-            with (
-                background(argv, directory / "wait.log") as waiting,
-                tap_guest(pod.netns, pod.mac, directory) as guest,
-            ):
-                with clients.living("udhcpc", guest):
-                    must_have_come((waiting.wait(40), json.loads(waiting.text)), ipv4="bound")
-                    assert must_have_come(waited(agent, "reachable", 20), ipv4="bound") == {pod.address: pod.mac}
-                    guest.netns.ip_batch(f"address flush dev {guest.ifname}", f"link set {guest.ifname} arp off")
-                    must_be(waited(agent, "reachable")[1]["cause"], "unreachable", "nobody answered")
-        finally:
-            agent.clear()
+    with pods.pod("bridge") as pod, agents.cleared(pod, directory) as agent:
+        agent.up()
+        argv = agent.argv("wait", "--for", "bound", "--timeout", "40", "--json")
+        with (
+            background(argv, directory / "wait.log") as waiting,
+            tap_guest(pod.netns, pod.mac, directory) as guest,
+        ):
+            with clients.living("udhcpc", guest):
+                must_have_come((waiting.wait(40), json.loads(waiting.text)), ipv4="bound")
+                assert must_have_come(waited(agent, "reachable", 20), ipv4="bound") == {pod.address: pod.mac}
+                guest.netns.ip_batch(f"address flush dev {guest.ifname}", f"link set {guest.ifname} arp off")
+                must_be(waited(agent, "reachable")[1]["cause"], "unreachable", "nobody answered")
 
 
 def static_ipv6(directory: Path) -> None:
     """Set up by hand, in a pod without IPv4: neighbour discovery tells."""
     directory.mkdir()
-    with pods.pod("ipv6-only") as pod:
-        agent = agents.agent(pod, directory)
-        try:
-            agent.up()
-            with tap_guest(pod.netns, pod.mac, directory, accept_ra=0) as guest:
-                guest.netns.ip_batch(f"address add {pod.address6}/64 dev {guest.ifname} nodad")
-                code, told = waited(agent, "reachable", 20)
-                assert (code, told["answered"]) == (0, {pod.address6: pod.mac})
-                must_have_come(waited(agent, "bound", 20), ipv6="static")
-        finally:
-            agent.clear()
+    with pods.pod("ipv6-only") as pod, agents.cleared(pod, directory) as agent:
+        agent.up()
+        with tap_guest(pod.netns, pod.mac, directory, accept_ra=0) as guest:
+            guest.netns.ip_batch(f"address add {pod.address6}/64 dev {guest.ifname} nodad")
+            code, told = waited(agent, "reachable", 20)
+            assert (code, told["answered"]) == (0, {pod.address6: pod.mac})
+            must_have_come(waited(agent, "bound", 20), ipv6="static")
 
 
 STORIES = (before_the_guest, on_the_way, bound_and_deaf, real_client, static_ipv6)

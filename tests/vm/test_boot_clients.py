@@ -67,14 +67,10 @@ def test_guest_is_what_the_pod_was(client: str, tmp_path: Path, subtests: pytest
 def leased(layout: str, boot: Callable[[Pod, Path], GuestFacts], directory: Path) -> tuple[Before, Leased]:
     """Hand a pod over to a machine that boots from it, and hear what they say."""
     directory.mkdir()
-    with pods.pod(layout) as pod:
+    with pods.pod(layout) as pod, agents.cleared(pod, directory) as agent:
         before = Before(read_pod(pod))
-        agent = agents.agent(pod, directory)
         agent.up()
-        try:
-            with eavesdropping(pod.netns, "tap0") as ears:
-                facts = boot(pod, directory)
-                asked, *_, answered = ears.catch_up()
-            return before, Leased(facts, asked, answered)
-        finally:
-            agent.clear()
+        with eavesdropping(pod.netns, "tap0") as ears:
+            facts = boot(pod, directory)
+            asked, *_, answered = ears.catch_up()
+        return before, Leased(facts, asked, answered)

@@ -37,24 +37,20 @@ def test_guest_is_what_the_pod_was(tmp_path: Path, subtests: pytest.Subtests) ->
 
 def handed_over(layout: str, directory: Path) -> None:
     directory.mkdir()
-    with pods.pod(layout) as pod:
+    with pods.pod(layout) as pod, agents.cleared(pod, directory) as agent:
         before, before6 = read_pod(pod), read_pod6(pod)
-        agent = agents.agent(pod, directory)
         agent.up()
-        try:
-            with qemu.guest(pod, directory) as guest:
-                assert guest.facts6 is not None
-                assert differences(before, guest.facts) == ""
-                assert differences6(before6, guest.facts6) == ""
-                assert guest.pings == (
-                    Reach(pod.peer, 56, ok=True),
-                    Reach(pod.peer, before.mtu - HEADERS, ok=True),
-                    Reach(pod.peer6, 56, ok=True),
-                    Reach(pod.peer6, before6.mtu - HEADERS6, ok=True),
-                )
-                must_answer(pod.node, pod.address6, before6.mtu - HEADERS6)
-                must_echo(pod.node, pod.address6, qemu.ECHO)
-                with echoing(pod.node, pod.peer6) as port:
-                    assert guest.tcp(pod.peer6, port)
-        finally:
-            agent.clear()
+        with qemu.guest(pod, directory) as guest:
+            assert guest.facts6 is not None
+            assert differences(before, guest.facts) == ""
+            assert differences6(before6, guest.facts6) == ""
+            assert guest.pings == (
+                Reach(pod.peer, 56, ok=True),
+                Reach(pod.peer, before.mtu - HEADERS, ok=True),
+                Reach(pod.peer6, 56, ok=True),
+                Reach(pod.peer6, before6.mtu - HEADERS6, ok=True),
+            )
+            must_answer(pod.node, pod.address6, before6.mtu - HEADERS6)
+            must_echo(pod.node, pod.address6, qemu.ECHO)
+            with echoing(pod.node, pod.peer6) as port:
+                assert guest.tcp(pod.peer6, port)
