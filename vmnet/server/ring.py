@@ -14,7 +14,7 @@ GUEST, SERVER, NETWORK = "guest", "server", "network"
 """Who sent a frame."""
 FRAMES = 64
 SNAPLEN = 600
-"""Octets that are shown of a frame: all that DHCP clients send (RFC 2132 §9.10). 128 KiB are kept at most."""
+"""Octets that are shown of a frame: all that DHCP clients send (RFC 2132 §9.10). Kept is the whole of it."""
 
 
 class Ring:
