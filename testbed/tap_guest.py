@@ -10,8 +10,11 @@ The guest namespace holds nothing but the VM's NIC; a real DHCP client in it spe
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import os
 import select
+import struct
 import sys
 import time
 from contextlib import contextmanager
@@ -33,6 +36,9 @@ IFNAME = "eth0"
 WIRE = "wire0"
 WIRE_MTU = 65535
 """The wire never limits: what a tap accepts is the tap's affair."""
+TUNATTACHFILTER = 0x401054D5
+SOCK_FILTER, SOCK_FPROG = struct.Struct("=HBBI"), struct.Struct("@HP")
+"""linux/if_tun.h, linux/filter.h."""
 VNET_HDR = 10
 """Length of the virtio-net header in front of each frame."""
 
@@ -94,6 +100,13 @@ class RawTap:
                 if wanted(frame):
                     return frame
         raise TestbedError(f"no such frame within {timeout} s; {seen} others came out of the tap")
+
+    def ignore(self, vendor: int) -> None:
+        """Keep frames of MACs that begin with these four octets out of its queue, as NICs that filter do."""
+        instructions = ((0x20, 0, 0, 6), (0x15, 0, 1, vendor), (0x06, 0, 0, 0), (0x06, 0, 0, FRAME))
+        program = ctypes.create_string_buffer(b"".join(SOCK_FILTER.pack(*each) for each in instructions))
+        fprog = SOCK_FPROG.pack(len(instructions), ctypes.addressof(program))
+        fcntl.ioctl(self.descriptor, TUNATTACHFILTER, fprog)
 
     def take(self, seconds: float) -> None:
         """Take whatever comes for so long, as a driver does: a queue that nobody empties fills up."""
