@@ -44,8 +44,7 @@ def answer(request: Request, replies: Replies) -> Answer:
     event, kind = _decide(request, replies)
     if kind == _SILENCE:
         return Answer(event)
-    # Table 3: ciaddr is copied into an ACK only. Of a DISCOVER it is meaningless.
-    ciaddr = 0 if kind in (OFFER, NAK) or request.kind == dhcp.DISCOVER else request.ciaddr
+    ciaddr = _ciaddr(request, kind, int.from_bytes(replies.yiaddr))
     # §4.1, giaddr being zero: a NAK is broadcast; ciaddr beats the flag; an INFORM is never broadcast (§4.3.5).
     broadcast = kind == NAK or (kind != INFORM_ACK and not ciaddr and request.flags >= dhcp.BROADCAST_FLAG)
     key = (
@@ -69,6 +68,12 @@ def answer(request: Request, replies: Replies) -> Answer:
     return Answer(event, before + _PATCH.pack(checksum, 0x02010600, xid, 0, flags, ciaddr) + after, dropped)
 
 
+def _ciaddr(request: Request, kind: int, yiaddr: int) -> int:
+    """Table 3: copied into an ACK or zero. Of a DISCOVER it is meaningless; a wrong one is not confirmed."""
+    confirmed = kind in (ACK, INFORM_ACK) and request.kind != dhcp.DISCOVER and request.ciaddr == yiaddr
+    return yiaddr if confirmed else 0
+
+
 def _decide(request: Request, replies: Replies) -> tuple[str, int]:
     """The event and the kind of reply, or silence."""
     if request.giaddr:
@@ -82,30 +87,42 @@ def _discover(request: Request, _yiaddr: int, _server_id: int) -> tuple[str, int
 
 
 def _request(request: Request, yiaddr: int, server_id: int) -> tuple[str, int]:
-    """§4.3.2 and table 4: which of the states the client is in shows in what it fills in."""
-    if request.server_id is not None:
+    """§4.3.2 and table 4, read generously: there is one lease, and whoever names its address is the one client.
+
+    SELECTING names a server and an address, INIT-REBOOT an address alone. Whoever names no address but has one is
+    renewing, even if it names a server: some embedded clients do, and a guest that has moved may name its old one.
+    """
+    if not request.requested and _held(request, yiaddr):
+        return _renewing(request, yiaddr, server_id)
+    if request.server_id:
         return _selecting(request, yiaddr, server_id)
-    if not request.ciaddr:
-        return _init_reboot(request, yiaddr)
-    # RENEWING is unicast, REBINDING broadcast; ciaddr is the address the client holds.
+    if request.requested is None:
+        return "invalid_request", _SILENCE
+    if request.requested == yiaddr and request.ciaddr != yiaddr:
+        return "ack_init_reboot", ACK
+    return _renewing(request, yiaddr, server_id) if request.ciaddr else ("nak_init_reboot", NAK)
+
+
+def _held(request: Request, yiaddr: int) -> int:
+    """The address that the client has: `ciaddr`, else ours if it sends from there, as in an INFORM."""
+    return request.ciaddr or (yiaddr if request.source == yiaddr else 0)
+
+
+def _renewing(request: Request, yiaddr: int, server_id: int) -> tuple[str, int]:
+    """§4.3.2: RENEWING is unicast, REBINDING broadcast."""
     state = "rebinding" if request.destination == dhcp.LIMITED_BROADCAST else "renewing"
-    return (f"ack_{state}", ACK) if request.ciaddr == yiaddr else (f"nak_{state}", NAK)
+    if _held(request, yiaddr) == yiaddr:
+        return f"ack_{state}", ACK
+    return (f"nak_{state}", NAK) if request.server_id in (None, 0, server_id) else ("other_server", _SILENCE)
 
 
 def _selecting(request: Request, yiaddr: int, server_id: int) -> tuple[str, int]:
-    """§4.3.2 SELECTING: server identifier given; ciaddr MUST be zero, the requested address MUST be there."""
+    """§4.3.2 SELECTING. RFC 1541 had the client fill in `ciaddr`, too: the requested address decides."""
     if request.server_id != server_id:
         return "other_server", _SILENCE  # §3.1 step 4: that is the client's "no" to us
-    if request.ciaddr or request.requested is None:
+    if request.requested is None:
         return "invalid_selecting", _SILENCE
     return ("ack_selecting", ACK) if request.requested == yiaddr else ("nak_selecting", NAK)
-
-
-def _init_reboot(request: Request, yiaddr: int) -> tuple[str, int]:
-    """§4.3.2 INIT-REBOOT: the requested address MUST be there. We know the only right one: NAK any other."""
-    if request.requested is None:
-        return "invalid_request", _SILENCE
-    return ("ack_init_reboot", ACK) if request.requested == yiaddr else ("nak_init_reboot", NAK)
 
 
 def _decline(request: Request, yiaddr: int, server_id: int) -> tuple[str, int]:
