@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from vmnet.config import Config
+    from vmnet.server_report import ServerReport
 
 _STDERR = 2
 _OVERTAKEN = frozenset(
@@ -100,8 +101,8 @@ class Report:
 
     journal: Journal | None
     drift: tuple[str, ...] = ()
-    server: bytes = b""
-    """The server's own words, a JSON object; empty when it does not answer."""
+    server: ServerReport | None = None
+    """What the server says; None where it does not answer."""
     warnings: tuple[str, ...] = ()
     """In words, what is as it shall be and yet not well."""
     now: Status = _NOTHING
@@ -222,12 +223,12 @@ def report(place: Place, config: Config) -> Report:
     if known.directory is None:
         lost = (*differences, "save the pod's facts again: the journal is lost")
         return Report(known.journal, lost, now=now)
-    answer = server_call.ask_server(known.directory)
-    trouble = processes.trouble(known.directory, answer)
+    said = server_call.ask_server(known.directory)
+    trouble = processes.trouble(known.directory, said)
     if trouble:
         differences.append(f"start the DHCP server: {trouble}")
-    warnings = _warnings(known.journal, spec, now, answer)
-    return Report(known.journal, tuple(differences), answer or b"", tuple(warnings), now)
+    warnings = _warnings(known.journal, spec, now, said)
+    return Report(known.journal, tuple(differences), said, tuple(warnings), now)
 
 
 def statuses(config: Config) -> list[Report]:
@@ -237,9 +238,9 @@ def statuses(config: Config) -> list[Report]:
         return [report(place, replace(config, interface=ifname)) for ifname in ifnames]
 
 
-def _warnings(journal: Journal, spec: Spec, now: Status, answer: bytes | None) -> Iterator[str]:
+def _warnings(journal: Journal, spec: Spec, now: Status, said: ServerReport | None) -> Iterator[str]:
     """Say whether the guest's address is somebody else's too, and what keeps it less apart than it could be."""
-    if declined := conflict(journal.pod, journal.lease, answer):
+    if declined := conflict(journal.pod, journal.lease, said):
         yield declined
     if journal.settings.isolation == ISOLATION_OFF:
         yield "the guest is not isolated from the pod network (--isolation off)"

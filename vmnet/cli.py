@@ -307,7 +307,7 @@ def _metrics(asked: argparse.Namespace) -> int:
             report.journal.pod.ifname,
             report.journal.netns_cookie,
             config.state_dir,
-            report.server or None,
+            report.server,
             len(report.drift),
         )
         for report in agent.statuses(config)

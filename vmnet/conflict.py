@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from vmnet.lease_state import DECLINED
@@ -10,11 +9,12 @@ from vmnet.plumbing.names import nic_name
 
 if TYPE_CHECKING:
     from vmnet.model import Lease, PodInterface
+    from vmnet.server_report import ServerReport
 
 
-def conflict(pod: PodInterface, lease: Lease | None, answer: bytes | None) -> str:
-    """Say so where the server's answer is that the guest declined its lease; else nothing."""
-    if lease is None or not answer or json.loads(answer)["lease"] != DECLINED:
+def conflict(pod: PodInterface, lease: Lease | None, said: ServerReport | None) -> str:
+    """Say so where the server reports that the guest declined its lease; else nothing."""
+    if lease is None or said is None or said.ipv4.lease != DECLINED:
         return ""
     known = _known(pod, lease)
     suspects = f"; the pod knew {known}, of which one may answer ARP for others" if known else ""

@@ -1,14 +1,13 @@
-"""What servers report → Prometheus' text; the only importer of prometheus_client. docs/metrics.md is its table.
+"""What servers report → Prometheus' text, and the only importer of prometheus_client.
 
-All that a server says is checked: a guest may have taken it over. What is not of its kind is left out.
+Its table is docs/operate/metrics.md. A guest may have taken a server over: vmnet.server_report checks what that
+says, and here its words become labels only where we know them.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING
 
 from vmnet import lease_state
 from vmnet.errors import UsageError
@@ -28,9 +27,9 @@ except ImportError as error:
     raise UsageError(f"metrics need {error.name}: pip install 'vmnet[exporter]'") from error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    Json = dict[str, Any]
+    from vmnet.server_report import FamilyReport, ServerReport
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _LEASE_STATES = (*lease_state.SPOKEN, lease_state.STATIC, lease_state.FOREIGN_ADDRESS)
@@ -48,7 +47,7 @@ class Binding:
     interface: str
     netns: int
     state_dir: str
-    answer: bytes | None
+    report: ServerReport | None
     drift: int | None = None
 
     @property
@@ -111,37 +110,34 @@ class _Metrics:
 
     def add(self, binding: Binding) -> None:
         """Add what is known of a binding."""
-        where = binding.where
-        said = _parsed(binding.answer)
+        where, said = binding.where, binding.report
         self._up.add_metric(where, said is not None)
         _add(self._drift, where, binding.drift)
         if said is None:
             return
         self._info.add_metric(where, _identity(said))
-        _add_state(self._state, where, STATES, said.get("state"))
-        _add(self._uptime, where, said.get("uptime_seconds"))
-        _add(self._resident, where, said.get("resident_bytes"))
-        for result in ("reached", "missed"):
-            _add(self._sandbox, [*where, result], _length(_object(said.get("sandbox")).get(result)))
-        _add(self._foreign, where, _length(said.get("foreign_macs")))
-        _add(self._dropped, where, _length(said.get("dropped_options")))
-        _count(self._ignored, where, said.get("ignored"), REASONS)
-        errors = _joined(_object(said.get("errors")))
-        _count(self._errors, where, _from_zero(OPERATIONS, errors), OPERATIONS)
-        ipv6 = said.get("ipv6")
-        if said.get("yiaddr") or not isinstance(ipv6, dict):
-            self._add_family(where, "ipv4", said)
-        if isinstance(ipv6, dict):
-            self._add_family(where, "ipv6", ipv6)
+        _add_state(self._state, where, STATES, said.state)
+        _add(self._uptime, where, said.uptime_seconds)
+        _add(self._resident, where, said.resident_bytes)
+        if said.sandbox:
+            _add(self._sandbox, [*where, "reached"], len(said.sandbox.reached))
+            _add(self._sandbox, [*where, "missed"], len(said.sandbox.missed))
+        _add(self._foreign, where, len(said.foreign_macs))
+        _add(self._dropped, where, len(said.dropped_options))
+        _count(self._ignored, where, said.ignored, REASONS)
+        _count(self._errors, where, _from_zero(OPERATIONS, _joined(said.errors)), OPERATIONS)
+        if said.yiaddr or not said.ipv6:
+            self._add_family(where, "ipv4", said.ipv4)
+        if said.ipv6:
+            self._add_family(where, "ipv6", said.ipv6)
 
-    def _add_family(self, binding: list[str], family: str, said: Json) -> None:
+    def _add_family(self, binding: list[str], family: str, said: FamilyReport) -> None:
         where = [*binding, family]
-        _add_state(self._lease, where, _LEASE_STATES, said.get("lease"))
-        _add(self._age, where, said.get("lease_seconds"))
-        for state, seconds in _object(said.get("reached")).items():
-            if state in _LEASE_STATES:
-                _add(self._reached, [*where, state], seconds)
-        _count(self._events, where, _from_zero(ALWAYS_COUNTED[family], said.get("events")), EVENTS)
+        _add_state(self._lease, where, _LEASE_STATES, said.lease)
+        _add(self._age, where, said.lease_seconds)
+        for state, seconds in said.reached.items():
+            _add(self._reached, [*where, state], seconds)
+        _count(self._events, where, _from_zero(ALWAYS_COUNTED[family], said.events), EVENTS)
 
     def add_scrape(self, bindings: int, scrape: Scrape) -> None:
         """Add what the exporter says of itself."""
@@ -171,82 +167,43 @@ def _states(name: str, help_: str, *labels: str) -> StateSetMetricFamily:
     return StateSetMetricFamily(f"vmnet_{name}", help_, labels=(*_WHERE, *labels))
 
 
-def _parsed(answer: bytes | None) -> Json | None:
-    """What the server said; None where it said nothing, or no object."""
-    try:
-        said = json.loads(answer) if answer else None
-    except (ValueError, RecursionError):
-        return None
-    return said if isinstance(said, dict) else None
+def _add(gauge: GaugeMetricFamily, labels: list[str], value: float | None) -> None:
+    if value is not None:
+        gauge.add_metric(labels, value)
 
 
-def _object(value: object) -> Json:
-    return value if isinstance(value, dict) else {}
-
-
-def _length(value: object) -> int | None:
-    return len(value) if isinstance(value, list | dict) else None
-
-
-def _number(value: object) -> float | None:
-    """A number of a server that no scraper stumbles over."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) and number >= 0 else None
-
-
-def _add(gauge: GaugeMetricFamily, labels: list[str], value: object) -> None:
-    number = _number(value)
-    if number is not None:
-        gauge.add_metric(labels, number)
-
-
-def _add_state(states: StateSetMetricFamily, labels: list[str], known: Iterable[str], state: object) -> None:
+def _add_state(states: StateSetMetricFamily, labels: list[str], known: Iterable[str], state: str) -> None:
     states.add_metric(labels, {word: word == state for word in known})
 
 
-def _count(counter: CounterMetricFamily, labels: list[str], counts: object, known: frozenset[str]) -> None:
+def _count(
+    counter: CounterMetricFamily, labels: list[str], counts: Mapping[str, float], known: frozenset[str]
+) -> None:
     """Add what was counted by word; all words that we do not know are one."""
     totals: dict[str, float] = {}
-    for word, value in _object(counts).items():
-        number, label = _number(value), word if word in known else OTHER
-        if number is not None:
-            totals[label] = totals.get(label, 0) + number
+    for word, number in counts.items():
+        label = word if word in known else OTHER
+        totals[label] = totals.get(label, 0) + number
     for word in sorted(totals):
         counter.add_metric([*labels, word], totals[word])
 
 
-def _from_zero(words: Iterable[str], counts: object) -> Json:
+def _from_zero(words: Iterable[str], counts: Mapping[str, float]) -> dict[str, float]:
     """The counts, and 0 of the words that were not counted yet."""
-    return {**dict.fromkeys(words, 0), **_object(counts)}
+    return {**dict.fromkeys(words, 0), **counts}
 
 
-def _joined(errors: Json) -> dict[str, float]:
+def _joined(errors: Mapping[str, int]) -> dict[str, float]:
     """Failed calls by operation alone: with the kernel's words for why they are in the log."""
     totals: dict[str, float] = {}
-    for name, value in errors.items():
-        operation, number = name.partition(":")[0], _number(value)
-        if number is not None:
-            totals[operation] = totals.get(operation, 0) + number
+    for name, number in errors.items():
+        operation = name.partition(":")[0]
+        totals[operation] = totals.get(operation, 0) + number
     return totals
 
 
-def _identity(said: Json) -> dict[str, str]:
+def _identity(said: ServerReport) -> dict[str, str]:
     """Who is served, for `vmnet_info`."""
-    more = _object(said.get("ipv6")).get("addresses")
-    addresses = [said.get("yiaddr"), *(more[:_ADDRESSES] if isinstance(more, list) else ())]
-    names = {
-        "version": said.get("version"),
-        "mac": said.get("vm_mac"),
-        "addresses": ",".join(address for address in addresses if isinstance(address, str) and address),
-    }
-    return {name: value[:_LARGEST_LABEL] if _is_label(value) else "" for name, value in names.items()}
-
-
-def _is_label(value: object) -> TypeGuard[str]:
-    """Whether it can be written: half of a surrogate pair cannot."""
-    return isinstance(value, str) and value.isascii() and value.isprintable()
+    more = said.ipv6.addresses[:_ADDRESSES] if said.ipv6 else ()
+    addresses = ",".join(filter(None, (said.yiaddr, *more)))
+    return {"version": said.version, "mac": said.vm_mac, "addresses": addresses[:_LARGEST_LABEL]}

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import select
 import signal
@@ -23,18 +22,18 @@ from typing import TYPE_CHECKING
 
 import vmnet
 from vmnet import lease_state
+from vmnet.bounded_json import parse
 from vmnet.codec import encode
 from vmnet.errors import KernelError, RefusedError, UnexpectedError
 from vmnet.server.log import LARGEST_LOG
 from vmnet.server_call import SOCKET, UNSEEN, ask_to_end, called, is_foreign, name, path
-from vmnet.server_state import FAILED
 
 if TYPE_CHECKING:
     from vmnet.journal import BindingDirectory
     from vmnet.model import Leases, Settings
     from vmnet.server.packet_socket import PacketSockets
+    from vmnet.server_report import ServerReport
 
-"""The state of a server that has no replies to send (vmnet.server.service)."""
 LOG, PID = "server.log", "server.pid"
 _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(vmnet.__file__)))
 _ENTER = "import sys; sys.path.append(sys.argv.pop(1)); from vmnet.server.{0} import main; main()"
@@ -43,6 +42,8 @@ _STOP_SECONDS = 2.0
 _LOOK_AGAIN_SECONDS = 0.005
 _REMEMBERED_BYTES = 65536
 """How far back the log is searched: 400 lines and more."""
+LARGEST_LINE = 4096
+"""Of the log, in octets: the server writes no longer ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,10 +221,12 @@ def leases_before(directory: BindingDirectory) -> str:
     """
     states = {"ipv4": lease_state.SILENT, "ipv6": lease_state.SILENT}
     for line in log_lines(directory, _REMEMBERED_BYTES):
-        with contextlib.suppress(ValueError, RecursionError):
-            said = json.loads(line)
-            if isinstance(said, dict) and said.get("family") in states and said.get("lease") in lease_state.SPOKEN:
-                states[said["family"]] = said["lease"]
+        with contextlib.suppress(ValueError):
+            said = parse(line.encode(), LARGEST_LINE)
+            family, state = (said.get("family"), said.get("lease")) if isinstance(said, dict) else ("", "")
+            # A guest may have taken the server over that wrote this: a value is of any type.
+            if isinstance(family, str) and family in states and state in lease_state.SPOKEN:
+                states[family] = state
     return "/".join(states.values())
 
 
@@ -272,12 +275,11 @@ def record(directory: BindingDirectory) -> None:
         _remember(directory, pid)
 
 
-def trouble(directory: BindingDirectory, answer: bytes | None) -> str:
-    """Say why the server that gave this answer does not serve; empty when it does, or is about to."""
-    if answer is None:
+def trouble(directory: BindingDirectory, said: ServerReport | None) -> str:
+    """Say why the server that says this does not serve; empty when it does, or is about to."""
+    if said is None:
         return f"it does not answer; its last word was: {last_words(directory)}"
-    said = json.loads(answer)
-    return str(said["reason"]) if said["state"] == FAILED else ""
+    return (said.reason or "it says that it has failed") if said.failed else ""
 
 
 def stop_server(directory: BindingDirectory) -> None:

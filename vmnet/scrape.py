@@ -87,7 +87,7 @@ def _asked(found: list[_Found]) -> Iterator[Binding]:
     boot = boot_id()
     for one, answer in zip(found, answers, strict=True):
         if answer or _is_bound(one.directory, Here(one.binding.netns, boot)):
-            yield replace(one.binding, answer=answer)
+            yield replace(one.binding, report=answer)
 
 
 def _is_bound(directory: BindingDirectory, here: Here) -> bool:

@@ -6,7 +6,6 @@ A server is found by the name its control socket is bound to, and believed if it
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import socket
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from vmnet.journal import BindingDirectory
+    from vmnet.server_report import Frame, ServerReport
 
 SOCKET = "server.sock"
 UNSEEN = 0
@@ -73,17 +73,17 @@ def ask_to_end(directory: BindingDirectory) -> None:
                 return
 
 
-def ask_server(directory: BindingDirectory) -> bytes | None:
-    """Return what the server says of itself (one line of JSON), or None when none lives or answers in time.
+def ask_server(directory: BindingDirectory) -> ServerReport | None:
+    """Return what the server says of itself and the guest, or None when none lives or answers in time.
 
-    None, too, for what no server of ours says: a guest may have taken it over, and this is shown and believed.
+    None, too, for what no server of ours says: a guest may have taken it over.
     """
     with called(directory) as found:
         answer = _heard(found[0], _ANSWER_BYTES) if found else b""
-    return answer if answer.endswith(b"\n") and _is_a_servers(answer) else None
+    return _understood(answer)
 
 
-def ask_servers(directories: Sequence[BindingDirectory]) -> list[bytes | None]:
+def ask_servers(directories: Sequence[BindingDirectory]) -> list[ServerReport | None]:
     """Return what each of these servers says of itself, wherever it is; None as `ask_server` has it.
 
     All are asked at once, so that those that do not answer take the time of one. Only the file is looked for: the
@@ -108,7 +108,15 @@ def ask_servers(directories: Sequence[BindingDirectory]) -> list[bytes | None]:
                 if not part or len(answers[number]) > _ANSWER_BYTES:
                     poller.unregister(descriptor)
                     del asked[descriptor]
-    return [answer if answer.endswith(b"\n") and _is_a_servers(answer) else None for answer in answers]
+    return list(map(_understood, answers))
+
+
+def _understood(answer: bytes) -> ServerReport | None:
+    if not answer:
+        return None
+    from vmnet.server_report import read_report  # a first `up`, which nobody answers, does without
+
+    return read_report(answer)
 
 
 def _reached(directory: BindingDirectory) -> socket.socket | None:
@@ -149,15 +157,17 @@ def _part(asking: socket.socket) -> bytes:
         return b""
 
 
-def ask_frames(directory: BindingDirectory) -> list[bytes] | None:
-    """Return the frames that the server keeps, a line of JSON each, the oldest first; None when none answers."""
+def ask_frames(directory: BindingDirectory) -> list[Frame] | None:
+    """Return the frames that the server keeps, the oldest first; None when none answers."""
+    from vmnet.server_report import read_frames
+
     with _calling(_CAPTURE) as asking:
         for address in (name(directory), path(directory)):
             with contextlib.suppress(OSError):
                 asking.connect(address)
                 _, uid, _ = _PEER.unpack(asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
                 if uid in (0, os.geteuid()):
-                    return _heard(asking, _CAPTURED_BYTES).splitlines()
+                    return read_frames(_heard(asking, _CAPTURED_BYTES).split(b"\n"))
     return None
 
 
@@ -181,21 +191,6 @@ def _heard(asking: socket.socket, most: int) -> bytes:
                 break
             answer += part
     return answer
-
-
-def _is_a_servers(answer: bytes) -> bool:
-    """Whether it has what is read of it (vmnet.show); where all was too long, the longest parts are null."""
-    try:
-        said = json.loads(answer)
-        sandbox = said["sandbox"] or {"on": True, "reached": [], "missed": {}}
-        kinds = (
-            *((said["state"], str), (said["lease"], str), (said["reason"], str | None)),
-            *((sandbox["on"], bool), (sandbox["missed"], dict), (sandbox["reached"], list)),
-            *((stage, str) for stage in sandbox["reached"]),
-        )
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return False
-    return all(isinstance(value, kind) for value, kind in kinds)
 
 
 def is_foreign(directory: BindingDirectory) -> bool:

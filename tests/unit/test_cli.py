@@ -15,6 +15,7 @@ from vmnet.doctor import gather
 from vmnet.errors import DriftError, KernelError, NotYetError, RolledBackError, UsageError
 from vmnet.model import AlterLink, Lease, PodInterface, Settings, Told
 from vmnet.schema import SCHEMA, Journal
+from vmnet.server_report import FamilyReport, ServerReport
 from vmnet.watching import sight
 from vmnet.watching.sight import Sight
 
@@ -256,8 +257,7 @@ def test_what_is_no_command_is_a_usage_error_in_one_line(
 def test_status_says_drift_with_its_exit_code(
     drift: tuple[str, ...], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report = agent.Report(_JOURNAL, drift, b'{"state": "serving", "lease": "bound"}')
-    seen = Sight(report, (), json.loads(report.server))
+    seen = Sight(agent.Report(_JOURNAL, drift, ServerReport("serving", FamilyReport("bound"))))
     monkeypatch.setattr(agent, "at", lambda _config: nullcontext())
     monkeypatch.setattr(sight, "look", lambda _place, _config: seen)
     assert cli.main(["status", "--json"]) == code

@@ -9,18 +9,20 @@ from vmnet.conflict import conflict
 from vmnet.dhcp.lease import lease
 from vmnet.model import Resolver, Settings
 from vmnet.plumbing.discover import discover
+from vmnet.server_report import FamilyReport, ServerReport
 
-DECLINED = b'{"lease":"declined"}\n'
+DECLINED = "declined"
 
 
-def said(layout: str, answer: bytes | None) -> str:
+def said(layout: str, state: str | None) -> str:
     pod = discover(layouts.status(layout))
-    return conflict(pod, lease(pod, Resolver(), Settings()), answer)
+    report = ServerReport("serving", FamilyReport(state)) if state else None
+    return conflict(pod, lease(pod, Resolver(), Settings()), report)
 
 
-@pytest.mark.parametrize("answer", [None, b"", b'{"lease":"bound"}\n', b'{"lease":"silent"}\n'])
-def test_without_a_decline_nothing_is_said(answer: bytes | None) -> None:
-    assert said("bridge", answer) == ""
+@pytest.mark.parametrize("state", [None, "bound", "silent"])
+def test_without_a_decline_nothing_is_said(state: str | None) -> None:
+    assert said("bridge", state) == ""
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from tests.unit.test_journal import HERE, JOURNAL
 from vmnet import scrape, server_call
 from vmnet.journal import StateDirectory, namespaces
 from vmnet.metrics import Binding
+from vmnet.server_report import FamilyReport, ServerReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from vmnet.journal import BindingDirectory
 
-ANSWER = b'{"state":"serving"}\n'
+ANSWER = ServerReport("serving", FamilyReport("silent"))
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Let every server answer but those whose directory's last two steps are in the set."""
     none: set[str] = set()
 
-    def ask(directories: Sequence[BindingDirectory]) -> list[bytes | None]:
+    def ask(directories: Sequence[BindingDirectory]) -> list[ServerReport | None]:
         return [None if "/".join(one.path.split("/")[-2:]) in none else ANSWER for one in directories]
 
     monkeypatch.setattr(server_call, "ask_servers", ask)
@@ -132,4 +133,4 @@ def test_a_crowd_is_looked_at_in_part(silent: set[str], tmp_path: Path, monkeypa
 def test_a_journal_s_depth_is_survived(silent: set[str], tmp_path: Path) -> None:
     begin(tmp_path, 5).write("journal.json", json.dumps({"boot_id": 1}).encode()[:-1] + b"," + b"[" * 60_000)
     silent.add("netns-5/eth0")
-    assert [binding.answer for binding in found(tmp_path)] == [None]
+    assert [binding.report for binding in found(tmp_path)] == [None]

@@ -15,7 +15,7 @@ from vmnet.config import resolver_text, small_file
 from vmnet.conflict import conflict
 from vmnet.doctor.evidence import Evidence, Heard, Left, Netfilter, Surroundings
 from vmnet.doctor.listen import listen
-from vmnet.doctor.server_words import Server, understand
+from vmnet.doctor.server_words import understand
 from vmnet.errors import RefusedError, UsageError
 from vmnet.guest import domain as domains
 from vmnet.kernel import firewall, inspect, netns, sysctl
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from vmnet.guest.domain import Domain
     from vmnet.journal import BindingDirectory
     from vmnet.model import Status
+    from vmnet.server_report import ServerReport
 
 DEFAULT_SECONDS = 1.0
 _COMPILE_SECONDS = 10.0
@@ -125,18 +126,18 @@ def _with_server(evidence: Evidence, place: Place) -> Evidence:
     directory = place.state.existing(journal.pod.ifname) if journal and evidence.bound else None
     if journal is None or directory is None:
         return evidence
-    answer = settled(directory)
-    server = understand(answer) if answer else Server()
+    said = settled(directory)
+    server = understand(said)
     late = "it still compiles its replies" if server.state == COMPILING else ""
     return replace(
         evidence,
         server=server,
-        server_trouble=processes.trouble(directory, answer) or late,
-        conflict=conflict(journal.pod, journal.lease, answer),
+        server_trouble=processes.trouble(directory, said) or late,
+        conflict=conflict(journal.pod, journal.lease, said),
     )
 
 
-def settled(directory: BindingDirectory, seconds: float = _COMPILE_SECONDS) -> bytes | None:
+def settled(directory: BindingDirectory, seconds: float = _COMPILE_SECONDS) -> ServerReport | None:
     """What the server says once it has its replies; where it compiles them still after so many seconds, that.
 
     Just after `up` it has none, and knows neither the guest nor the gateways: its silence would prove nothing.
@@ -148,10 +149,10 @@ def settled(directory: BindingDirectory, seconds: float = _COMPILE_SECONDS) -> b
         return server_call.ask_server(directory)
     try:
         while True:
-            answer = server_call.ask_server(directory)
+            said = server_call.ask_server(directory)
             left = deadline - time.monotonic()
-            if answer is None or understand(answer).state != COMPILING or left <= 0:
-                return answer
+            if said is None or not said.compiles or left <= 0:
+                return said
             if select.select([log], [], [], left)[0]:  # it says there that it has them, or why not
                 os.read(log, _EVENT_BYTES)
     finally:

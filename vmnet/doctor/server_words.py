@@ -1,15 +1,14 @@
-"""The server's own words, as far as the checks ask. A guest may have taken it over: nothing in them is trusted."""
+"""What a server reports, as far as the checks ask."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vmnet.lease_state import FOREIGN_ADDRESS
 
-_LONGEST_SECONDS = 1e10
-"""Three hundred years."""
+if TYPE_CHECKING:
+    from vmnet.server_report import ServerReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,7 @@ class SilentGateway:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What a server says of itself and the guest; what it does not say, or not as it should, is left out."""
+    """What a server says of itself and the guest; nothing of what it does not say."""
 
     state: str = ""
     """What it is at (vmnet.server_state); empty where nobody says anything."""
@@ -44,45 +43,26 @@ class Server:
     silent_gateways: tuple[SilentGateway, ...] = ()
 
 
-def understand(answer: bytes) -> Server:
-    """Read one line of JSON that a server has said."""
-    said = _object(json.loads(answer))
-    sandbox, ipv6 = _object(said.get("sandbox")), _object(said.get("ipv6"))
+def understand(report: ServerReport | None) -> Server:
+    """Take of a report what the checks ask; nothing where there is none."""
+    if report is None:
+        return Server()
+    sandbox, routers = report.sandbox, report.ipv6.routers if report.ipv6 else ()
     return Server(
-        state=str(said.get("state", "")),
-        lease=str(said.get("lease", "")),
-        lease_seconds=_number(said.get("lease_seconds")),
-        events=_counts(said.get("events")),
-        ignored=_counts(said.get("ignored")),
-        foreign_macs=tuple(map(str, _list(said.get("foreign_macs")))),
+        state=report.state,
+        lease=report.ipv4.lease,
+        lease_seconds=report.ipv4.lease_seconds or 0.0,
+        events=report.ipv4.events,
+        ignored=report.ignored,
+        foreign_macs=report.foreign_macs,
         foreign_addresses=tuple(
-            str(family.get("uses_foreign", ""))
-            for family in (said, ipv6)
-            if family.get("lease") == FOREIGN_ADDRESS
+            family.uses_foreign for family in report.families if family.lease == FOREIGN_ADDRESS
         ),
-        sandboxed=sandbox.get("on") is not False,
-        missed={stage: str(reason) for stage, reason in _object(sandbox.get("missed")).items()},
+        sandboxed=sandbox is None or sandbox.on,
+        missed=sandbox.missed if sandbox else {},
         silent_gateways=tuple(
-            SilentGateway(
-                str(router["gateway"]), str(router.get("address", "")), _number(router.get("silent_seconds"))
-            )
-            for router in map(_object, _list(ipv6.get("routers")))
-            if router.get("gateway") and (not router.get("mac") or _number(router.get("silent_seconds")))
+            SilentGateway(router.gateway, router.address, router.silent_seconds or 0.0)
+            for router in routers
+            if router.gateway and (not router.mac or router.silent_seconds)
         ),
     )
-
-
-def _object(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) and abs(value) < _LONGEST_SECONDS else 0.0
-
-
-def _counts(value: object) -> dict[str, int]:
-    return {name: count for name, count in _object(value).items() if isinstance(count, int)}

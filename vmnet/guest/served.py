@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vmnet import agent, lease_state, processes, server_call
 from vmnet.errors import RefusedError, UnexpectedError, VmnetError
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from vmnet.config import Config
     from vmnet.guest.inbox import Inbox
     from vmnet.schema import Journal
+    from vmnet.server_report import ServerReport
 
 _QUICK_DEATH_SECONDS = 10.0
 
@@ -107,11 +107,9 @@ class Served:
         """Ask the server, which has just said something, how the guest stands."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._log, 65536)
-        answer = server_call.ask_server(self._directory)
-        try:
-            self._moved_to(_farthest(json.loads(answer)) if answer else lease_state.SILENT)
-        except (ValueError, KeyError, TypeError):
-            return  # not the server's words
+        said = server_call.ask_server(self._directory)
+        if said:
+            self._moved_to(_farthest(said))
 
     def _moved_to(self, state: str) -> None:
         # A server that was just started has heard nothing, which tells nothing of the guest.
@@ -124,9 +122,8 @@ class Served:
         self._lease = state
 
 
-def _farthest(said: dict[str, Any]) -> str:
+def _farthest(said: ServerReport) -> str:
     """How the guest stands with the family that it has come farther with: a pod may have but one."""
-    states = [str(family["lease"]) for family in (said, said.get("ipv6")) if family]
-    heard = [state for state in states if state != lease_state.SILENT]
+    heard = [family.lease for family in said.families if family.lease != lease_state.SILENT]
     holding = [state for state in heard if state in lease_state.HOLDING]
     return next(iter((*holding, *heard)), lease_state.SILENT)

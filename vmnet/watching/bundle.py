@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from vmnet.config import Config
     from vmnet.journal import BindingDirectory
-    from vmnet.watching.frames import Frame, Scene
+    from vmnet.server_report import Frame
+    from vmnet.watching.frames import Scene
     from vmnet.watching.sight import Sight
 
 SCHEMA = 1
@@ -78,7 +79,7 @@ def _seen(config: Config) -> _Seen:
         journal = sight.report.journal
         directory = place.state.existing(journal.pod.ifname) if journal else None
         kept = server_call.ask_frames(directory) if directory else None
-        return _Seen(sight, None if kept is None else tuple(frames.read(kept)), directory)
+        return _Seen(sight, None if kept is None else tuple(kept), directory)
 
 
 def _gathered(config: Config, seen: _Seen) -> Contents:

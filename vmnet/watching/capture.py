@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from vmnet.agent import Place
     from vmnet.config import Config
     from vmnet.journal import BindingDirectory
-    from vmnet.watching.frames import Frame, Scene
+    from vmnet.server_report import Frame
+    from vmnet.watching.frames import Scene
 
 _LOOK_AGAIN = 0.25
 """Seconds: 64 frames in that time are far more than a guest's DHCP is."""
@@ -52,7 +53,7 @@ def capture(config: Config, wishes: Wishes) -> None:
                 "the DHCP server does not answer, and the frames are its; `vmnet up` starts another"
             )
         with _taking(wishes, told) as take:
-            shown = _taken(list(frames.read(kept)), None, take)
+            shown = _taken(kept, None, take)
             if wishes.follow:
                 with contextlib.suppress(KeyboardInterrupt):
                     _follow(directory, shown, take)
@@ -71,7 +72,7 @@ def _follow(directory: BindingDirectory, shown: Frame | None, take: Callable[[Fr
     """Take what is new, from whichever server is there; one that begins anew counts from 0."""
     while True:
         select.select([], [], [], _LOOK_AGAIN)
-        kept = list(frames.read(server_call.ask_frames(directory) or ()))
+        kept = server_call.ask_frames(directory) or []
         if kept and shown and _is_anothers(kept, shown):
             say("info", "server-anew", "another server counts its frames from the first")
             shown = None

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vmnet.lease_state import ASKED, DECLINED, FOREIGN_ADDRESS, OFFERED, RELEASED, SILENT
-from vmnet.server_state import SERVING
 from vmnet.watching.goals import HERE, READY, blocked
 from vmnet.watching.sight import IPV4, NAMES
 from vmnet.watching.words import count, span
@@ -40,8 +39,8 @@ def _of_binding(goal: str, sight: Sight) -> Cause | None:
         return Cause(
             "server-dead", "the DHCP server does not answer", drift, "run `vmnet up`, which starts another"
         )
-    if sight.server["state"] != SERVING:
-        reason = sight.server["reason"] or "it still compiles its replies"
+    if not sight.server.serves:
+        reason = sight.server.reason or "it still compiles its replies"
         return Cause(
             *("not-serving", "the DHCP server does not serve", (reason,)),
             "`vmnet up` starts another; where it compiles still, the machine is very slow: wait longer",
@@ -81,7 +80,7 @@ def _silent(sight: Sight) -> Cause:
             "the guest may be booting, halted, or without a driver for the NIC's model: look at its console, give "
             "it a model that it knows (nearly every system knows e1000), set its link up",
         )
-    macs = sight.server["foreign_macs"] if sight.server else ()
+    macs = sight.server.foreign_macs if sight.server else ()
     if macs and journal:
         return Cause(
             *("other-mac", f"the guest asks under the MAC {', '.join(macs)}, and not under {journal.vm_mac}"),
@@ -94,7 +93,7 @@ def _silent(sight: Sight) -> Cause:
 
 def _no_discover(sight: Sight, counted: str) -> Cause:
     asks = "DISCOVER" if any(family.name == IPV4 for family in sight.families) else "DHCPv6 SOLICIT"
-    ignored = (sight.server or {}).get("ignored") or {}
+    ignored = sight.server.ignored if sight.server else {}
     seen = [counted, *(f"{count(number, 'frame')} ignored as {reason}" for reason, number in ignored.items())]
     for family in sight.families:
         seen += [f"{event}: {number}" for event, number in family.events.items()]
@@ -205,7 +204,7 @@ def _remedy(way: Way, address: str) -> str:
 
 
 def _ignored(sight: Sight) -> tuple[str, ...]:
-    ignored = (sight.server or {}).get("ignored") or {}
+    ignored = sight.server.ignored if sight.server else {}
     return tuple(f"{count(number, 'frame')} ignored as {reason}" for reason, number in ignored.items())
 
 

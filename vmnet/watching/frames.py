@@ -1,8 +1,7 @@
-"""The frames that the server keeps, as it tells of them: read strictly, and in one line each."""
+"""The frames that the server keeps, in one line each."""
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,39 +12,9 @@ from vmnet.packets import server_mac
 from vmnet.watching.dissect import summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from vmnet.server_report import Frame
 
 _BROADCAST, _GROUP_BIT = "ff:ff:ff:ff:ff:ff", 1
-_SHORTEST = 14
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A frame, or its beginning: its number, when and by whom it was sent, and what became of it in a word."""
-
-    number: int
-    at: float
-    """CLOCK_MONOTONIC, seconds."""
-    sender: str
-    word: str
-    length: int
-    data: bytes
-
-
-def read(lines: Iterable[bytes]) -> Iterator[Frame]:
-    """Read what the server said. A line that is none of its is left out."""
-    for line in lines:
-        try:
-            said = json.loads(line)
-            data = bytes.fromhex(said["frame"])
-            frame = Frame(
-                *(int(said["number"]), float(said["at"]), str(said["sender"]), str(said["word"])),
-                *(int(said["length"]), data),
-            )
-        except (ValueError, LookupError, TypeError, RecursionError):
-            continue
-        if len(data) >= _SHORTEST:
-            yield frame
 
 
 @dataclass(frozen=True, slots=True)

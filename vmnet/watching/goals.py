@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vmnet.lease_state import ASKED, DECLINED, HOLDING, OFFERED, RELEASED, STATIC
-from vmnet.server_state import SERVING
 
 if TYPE_CHECKING:
     from vmnet.model import FilterChain
@@ -33,7 +32,7 @@ class Way:
 
 def is_reached(goal: str, sight: Sight, way: Way) -> bool:
     """Whether what is waited for has come, for any family that the guest is told of."""
-    served = sight.server is not None and sight.server["state"] == SERVING
+    served = sight.server is not None and sight.server.serves
     states = [family.state for family in sight.families]
     if goal == READY:
         return served and sight.state == "up"

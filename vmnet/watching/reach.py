@@ -67,9 +67,10 @@ def _ipv4_asker(sight: Sight, lease: Lease) -> tuple[str, str]:
 
 def _ipv6_asker(sight: Sight, lease6: Lease6) -> tuple[str, str]:
     """The router that the guest is told of, with the MAC that the server found; else the server."""
-    for router in ((sight.server or {}).get("ipv6") or {}).get("routers") or ():
-        if router["gateway"] and router["mac"]:
-            return router["address"], router["mac"]
+    ipv6 = sight.server.ipv6 if sight.server else None
+    for router in ipv6.routers if ipv6 else ():
+        if router.gateway and router.mac:
+            return router.address, router.mac
     return lease6.server_address, server_mac(lease6.chaddr)
 
 

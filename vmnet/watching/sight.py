@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vmnet import agent
 from vmnet.kernel import inspect
 from vmnet.lease_state import SILENT
 from vmnet.plumbing.names import bridge_name, nic_name
+from vmnet.server_report import FamilyReport
 
 if TYPE_CHECKING:
     from vmnet.agent import Place, Report
     from vmnet.config import Config
     from vmnet.kernel.inspect import LinkState
     from vmnet.model import Link
+    from vmnet.server_report import ServerReport
 
 UNKNOWN = "unknown"
 """The state of a guest whose server does not answer."""
@@ -45,12 +46,15 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """A binding, the links that it is made of, and its server's own words."""
+    """A binding, and the links that it is made of."""
 
     report: Report
     links: tuple[LinkState, ...] = ()
-    server: dict[str, Any] | None = None
-    """None where no server answers."""
+
+    @property
+    def server(self) -> ServerReport | None:
+        """What its server says; None where none answers."""
+        return self.report.server
 
     @property
     def state(self) -> str:
@@ -77,10 +81,12 @@ class Sight:
         found = []
         if journal.lease:
             own = f"{journal.lease.yiaddr}/{journal.lease.prefixlen}"
-            found.append(_family(IPV4, (own,), said, served=journal.lease.served))
+            found.append(_family(IPV4, (own,), said.ipv4 if said else None, served=journal.lease.served))
         if journal.lease6:
             told = tuple(leased.address for leased in journal.lease6.addresses)
-            found.append(_family(IPV6, told, said and (said.get("ipv6") or {}), served=journal.lease6.served))
+            # While it compiles, it says nothing of IPv6.
+            ipv6 = (said.ipv6 or FamilyReport(SILENT)) if said else None
+            found.append(_family(IPV6, told, ipv6, served=journal.lease6.served))
         return tuple(found)
 
 
@@ -97,17 +103,16 @@ def look(place: Place, config: Config) -> Sight:
         RefusedError: several bindings are meant.
     """
     report = agent.report(place, config)
-    return Sight(report, inspect.link_states(place.netlink), json.loads(report.server) if report.server else None)
+    return Sight(report, inspect.link_states(place.netlink))
 
 
-def _family(name: str, told: tuple[str, ...], said: dict[str, Any] | None, *, served: bool) -> Family:
+def _family(name: str, told: tuple[str, ...], said: FamilyReport | None, *, served: bool) -> Family:
     if said is None:
         return Family(name, told, served, UNKNOWN)
-    reached = sorted((said.get("reached") or {}).items(), key=lambda state: float(state[1]))
     return Family(
-        *(name, told, served, said.get("lease") or SILENT, said.get("lease_seconds")),
-        reached=tuple(reached),
-        uses=said.get("uses") or "",
-        uses_foreign=said.get("uses_foreign") or "",
-        events=dict(said.get("events") or {}),
+        *(name, told, served, said.lease, said.lease_seconds),
+        reached=tuple(sorted(said.reached.items(), key=lambda state: state[1])),
+        uses=said.uses,
+        uses_foreign=said.uses_foreign,
+        events=said.events,
     )

@@ -9,7 +9,7 @@ from vmnet.config import SANDBOX_OFF
 from vmnet.kernel.inspect import FORWARDING
 from vmnet.lease_state import DECLINED, FOREIGN_ADDRESS, HOLDING, SILENT, STATIC
 from vmnet.outline import Node
-from vmnet.server_state import COMPILING
+from vmnet.server_report import as_json
 from vmnet.show import lease_lines
 from vmnet.watching.sight import IPV6, NAMES, UNKNOWN, ours
 from vmnet.watching.words import count, span
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from vmnet.model import Link, PodInterface, Settings
     from vmnet.schema import Journal
+    from vmnet.server_report import RouterReport
     from vmnet.watching.sight import Family, Sight
 
 SCHEMA = 2
@@ -41,7 +42,7 @@ def value(sight: Sight) -> dict[str, Any]:
         "warnings": list(report.warnings),
         "guest": _guest_value(sight, journal) if journal else None,
         "links": _links_value(sight, journal) if journal else None,
-        "server": sight.server,
+        "server": sight.server and as_json(sight.server),
         "found": plain(journal.pod) if journal else None,
         "settings": plain(journal.settings) if journal else None,
         "lease": plain(journal.lease) if journal else None,
@@ -70,7 +71,7 @@ def _guest_value(sight: Sight, journal: Journal) -> dict[str, Any]:
             }
             for family in sight.families
         },
-        "foreign_macs": list((sight.server or {}).get("foreign_macs") or ()),
+        "foreign_macs": list(sight.server.foreign_macs if sight.server else ()),
     }
 
 
@@ -196,24 +197,23 @@ def _details(family: Family, sight: Sight) -> Iterator[Node]:
         yield Node(f"uses {family.uses}")
     if family.uses_foreign:
         yield Node(f"uses {family.uses_foreign}, which is not its", "warning")
-    for router in ((sight.server or {}).get("ipv6") or {}).get("routers") or () if family.name == IPV6 else ():
+    ipv6 = sight.server.ipv6 if sight.server and family.name == IPV6 else None
+    for router in ipv6.routers if ipv6 else ():
         yield _router(router)
 
 
-def _router(router: dict[str, Any]) -> Node:
-    gateway, silent = router["gateway"], router.get("silent_seconds")
+def _router(router: RouterReport) -> Node:
+    gateway, silent = router.gateway, router.silent_seconds
     if not gateway:
-        return Node(f"router {router['address']}: no way out, it only tells the rest", "dim")
-    behind = f" for {gateway}" if gateway != router["address"] else ""
-    where = f"at {router['mac']}" if router["mac"] else "whose MAC is not known yet"
+        return Node(f"router {router.address}: no way out, it only tells the rest", "dim")
+    behind = f" for {gateway}" if gateway != router.address else ""
+    where = f"at {router.mac}" if router.mac else "whose MAC is not known yet"
     now = f", which has not answered the guest for {span(silent)}" if silent else ""
-    return Node(
-        f"router {router['address']}{behind} {where}{now}", "" if router["mac"] and not silent else "warning"
-    )
+    return Node(f"router {router.address}{behind} {where}{now}", "" if router.mac and not silent else "warning")
 
 
 def _others(sight: Sight) -> Iterator[Node]:
-    macs = (sight.server or {}).get("foreign_macs") or ()
+    macs = sight.server.foreign_macs if sight.server else ()
     if macs:
         yield Node(f"asked for DHCP under other MACs, and ignored: {', '.join(macs)}", "warning")
 
@@ -229,14 +229,14 @@ def _server(sight: Sight) -> Iterator[Node]:
     said = sight.server
     if not said:
         return
-    if said["state"] == COMPILING:
+    if said.compiles:
         yield Node(
             "the DHCP server compiles its replies; the kernel keeps what the guest asks meanwhile", "warning"
         )
-    sandbox = said.get("sandbox")
-    if sandbox and not sandbox["on"]:
+    sandbox = said.sandbox
+    if sandbox and not sandbox.on:
         yield Node(f"sandbox: OFF: {SANDBOX_OFF}", "bad")
     elif sandbox:
-        missed = sandbox["missed"].items()
+        missed = sandbox.missed.items()
         nodes = tuple(Node(f"not reached: {stage}: {reason}", "warning") for stage, reason in missed)
-        yield Node(f"sandbox: {', '.join(sandbox['reached'])}", "", nodes)
+        yield Node(f"sandbox: {', '.join(sandbox.reached)}", "", nodes)

@@ -10,6 +10,7 @@ import pytest
 from vmnet.doctor import gather
 from vmnet.journal import BindingDirectory
 from vmnet.processes import LOG
+from vmnet.server_report import FamilyReport, ServerReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
     from pytest_mock import MockerFixture
 
-COMPILING, SERVING, FAILED = (b'{"state": "%s"}\n' % state for state in (b"compiling", b"serving", b"failed"))
+COMPILING, SERVING, FAILED = (
+    ServerReport(state, FamilyReport("silent")) for state in ("compiling", "serving", "failed")
+)
 
 
 @pytest.fixture
@@ -30,11 +33,11 @@ def directory(tmp_path: Path) -> Iterator[BindingDirectory]:
 
 @pytest.mark.parametrize("last", [SERVING, FAILED, None], ids=["serving", "failed", "gone"])
 def test_it_is_asked_again_whenever_it_says_something(
-    mocker: MockerFixture, directory: BindingDirectory, tmp_path: Path, last: bytes | None
+    mocker: MockerFixture, directory: BindingDirectory, tmp_path: Path, last: ServerReport | None
 ) -> None:
     answers = [COMPILING, COMPILING, last]
 
-    def asked(_directory: BindingDirectory) -> bytes | None:
+    def asked(_directory: BindingDirectory) -> ServerReport | None:
         with (tmp_path / LOG).open("a") as log:
             log.write("a line\n")
         return answers.pop(0)

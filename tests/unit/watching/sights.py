@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from vmnet.kernel.inspect import FORWARDING, LinkState
 from vmnet.model import Link, Resolver, Settings, Status
 from vmnet.plumbing.discover import discover
 from vmnet.schema import SCHEMA, Journal
+from vmnet.server_report import ServerReport, read_report
 from vmnet.told import global_addresses
 from vmnet.watching.sight import Sight
 
@@ -62,6 +64,7 @@ def sight(
     """The binding of these facts, its tap in this state; `report` is `Report`'s members."""
     if told is None:
         return Sight(Report(None))
+    heard = report_of(said) if said else None
     settings = told.settings
     links = (
         Link(2, "eth0-nic", "veth", "02:76:6d:00:00:01", 1500, up=True, controller="k6t-eth0"),
@@ -82,4 +85,11 @@ def sight(
         LinkState("eth0", carrier=False),
     )
     members = {"now": Status(links), **report}
-    return Sight(Report(told, **members), states, said)
+    return Sight(Report(told, server=heard, **members), states)
+
+
+def report_of(said: dict[str, Any]) -> ServerReport:
+    """What is read of these words of a server."""
+    read = read_report(json.dumps(said).encode() + b"\n")
+    assert read is not None, said
+    return read

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from vmnet.server_report import Frame
 from vmnet.watching import capture
-from vmnet.watching.frames import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,32 +7,16 @@ import struct
 
 import pytest
 
+from vmnet.server_report import Frame
 from vmnet.watching import frames, pcap
-from vmnet.watching.frames import Frame, Scene
+from vmnet.watching.frames import Scene
 
 VM, SERVER = "02:00:00:00:00:05", "02:76:6d:6e:65:74"
 SCENE = Scene(VM, 1_700_000_000_000_000_000)
 
 
-def said(**members: object) -> bytes:
-    usual = {"number": 7, "at": 1.5, "sender": "guest", "word": "offer", "length": 342, "frame": "ff" * 14}
-    return json.dumps(usual | members).encode()
-
-
 def to(mac: str) -> Frame:
     return Frame(1, 1.0, "guest", "offer", 20, bytes.fromhex(mac.replace(":", "")) + bytes(14))
-
-
-def test_a_line_is_a_frame() -> None:
-    assert list(frames.read([said()])) == [Frame(7, 1.5, "guest", "offer", 342, b"\xff" * 14)]
-
-
-@pytest.mark.parametrize(
-    "line",
-    [b"", b"nonsense", b"[" * 5000, b"{}", said(frame="zz"), said(frame="ff"), said(at="x"), said(number=None)],
-)
-def test_what_is_no_line_of_the_servers_is_left_out(line: bytes) -> None:
-    assert list(frames.read([line, said()])) == list(frames.read([said()]))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,60 @@
+"""What is read of a server's log when it is followed by another: nothing in it is believed."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from vmnet.journal import BindingDirectory
+from vmnet.processes import LOG, leases_before
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BOUND = b'{"family":"ipv4","lease":"bound"}\n'
+ASKED6 = b'{"family":"ipv6","lease":"asked"}\n'
+HOSTILE = (
+    *(b'{"family":[]}', b'{"family":{}}', b'{"family":"ipv4","lease":[]}', b'{"family":"ipv4","lease":{}}'),
+    *(b'{"family":null,"lease":"bound"}', b'{"family":"ipv5","lease":"bound"}', b'{"family":"ipv4","lease":7}'),
+    *(b'{"family":"ipv4","lease":"made up"}', b'{"family":"ipv4","lease":"static"}', b"[]", b"7", b"null"),
+    *(
+        b"[" * 50_000,
+        b'{"family":' * 5000,
+        b'"' + b"\\" * 9999,
+        b"\xff\xfe",
+        b"\0",
+        b"{",
+        b"NaN",
+        b'{"family":NaN}',
+    ),
+    *(b'{"family":"ipv4","lease":"silent"' + b" " * 5000 + b"}", b"9" * 60_000, b'{"family":1e999,"lease":1e999}'),
+)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[BindingDirectory]:
+    opened = BindingDirectory(os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY), str(tmp_path))
+    yield opened
+    opened.close()
+
+
+def test_how_the_guest_stood_is_what_was_said_last(directory: BindingDirectory, tmp_path: Path) -> None:
+    assert leases_before(directory) == "silent/silent"
+    (tmp_path / LOG).write_bytes(
+        BOUND + b'{"family":"ipv6","lease":"asked"}\n{"family":"ipv4","lease":"renewed"}\n'
+    )
+    assert leases_before(directory) == "renewed/asked"
+
+
+def test_no_line_of_a_server_that_was_taken_over_is_in_the_way(
+    directory: BindingDirectory, tmp_path: Path
+) -> None:
+    """One `{"family":[]}` and no `up` ever started a server again."""
+    for line in HOSTILE:
+        (tmp_path / LOG).write_bytes(BOUND + line + b"\n")
+        assert leases_before(directory) == "bound/silent"
+        (tmp_path / LOG).write_bytes(line + b"\n" + BOUND)
+        assert leases_before(directory) == "bound/silent"
