@@ -23,7 +23,7 @@ from vmnet.errors import (
     VmnetError,
 )
 from vmnet.journal import BindingDirectory, StateDirectory
-from vmnet.kernel import firewall, netns, sysctl
+from vmnet.kernel import firewall, netns, netns_lock, sysctl
 from vmnet.kernel.apply import apply
 from vmnet.kernel.netlink import NetlinkSocket
 from vmnet.kernel.read import read
@@ -139,7 +139,7 @@ def standing_here(config: Config) -> Iterator[Place]:
 @contextlib.contextmanager
 def alone_at(config: Config) -> Iterator[Place]:
     """Go to the namespace that is meant and be the only agent there; wait for another one to end."""
-    with at(config) as place, netns.lock(), place.state.lock():
+    with at(config) as place, netns_lock.lock(), place.state.lock():
         yield place
 
 

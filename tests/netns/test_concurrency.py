@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import time
 from contextlib import ExitStack, contextmanager, suppress
@@ -42,7 +43,8 @@ def mine(tmp_path: Path) -> Iterator[Trial]:
 
 
 def _ready(ended: Ended) -> dict[str, object]:
-    return dict(json.loads(ended.ok().stderr))
+    """Its last word; one that has waited for long has said so before."""
+    return dict(json.loads(ended.ok().stderr.splitlines()[-1]))
 
 
 def _must_be_one_result(ended: list[Ended]) -> None:
@@ -108,14 +110,14 @@ HOW = ("listens", "does not listen", "listens and answers nobody")
 
 
 @contextmanager
-def _squatter(mine: Trial, name: str, how: str) -> Iterator[None]:
-    """Somebody without any right in the pod takes a name of ours."""
+def _squatter(mine: Trial, name: str, how: str, uid: int = NOBODY) -> Iterator[None]:
+    """Somebody in the pod takes a name of ours: a user without any right, or root, which may have none either."""
     with entered(mine.pod.netns):
         squatter, *callers = (socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(WAITERS))
     with ExitStack() as stack:
         for each in (squatter, *callers):
             stack.enter_context(each)
-        os.seteuid(NOBODY)
+        os.seteuid(uid)
         try:
             squatter.bind(name)
             if how != "does not listen":
@@ -136,10 +138,11 @@ def _fill_queue(callers: list[socket.socket], name: str) -> None:
         raise AssertionError("the queue does not fill")
 
 
+@pytest.mark.parametrize("uid", [NOBODY, 0], ids=["nobody", "root"])
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("name", [AGENT_LOCK, SERVER_NAME])
-def test_somebody_who_takes_our_names_is_not_waited_for(mine: Trial, name: str, how: str) -> None:
-    with _squatter(mine, name, how):
+def test_somebody_who_takes_our_names_is_not_waited_for(mine: Trial, name: str, how: str, uid: int) -> None:
+    with _squatter(mine, name, how, uid):
         mine.vmnet.up()
         mine.must_be_up("names taken")
         assert mine.vmnet.status()[0] == 0
@@ -149,3 +152,21 @@ def test_somebody_who_takes_our_names_is_not_waited_for(mine: Trial, name: str, 
     assert mine.vmnet.status()[0] == 0
     mine.vmnet.down()
     mine.must_be_as_found("names taken")
+
+
+@pytest.mark.parametrize("uid", [NOBODY, 0], ids=["nobody", "root"])
+def test_the_lock_stands_between_two_state_directories_whoever_has_the_name(
+    mine: Trial, tmp_path: Path, uid: int
+) -> None:
+    other = replace(mine.vmnet, agent=replace(mine.agent, state_dir=tmp_path / "other"))
+    with _squatter(mine, AGENT_LOCK, "listens", uid):
+        holder = mine.vmnet.start("up", tamper=stopped_after(10))
+        os.waitid(os.P_PID, holder.pid, os.WSTOPPED)
+        waiting = other.start("up")
+        assert not waiting.ends_within(SHORT)
+        os.kill(holder.pid, signal.SIGCONT)
+        assert _ready(holder.wait())["changed"] is True
+        assert _ready(waiting.wait())["changed"] is False
+    mine.must_be_up("the lock's name taken")
+    mine.vmnet.down()
+    mine.must_be_as_found("the lock's name taken")

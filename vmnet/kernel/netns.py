@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
-import select
 import socket
 import struct
-from typing import TYPE_CHECKING
 
 from vmnet.errors import KernelError, RefusedError, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _SO_NETNS_COOKIE = 71
 _NS_GET_NSTYPE = 0xB703
@@ -23,10 +17,6 @@ _INITIAL_NETNS_INODE = 0xEFFFFFF9
 """Where the kernel gives the first network namespace a fixed inode (linux/nsfs.h, NET_NS_INIT_INO)."""
 _INITIAL_PIDNS_INODE = 0xEFFFFFFC
 _FIRST_COOKIE = 1
-_LOCK = "\0vmnet/agent"
-_WAITERS = 1024
-_PATIENCE, _MOMENT_SECONDS = 200, 0.005
-"""How often a name is tried that is taken while nobody listens, and what lies between: a second in all."""
 _NAMED = "/run/netns"
 
 
@@ -66,45 +56,6 @@ def _setns(descriptor: int, name: str) -> None:
         code = ctypes.get_errno()
         needs = "; entering another namespace needs CAP_SYS_ADMIN" if code == errno.EPERM else ""
         raise RefusedError(f"cannot enter network namespace {name}: {os.strerror(code)}{needs}")
-
-
-@contextlib.contextmanager
-def lock() -> Iterator[None]:
-    """Hold this namespace: one agent at a time, whatever state directory it was given; freed when we die.
-
-    An abstract unix socket's name belongs to its network namespace (unix(7)). Somebody else's process that took
-    the name cannot hold us up: only root's and our own are waited for.
-    """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as holding:
-        patience = _PATIENCE
-        while patience:
-            try:
-                holding.bind(_LOCK)
-                holding.listen(_WAITERS)
-                break
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE:
-                    raise
-            patience = _wait_for_holder(patience)
-        yield
-
-
-def _wait_for_holder(patience: int) -> int:
-    """Wait until the lock's holder has ended. Returns the patience left: none with one we do not wait for."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as waiting:
-        waiting.setblocking(False)  # else whoever fills his own queue of callers makes us wait for ever
-        try:
-            waiting.connect(_LOCK)
-        except OSError:  # it is gone, or it is one of us who will listen in a moment, or it never will
-            select.select([], [], [], _MOMENT_SECONDS)
-            return patience - 1
-        waiting.setblocking(True)
-        _pid, uid, _gid = struct.unpack("iII", waiting.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        if uid not in (0, os.geteuid()):
-            return 0
-        with contextlib.suppress(OSError):
-            waiting.recv(1)  # nothing is ever sent: it returns when the holder is gone
-    return _PATIENCE
 
 
 def cookie() -> int:
