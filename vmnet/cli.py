@@ -8,10 +8,10 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vmnet import __version__, options
+from vmnet import __version__, options, standard_streams
 from vmnet import config as checks
 from vmnet.config import Config, FromFile
-from vmnet.errors import UsageError, VmnetError, WaitTimeoutError
+from vmnet.errors import OutputError, UsageError, VmnetError, WaitTimeoutError
 from vmnet.last_word import leave
 from vmnet.log import escape, say
 from vmnet.model import Settings
@@ -29,18 +29,17 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
-    _occupy_standard_descriptors()
+    standard_streams.guard()
     try:
-        words = sys.argv[1:] if arguments is None else arguments
-        asked = parser(words).parse_args(words)
-        code: int = asked.run(asked)
-        sys.stdout.flush()
+        code = _run_verb(sys.argv[1:] if arguments is None else arguments)
     except VmnetError as error:
+        if isinstance(error, OutputError):
+            standard_streams.discard_output()
         say("error", type(error).__name__, str(error), code=error.exit_code, retryable=error.retryable)
         leave(escape(str(error)))
         return error.exit_code
     except BrokenPipeError:
-        _discard_stdout()
+        standard_streams.discard_output()
         return 1
     except KeyboardInterrupt:
         say("error", "Interrupted", "interrupted")
@@ -55,23 +54,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+def _run_verb(words: Sequence[str]) -> int:
+    try:
+        asked = parser(words).parse_args(words)
+        code: int = asked.run(asked)
+    finally:
+        sys.stdout.flush()  # also what --help has written, which leaves by SystemExit
+    return code
+
+
 def on_define_domain() -> int:
     """Run the verb of that name: KubeVirt's hook sidecar looks for a program."""
     return main(["onDefineDomain", *sys.argv[1:]])
-
-
-def _occupy_standard_descriptors() -> None:
-    """Keep descriptors 0 to 2 from being given to something of ours when the caller closed them."""
-    while True:
-        descriptor = os.open(os.devnull, os.O_RDWR)
-        if descriptor > 2:
-            os.close(descriptor)
-            return
-        os.set_inheritable(descriptor, True)
-
-
-def _discard_stdout() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def parser(words: Container[str] | None = None) -> Parser:
