@@ -36,6 +36,11 @@ def dumps_failure(reason: str) -> bytes:
     return _FAILURE + reason.encode("utf-8", "replace")
 
 
+def is_failure(data: bytes) -> bool:
+    """Whether the compiler says that it has failed; with anything else that `loads` refuses, it has died."""
+    return data.startswith(_FAILURE)
+
+
 def loads(data: bytes) -> Compiled:
     """Read what `dumps` wrote. Raises ValueError on anything else; after `dumps_failure`, with its reason."""
     if data.startswith(_FAILURE):

@@ -1,8 +1,13 @@
-"""The process that compiles the replies: reads `Leases` as JSON from descriptor 0, writes them to descriptor 1."""
+"""The process that compiles the replies: reads `Leases` as JSON from descriptor 0, writes them to descriptor 1.
+
+It is two: a small one waits for the one that compiles, which holds scapy, and starts another where somebody kills
+that, as the kernel does when memory is short. Where the small one is killed, the other goes on.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,16 +18,48 @@ if TYPE_CHECKING:
     from vmnet.model import Lease, Lease6, Leases
 
 
+_ATTEMPTS = 3
+
+
 def main() -> None:
     """Compile. An error is one line on stderr, exit 1, and a failure on descriptor 1."""
+    question = sys.stdin.buffer.read()
+    code = 0
+    for _ in range(_ATTEMPTS):
+        code = _attempt(question)
+        if code >= 0:
+            break
+        _say(f"compile: killed by signal {-code}")
+    sys.exit(0 if code == 0 else 1)
+
+
+def _attempt(question: bytes) -> int:
+    """Compile in a process of its own; return its exit code, negative for the signal that has killed it."""
     try:
-        compiled = compile_leases(_read_leases())
+        child = os.fork()
+    except OSError:  # no process is left for us
+        return _compile(question)
+    if child == 0:
+        os._exit(_compile(question))
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _compile(question: bytes) -> int:
+    try:
+        compiled = compile_leases(_leases(question))
     except Exception as error:  # noqa: BLE001 - whatever it is, the server must hear of it
         reason = " ".join(f"compile: {type(error).__name__}: {error}".split())
-        sys.stderr.write(f"{reason}\n")
+        _say(reason)
         _write_all(dumps_failure(reason))
-        sys.exit(1)
+        return 1
     _write_all(compiled)
+    return 0
+
+
+def _say(line: str) -> None:
+    """Write to the log; that it is full keeps nothing from the server."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{line}\n".encode(errors="backslashreplace"))
 
 
 def compile_leases(leases: Leases) -> bytes:
@@ -33,11 +70,11 @@ def compile_leases(leases: Leases) -> bytes:
     return dumps(Compiled(vm_mac, dhcp, advertisements, dhcpv6, _own(leases)))
 
 
-def _read_leases() -> Leases:
+def _leases(question: bytes) -> Leases:
     from vmnet.codec import decode
     from vmnet.model import Leases
 
-    return decode(Leases, sys.stdin.buffer.read())
+    return decode(Leases, question)
 
 
 def _dhcp(lease: Lease) -> bytes:
