@@ -325,7 +325,7 @@ class Settings:
     sandbox: bool = True
     """Whether the server gives everything up before it serves; without is for debugging."""
     server_user: int | None = None
-    """The uid the server becomes; None for nobody where vmnet is root, else for its own."""
+    """The uid the server becomes; None for one of its own where vmnet is root, else for vmnet's."""
     server_group: int | None = None
     """The gid with `server_user`."""
     dhcp: str = DHCP_ON

@@ -49,7 +49,7 @@ def settings(parser: argparse.ArgumentParser) -> None:
     further = "that the guest may use besides its own; may be given again"
     add("--allow-address", metavar="CIDR", action="append", help=f"a further address or prefix {further}")
     add("--allow-mac", metavar="MAC", action="append", help=f"a further MAC {further}")
-    add("--server-user", metavar="UID[:GID]", help="who the DHCP server becomes (default: nobody)")
+    add("--server-user", metavar="UID[:GID]", help="who the DHCP server becomes (default: 65525)")
     add(
         "--sandbox", metavar="on|off", help="whether the DHCP server gives its privileges up; off is for debugging"
     )

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from testbed.tap_guest import RawTap
 
 ROOT = str(Path(vmnet.__file__).parents[1])
-NOBODY, SOMEBODY = "65534", "1234"
+OWN, NOBODY, SOMEBODY = "65525", "65534", "1234"
 OFFER, ACK = 2, 5
 EXCHANGES = 20
 STAGES = [
@@ -70,6 +70,7 @@ LIMITS = {
     "Max processes": "0",
     "Max open files": "16",
     "Max data size": str(64 << 20),
+    "Max address space": str(256 << 20),
     "Max locked memory": "0",
 }
 """As /proc/PID/limits calls them."""
@@ -107,7 +108,7 @@ def test_the_running_server_holds_nothing(mine: Agent) -> None:
     assert limits(server).items() >= LIMITS.items()
     if not mine.confined:
         assert int(shown["CapBnd"], 16) == 0
-        assert set(shown["Uid"].split()) == set(shown["Gid"].split()) == {NOBODY}
+        assert set(shown["Uid"].split()) == set(shown["Gid"].split()) == {OWN}
         assert shown["Groups"] == ""
 
 
@@ -367,6 +368,10 @@ FORBIDDEN = {
     "get memory to execute": "mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_EXEC)",
     "make memory executable": "checked(libc.mprotect(ctypes.c_void_p(address), 4096, 5))",
     "a file of memory": 'os.memfd_create("x")',
+    "memory that is shared, and so not counted": "mmap.mmap(-1, 4096, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS)",
+    "memory that grows down, and so is not counted": "mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | 0x20 | 0x100)",
+    "a larger pipe": "fcntl.fcntl(1, 1031, 1 << 20)",
+    "a larger socket buffer": "packet.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)",
     "bpf": "kernel((321, 280), 0, (ctypes.c_uint32 * 32)(2, 4, 4, 1), 128)",
     "io_uring": "kernel((425, 425), 1, ctypes.create_string_buffer(120))",
     "prctl": "checked(libc.prctl(15, b'x', 0, 0, 0))",

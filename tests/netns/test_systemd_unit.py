@@ -78,7 +78,7 @@ def test_its_capabilities_are_enough(pod: Pod, agent: Agent, tmp_path: Path) -> 
     found = snapshot(pod)
     with background(argv(agent, pod.netns.name, CAPABILITIES), tmp_path / "log") as program:
         program.wait_for('"event": "ready"', PATIENCE)
-        assert agent.status()["server"]["uid"] == 65534
+        assert agent.status()["server"]["uid"] == 65525
         [server] = agent.servers()
         kill(server)
         program.wait_for(r'(?s)("event": "ready".*){2}', PATIENCE)

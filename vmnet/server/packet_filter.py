@@ -29,6 +29,8 @@ _RS, _RA, _NS, _NA = 133, 134, 135, 136
 _DHCPV6_SERVER = 547
 _LAST_OCTET_OUT = 0xFFFFFF00
 
+NOTHING: Program = ((_RET, 0, 0, 0),)
+"""For a socket that shall never hear anything, whatever it is bound to."""
 _DHCP: Program = (
     (_LD_W, 0, 0, _VLAN_TAG_PRESENT),
     (_JEQ, 2, 0, 0),

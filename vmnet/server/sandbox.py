@@ -22,14 +22,17 @@ if TYPE_CHECKING:
     from vmnet.server.json_text import Json
 
 ON, OFF = "on", "off"
-"""What the server's last argument says; UID:GID is on, too, as somebody else than nobody."""
-NOBODY = 65534
+"""What the server's last argument says; UID:GID is on, too, as that user."""
+OWN_ID, NOBODY = 65525, 65534
+"""Uid and gid. Whoever else is nobody may signal nobody; ours is of the few that no distribution gives to anybody
+(systemd.io/UIDS-GIDS), and most user namespaces have it. The others have nobody."""
 LIMITS = (
     (resource.RLIMIT_NOFILE, 16),  # those that it has, and one who asks
     (resource.RLIMIT_NPROC, 0),
     (resource.RLIMIT_CORE, 0),
     (resource.RLIMIT_FSIZE, LARGEST_LOG),
     (resource.RLIMIT_DATA, 64 << 20),  # seven times what it takes: a leak ends it, and not the pod
+    (resource.RLIMIT_AS, 256 << 20),  # what is shared or grows down is not counted as data
     (resource.RLIMIT_MEMLOCK, 0),
     (resource.RLIMIT_MSGQUEUE, 0),
 )
@@ -125,10 +128,17 @@ def _empty_bounding_set() -> None:
 
 
 def _become(wish: str) -> None:
-    """Be the user that is wished for, else nobody where we are root."""
-    if wish == ON and posix.getuid():
-        return
-    uid, gid = (NOBODY, NOBODY) if wish == ON else map(int, wish.split(":"))
+    """Be the user that is wished for, else one of our own where we are root."""
+    if wish != ON:
+        uid, gid = map(int, wish.split(":"))
+        if not _became(uid, gid):
+            raise _NotReachedError(f"there is no {uid}:{gid} in this user namespace")
+    elif posix.getuid() == 0 and not (_became(OWN_ID, OWN_ID) or _became(NOBODY, NOBODY)):
+        raise _NotReachedError(f"there is neither {OWN_ID} nor {NOBODY} in this user namespace")
+
+
+def _became(uid: int, gid: int) -> bool:
+    """Become that user and nobody's group member; False where the user namespace has no such uid or gid."""
     try:
         posix.setgroups([])
         posix.setresgid(gid, gid, gid)
@@ -136,7 +146,8 @@ def _become(wish: str) -> None:
     except PermissionError:
         raise _NotReachedError("CAP_SETUID or CAP_SETGID is missing") from None
     except OSError:
-        raise _NotReachedError(f"there is no {uid}:{gid} in this user namespace") from None
+        return False
+    return True
 
 
 def _shed_capabilities() -> None:

@@ -53,8 +53,11 @@ _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 """Offsets in `struct seccomp_data`; an argument has 64 bits, its low half first."""
 _FIONBIO, _SIOCGIFNAME, _SIOCGIFINDEX = 0x5421, 0x8910, 0x8933
 """asm-generic/ioctls.h, linux/sockios.h: a socket is set non-blocking, and Python speaks of links by name."""
-_PROT_EXEC, _MAP_ANONYMOUS = 4, 0x20
+_PROT_EXEC, _MAP_PRIVATE, _MAP_ANONYMOUS = 4, 2, 0x20
 """asm-generic/mman-common.h."""
+_OTHER_MAPPINGS = 0xFFFFFFFF & ~(_MAP_PRIVATE | _MAP_ANONYMOUS | 0x4000 | 0x20000)
+"""All but MAP_NORESERVE and MAP_STACK, which change nothing. RLIMIT_DATA counts neither what is shared nor what
+grows down (mm/mmap.c, is_data_mapping), and huge pages are not ours."""
 _LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
 """linux/bpf_common.h: BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_JMP|BPF_JSET|BPF_K, BPF_RET|BPF_K."""
 
@@ -93,7 +96,12 @@ def _conditions(packets: tuple[int, ...], mute: tuple[int, ...]) -> dict[str, li
     """What must also be true of a call's arguments. What they point to cannot be seen (seccomp(2))."""
     no_code = _without_bit(2, _PROT_EXEC)
     return {
-        "mmap": [*no_code, *_with_bit(3, _MAP_ANONYMOUS)],
+        "mmap": [
+            *no_code,
+            *_with_bit(3, _MAP_ANONYMOUS),
+            *_with_bit(3, _MAP_PRIVATE),
+            *_without_bit(3, _OTHER_MAPPINGS),
+        ],
         "mprotect": no_code,
         "ioctl": _one_of(1, (_FIONBIO, _SIOCGIFNAME, _SIOCGIFINDEX)),
         "bind": _one_of(0, packets),

@@ -28,7 +28,7 @@ STAGES = (
 CAPBSET_READ, CAPBSET_DROP, SECCOMP, NO_NEW_PRIVS = 23, 24, 22, 38
 CREATE_RULESET, RESTRICT_SELF = 444, 446
 CAPABILITIES = 41
-NOBODY = (65534, 65534, 65534)
+OWN = 65525
 RULES = 7
 """The descriptor that the kernel gives."""
 
@@ -125,7 +125,7 @@ def test_every_capability_leaves_the_bounding_set(process: Process) -> None:
 
 @pytest.mark.parametrize(
     ("wish", "uid", "gid", "becomes"),
-    [("on", 0, 65534, 65534), ("1000:2000", 0, 2000, 1000), ("on", 1000, None, None), ("5:6", 1000, 6, 5)],
+    [("on", 0, OWN, OWN), ("1000:2000", 0, 2000, 1000), ("on", 1000, None, None), ("5:6", 1000, 6, 5)],
 )
 def test_who_it_becomes(process: Process, wish: str, uid: int, gid: int | None, becomes: int | None) -> None:
     process.uid = uid
@@ -135,13 +135,28 @@ def test_who_it_becomes(process: Process, wish: str, uid: int, gid: int | None, 
     assert len(process.made("setgroups")) == bool(becomes)
 
 
+def test_where_a_user_namespace_has_no_such_user_it_is_nobody(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = posix.setresgid
+
+    def setresgid(*ids: int) -> None:
+        if ids[0] == OWN:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        real(*ids)
+
+    monkeypatch.setattr(posix, "setresgid", setresgid)
+    assert "user" in process.enter()["reached"]
+    assert process.made("setresuid") == [("setresuid", *(65534,) * 3)]
+
+
 @pytest.mark.parametrize(
     ("refused", "code", "stage", "reason"),
     [
         (CAPBSET_DROP, errno.EPERM, "bounding", "CAP_SETPCAP is missing"),
         ("setgroups", errno.EPERM, "user", "CAP_SETUID or CAP_SETGID is missing"),
         ("setresuid", errno.EPERM, "user", "CAP_SETUID or CAP_SETGID is missing"),
-        ("setresuid", errno.EINVAL, "user", "there is no 65534:65534 in this user namespace"),
+        ("setresuid", errno.EINVAL, "user", "there is neither 65525 nor 65534 in this user namespace"),
         (CREATE_RULESET, errno.ENOSYS, "landlock", "the kernel has no Landlock"),
         (CREATE_RULESET, errno.EOPNOTSUPP, "landlock", "the kernel has no Landlock"),
         (RESTRICT_SELF, errno.E2BIG, "landlock", os.strerror(errno.E2BIG)),

@@ -17,7 +17,7 @@ COLUMN = {"x86_64": 0, "aarch64": 1}
 PACKETS, MUTE = (3, 9), (8,)
 LARGEST_LIST = 45
 PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
-MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS = 2, 16, 32
+MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS = 1, 2, 16, 32
 FIONBIO, SIOCGIFINDEX, SIOCGIFNAME = 0x5421, 0x8933, 0x8910
 TIOCSTI, SIOCSIFFLAGS, TUNSETIFF = 0x5412, 0x8914, 0x400454CA
 FORBIDDEN = {
@@ -125,6 +125,14 @@ def test_what_an_intruder_would_want_is_refused_with_eperm(name: str, machine: s
         ("mmap", (0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS), False),
         ("mmap", (0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS), False),
         ("mmap", (0, 4096, PROT_READ, MAP_PRIVATE, 3), False),
+        ("mmap", (0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | 0x4000), True),
+        ("mmap", (0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | 0x20000), True),
+        ("mmap", (0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS), False),
+        ("mmap", (0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_PRIVATE | MAP_ANONYMOUS), False),
+        ("mmap", (0, 4096, PROT_READ | PROT_WRITE, MAP_ANONYMOUS), False),
+        ("mmap", (0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | 0x100), False),
+        ("mmap", (0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | 0x40000), False),
+        ("mmap", (0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | 0x2000), False),
         ("mmap", (0, 4096, PROT_EXEC, MAP_PRIVATE | MAP_FIXED, 3), False),
         ("mprotect", (4096, 4096, PROT_READ | PROT_WRITE), True),
         ("mprotect", (4096, 4096, PROT_READ | PROT_EXEC), False),
