@@ -422,4 +422,5 @@ def _restore(place: Place, directory: BindingDirectory, journal: Journal) -> Non
             apply(place.netlink, AddEntry(note))
             now = read(place.netlink)
         _converge(place.netlink, unbound(journal.pod, journal.settings), now)
+    processes.end_if_idle(directory)
     directory.remove()

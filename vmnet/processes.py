@@ -2,9 +2,8 @@
 
 Both are started with posix_spawn and told by descriptor numbers what is theirs; nothing else is inherited.
 
-A server is found by the name its control socket is bound to. An abstract unix socket's name belongs to the network
-namespace (unix(7)): there is one server of an interface at most, and it is found whichever state directory it was
-started with, and also when whoever started it died before the pid was written down.
+A server is found by its socket, and believed, as vmnet.server_call has it: also when whoever started it died
+before the pid was written down. No process is signalled that is not provably a server of ours.
 """
 
 from __future__ import annotations
@@ -26,7 +25,23 @@ from vmnet.bounded_json import parse
 from vmnet.codec import encode
 from vmnet.errors import KernelError, RefusedError, UnexpectedError
 from vmnet.server.log import LARGEST_LOG
-from vmnet.server_call import SOCKET, UNSEEN, ask_to_end, called, is_foreign, name, path
+from vmnet.server_call import (
+    ENDING,
+    NO_HANDLE,
+    PID,
+    SOCKET,
+    UNSEEN,
+    Called,
+    call,
+    called,
+    has_ended,
+    is_recorded,
+    name,
+    path,
+    reached,
+    recorded,
+    start_time,
+)
 
 if TYPE_CHECKING:
     from vmnet.journal import BindingDirectory
@@ -34,12 +49,12 @@ if TYPE_CHECKING:
     from vmnet.server.packet_socket import PacketSockets
     from vmnet.server_report import ServerReport
 
-LOG, PID = "server.log", "server.pid"
+LOG = "server.log"
 _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(vmnet.__file__)))
 _ENTER = "import sys; sys.path.append(sys.argv.pop(1)); from vmnet.server.{0} import main; main()"
 READY_SECONDS = 10.0
 _STOP_SECONDS = 2.0
-_LOOK_AGAIN_SECONDS = 0.005
+_WAITERS = 8
 _REMEMBERED_BYTES = 65536
 """How far back the log is searched: 400 lines and more."""
 LARGEST_LINE = 4096
@@ -144,55 +159,59 @@ def open_log(directory: BindingDirectory) -> int:
 
 
 def control_sockets(directory: BindingDirectory) -> tuple[socket.socket, ...]:
-    """Return the sockets at which the next server will be found; a server that holds its name is ended.
+    """Return the sockets at which the next server will be found; a server that there is, is ended.
 
-    By the name it is found in its network namespace, by the file from any other. Where the disk is full there is
-    no file, where somebody else's process took the name there is nothing but the file.
-    The server itself calls listen(2), which puts its pid on the sockets.
+    The file comes first: it is ours alone. By the name the server is found with another state directory, too.
+    Where somebody else's process has taken that, there is nothing but the file; where the disk is full, only the
+    name. Both listen already, so that nobody is waited for who only holds the name. The server itself calls
+    listen(2) again, which puts its pid on them.
 
     Raises:
         OSError: there would be neither.
     """
-    named = _take_name(directory)
-    filed = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    stop_server(directory)
     try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(SOCKET, dir_fd=directory.descriptor)
-        filed.bind(path(directory))  # through the descriptor, so never too long for AF_UNIX
+        filed = _bound_to_file(directory)
+    except OSError:
+        named = _bound_to_name(directory)
+        if named is None:
+            raise
+        return (named,)
+    named = _bound_to_name(directory)
+    return (filed, named) if named else (filed,)
+
+
+def _bound_to_file(directory: BindingDirectory) -> socket.socket:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(SOCKET, dir_fd=directory.descriptor)
+    filed = _listening(path(directory))  # through the descriptor, so never too long for AF_UNIX
+    try:
         os.chmod(SOCKET, 0o600, dir_fd=directory.descriptor)
     except OSError:
         filed.close()
-        if not named.getsockname():
+        raise
+    return filed
+
+
+def _bound_to_name(directory: BindingDirectory) -> socket.socket | None:
+    """Return a socket of the server's name; None where another process has it."""
+    try:
+        return _listening(name(directory))
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
             raise
-        return (named,)
-    if named.getsockname():
-        return named, filed
-    named.close()
-    return (filed,)
+        return None
 
 
-def _take_name(directory: BindingDirectory) -> socket.socket:
-    """Return a socket bound to the server's name; unbound where somebody else holds it and will not let go."""
-    taken = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    deadline = time.monotonic() + _STOP_SECONDS
-    while True:
-        pid = server_pid(directory)
-        if pid:
-            _end(directory, pid)
-        elif pid == UNSEEN:
-            ask_to_end(directory)
-        try:
-            taken.bind(name(directory))
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-        else:
-            return taken
-        if is_foreign(directory) or time.monotonic() > deadline:
-            return taken
-        select.select(
-            [], [], [], _LOOK_AGAIN_SECONDS
-        )  # a server that was started just now will listen in a moment
+def _listening(address: str) -> socket.socket:
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listening.bind(address)
+        listening.listen(_WAITERS)
+    except OSError:
+        listening.close()
+        raise
+    return listening
 
 
 def await_ready(ready: int, directory: BindingDirectory) -> None:
@@ -258,20 +277,15 @@ def server_pid(directory: BindingDirectory) -> int | None:
     """Return the pid of the binding's living server, or None; UNSEEN where it is another container's."""
     with called(directory) as found:
         if found:
-            return found[1]
-    recorded = _recorded(directory)  # it may be too busy to be connected to
-    return int(recorded[0]) if len(recorded) == 2 and _start_time(int(recorded[0])) == recorded[1] else None
-
-
-def _recorded(directory: BindingDirectory) -> list[bytes]:
-    words = (directory.read(PID) or b"").split()
-    return words if len(words) == 2 and words[0].isdigit() else []
+            return found.pid
+    written = recorded(directory)  # it may be too busy to be connected to
+    return written[0] if written and is_recorded(directory, written[0]) else None
 
 
 def record(directory: BindingDirectory) -> None:
     """Write down the server's pid in this state directory, where another one was lost or is not the only one."""
     pid = server_pid(directory)
-    if pid and [b"%d" % pid, _start_time(pid)] != _recorded(directory):
+    if pid and not is_recorded(directory, pid):
         _remember(directory, pid)
 
 
@@ -283,32 +297,103 @@ def trouble(directory: BindingDirectory, said: ServerReport | None) -> str:
 
 
 def stop_server(directory: BindingDirectory) -> None:
-    """End the binding's server, if it lives or is about to, and wait until it has."""
-    _take_name(directory).close()
-
-
-def _end(directory: BindingDirectory, pid: int) -> None:
-    """End that server and wait until it has.
+    """End the binding's server, if it lives or is about to, and wait until it has.
 
     Raises:
         KernelError: we may not signal it, and it does not do as it is asked.
     """
-    with contextlib.suppress(ProcessLookupError):
-        handle = os.pidfd_open(pid)
+    for by_name in (False, True):
+        found = call(directory, by_name=by_name, wish=ENDING)
+        if found:
+            with found:
+                _end(found, directory)
+    written = recorded(directory)  # one whose sockets are gone, or that is too busy to be connected to
+    if written and is_recorded(directory, written[0]):
+        _end_recorded(written[0], directory)
+
+
+def end_if_idle(directory: BindingDirectory) -> None:
+    """Ask whoever holds the server's name to end, without believing it: a server does whose tap is gone.
+
+    Such a one is of another container of the pod, or of a state directory that was lost.
+    """
+    found = reached(name(directory), ENDING, by_name=True)
+    if found:
+        with found:
+            _await_hanging_up(found, _STOP_SECONDS)
+
+
+def _end(found: Called, directory: BindingDirectory) -> None:
+    """End a server that was told to by the call. Wait until it has, and signal it where it has not."""
+    handle = NO_HANDLE
+    if found.pid != UNSEEN:
+        handle = os.dup(found.handle) if found.handle != NO_HANDLE else _opened(found.pid, directory)
+    if handle == NO_HANDLE:
+        # One whose starter has died before it listened itself is about to start, and hears us then.
+        _await_hanging_up(found, _STOP_SECONDS if found.handle == NO_HANDLE else READY_SECONDS)
+        return
+    try:
+        if found.by_name:  # called so it goes on serving: anybody in the pod could do that
+            _signal(handle, found.pid, signal.SIGTERM, signal.SIGKILL)
+        elif not has_ended(handle, _STOP_SECONDS):
+            _signal(handle, found.pid, signal.SIGKILL)
+    finally:
+        os.close(handle)
+    _forget(found.pid)
+
+
+def _end_recorded(pid: int, directory: BindingDirectory) -> None:
+    handle = _opened(pid, directory)
+    if handle != NO_HANDLE:
         try:
-            # Before we had the handle the pid may have gone to somebody else.
-            if server_pid(directory) != pid:
-                return
-            for number in (signal.SIGTERM, signal.SIGKILL):
-                signal.pidfd_send_signal(handle, number)
-                if select.select([handle], [], [], _STOP_SECONDS)[0]:
-                    break
-        except PermissionError as error:  # it became nobody, whom root may signal with CAP_KILL only
-            ask_to_end(directory)
-            if not select.select([handle], [], [], _STOP_SECONDS)[0]:
-                raise KernelError(errno.EPERM, f"end the DHCP server, process {pid}", "CAP_KILL") from error
+            _signal(handle, pid, signal.SIGTERM, signal.SIGKILL)
         finally:
             os.close(handle)
+        _forget(pid)
+
+
+def _await_hanging_up(found: Called, seconds: float) -> None:
+    """Wait for the end of a server that we cannot see, at most so long: its end of the connection goes with it."""
+    deadline = time.monotonic() + seconds
+    with contextlib.suppress(OSError):
+        while (left := deadline - time.monotonic()) > 0:
+            found.asking.settimeout(left)
+            if not found.asking.recv(4096):
+                return
+
+
+def _opened(pid: int, directory: BindingDirectory) -> int:
+    """Return a pidfd of the recorded process; NO_HANDLE where it has ended."""
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError:
+        return NO_HANDLE
+    # Before we had the handle the pid may have gone to somebody else.
+    if is_recorded(directory, pid):
+        return handle
+    os.close(handle)
+    return NO_HANDLE
+
+
+def _signal(handle: int, pid: int, *numbers: int) -> None:
+    """End the process by these signals, one after the other.
+
+    Raises:
+        KernelError: we may not.
+    """
+    try:
+        for number in numbers:
+            signal.pidfd_send_signal(handle, number)
+            if has_ended(handle, _STOP_SECONDS):
+                return
+    except ProcessLookupError:
+        return
+    except PermissionError as error:  # it became somebody else, whom root may signal with CAP_KILL only
+        if not has_ended(handle, _STOP_SECONDS):
+            raise KernelError(errno.EPERM, f"end the DHCP server, process {pid}", "CAP_KILL") from error
+
+
+def _forget(pid: int) -> None:
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
 
@@ -323,15 +408,4 @@ def _spawn(arguments: list[str], stdin: int, stdout: int, stderr: int) -> int:
 def _remember(directory: BindingDirectory, pid: int) -> None:
     """Write the pid down for people and for `vmnet run`; where that fails, the server is found by its name."""
     with contextlib.suppress(OSError):
-        directory.write(PID, b"%d %s\n" % (pid, _start_time(pid) or b"0"))
-
-
-def _start_time(pid: int) -> bytes | None:
-    """Return when the process began, in clock ticks since boot: with the pid it names a process for good."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return None
-    state, began = fields[0], fields[19]
-    return None if state in (b"Z", b"X") else began
+        directory.write(PID, b"%d %s\n" % (pid, start_time(pid) or b"0"))

@@ -1,6 +1,9 @@
 """Calling a binding's server: asking how it and the guest are, for the frames that it keeps, or that it ends.
 
-A server is found by the name its control socket is bound to, and believed if it is root's or our own.
+A server is found by its socket's file in the binding's directory, which is ours alone, and believed. Else by a
+name in the network namespace (unix(7)), which anybody in the pod may take, also root without any right: whoever
+listens there is believed only where its process is provably a server of ours
+(docs/decisions/0026-who-is-believed.md).
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import select
 import socket
 import struct
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,15 +23,40 @@ if TYPE_CHECKING:
     from vmnet.journal import BindingDirectory
     from vmnet.server_report import Frame, ServerReport
 
-SOCKET = "server.sock"
+SOCKET, PID = "server.sock", "server.pid"
 UNSEEN = 0
 """The pid of a process in a process tree that is not ours, as of another container in the pod (unix(7))."""
-_ENDING, _CAPTURE = b"\0vmnet/end/", b"\0vmnet/capture/"
+NO_HANDLE = -1
+ENDING, _CAPTURE, _REPORT = b"\0vmnet/end/", b"\0vmnet/capture/", b""
 """What a server does whom a socket of such a name calls: it ends, or shows its frames (vmnet.server.loop)."""
 _ANSWER_SECONDS = 1.0
 _ANSWER_BYTES, _CAPTURED_BYTES = 16384, 1 << 20
 _PEER = struct.Struct("iII")
 """`struct ucred`: pid, uid, gid."""
+_SO_PEERPIDFD = 77
+"""asm-generic/socket.h, Linux 6.5: unlike the number in SO_PEERCRED it never becomes another process's."""
+_PROGRAM = b"vmnet.server.loop"
+"""What is in the command line of every server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """Whoever listens at an address and was called. As a context manager it hangs up."""
+
+    asking: socket.socket
+    pid: int
+    """UNSEEN, too, where whoever began to listen has ended since."""
+    handle: int
+    """A pidfd; NO_HANDLE where the kernel gives none."""
+    by_name: bool
+
+    def __enter__(self) -> Called:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.asking.close()
+        if self.handle != NO_HANDLE:
+            os.close(self.handle)
 
 
 def name(directory: BindingDirectory) -> str:
@@ -36,41 +65,104 @@ def name(directory: BindingDirectory) -> str:
 
 
 def path(directory: BindingDirectory) -> str:
-    """Where it is too, for other network namespaces and where its name was taken: never too long for AF_UNIX."""
+    """Where its file is: never too long for AF_UNIX."""
     return f"/proc/self/fd/{directory.descriptor}/{SOCKET}"
 
 
-@contextlib.contextmanager
-def _connected(address: str) -> Iterator[tuple[socket.socket, int, int | None]]:
-    """Connect to whoever listens there; give its pid and uid, for which the kernel vouches. No uid: nobody."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+def call(directory: BindingDirectory, *, by_name: bool, wish: bytes = _REPORT) -> Called | None:
+    """Call the binding's server by its name or by its file; None where there is none to be believed."""
+    called = reached(name(directory) if by_name else path(directory), wish, by_name=by_name)
+    if called and by_name and not _is_a_server_of_ours(called, directory):
+        with called:
+            return None
+    return called
+
+
+def reached(address: str, wish: bytes, *, by_name: bool) -> Called | None:
+    """Connect to whoever listens there, if it is root's or our own."""
+    asking = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
         asking.settimeout(_ANSWER_SECONDS)
-        pid, uid = UNSEEN, None
-        with contextlib.suppress(OSError):
-            asking.connect(address)
-            pid, uid, _gid = _PEER.unpack(asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-        yield asking, pid, uid
+        if wish:
+            asking.bind(wish + os.urandom(8))
+        asking.connect(address)
+        pid, uid, _gid = _PEER.unpack(asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    except OSError:
+        asking.close()
+        return None
+    if uid not in (0, os.geteuid()):
+        asking.close()
+        return None
+    handle = _peer_handle(asking)
+    return Called(asking, UNSEEN if handle != NO_HANDLE and has_ended(handle) else pid, handle, by_name)
+
+
+def _peer_handle(asking: socket.socket) -> int:
+    """Return a pidfd of whoever began to listen: of the dead some kernels give one that has ended, others none."""
+    try:
+        return asking.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
+    except OSError:
+        return NO_HANDLE
+
+
+def has_ended(handle: int, seconds: float = 0.0) -> bool:
+    """Whether that process has ended, or does within so many seconds."""
+    return bool(select.select([handle], [], [], seconds)[0])
+
+
+def _is_a_server_of_ours(called: Called, directory: BindingDirectory) -> bool:
+    """Whether it is the process that is written down, or a server which shares our files.
+
+    The latter could only be made by who can write to our state directory anyway. Root in another container of the
+    pod can neither have our root directory, nor the pid and start time of another process.
+    """
+    if called.pid == UNSEEN:
+        return False
+    if is_recorded(directory, called.pid):
+        return True
+    try:
+        with open(f"/proc/{called.pid}/cmdline", "rb") as file:
+            is_server = _PROGRAM in file.read(4096)
+        alike = is_server and os.path.samestat(os.stat(f"/proc/{called.pid}/root"), os.stat("/"))
+    except OSError:
+        return False
+    # While the handle's process lives, what was read is of that one.
+    return alike and called.handle != NO_HANDLE and not has_ended(called.handle)
+
+
+def recorded(directory: BindingDirectory) -> tuple[int, bytes] | None:
+    """Return the pid and the start time of the server that is written down."""
+    words = (directory.read(PID) or b"").split()
+    if len(words) != 2 or not (words[0].isdigit() and len(words[0]) < 10):
+        return None
+    return int(words[0]), words[1]
+
+
+def is_recorded(directory: BindingDirectory, pid: int) -> bool:
+    """Whether that living process is the one that is written down."""
+    return recorded(directory) == (pid, start_time(pid))
+
+
+def start_time(pid: int) -> bytes | None:
+    """Return when the process began, in clock ticks since boot: with the pid it names a process for good."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    state, began = fields[0], fields[19]
+    return None if state in (b"Z", b"X") else began
 
 
 @contextlib.contextmanager
-def called(directory: BindingDirectory) -> Iterator[tuple[socket.socket, int] | None]:
-    """Connect to the binding's server; None where there is none."""
-    for address in (name(directory), path(directory)):
-        with _connected(address) as (asking, pid, uid):
-            if uid in (0, os.geteuid()):
-                yield asking, pid
-                return
-    yield None
-
-
-def ask_to_end(directory: BindingDirectory) -> None:
-    """Call the server by a name that tells it to end: root's and its starter's call it obeys."""
-    with _calling(_ENDING) as asking, contextlib.suppress(OSError):
-        for address in (name(directory), path(directory)):
-            with contextlib.suppress(ConnectionRefusedError, FileNotFoundError):
-                asking.connect(address)
-                asking.recv(1)  # nothing is said: it returns when the server has ended
-                return
+def called(directory: BindingDirectory, wish: bytes = _REPORT) -> Iterator[Called | None]:
+    """Call the binding's server; None where there is none."""
+    found = call(directory, by_name=False, wish=wish) or call(directory, by_name=True, wish=wish)
+    if found is None:
+        yield None
+        return
+    with found:
+        yield found
 
 
 def ask_server(directory: BindingDirectory) -> ServerReport | None:
@@ -79,7 +171,7 @@ def ask_server(directory: BindingDirectory) -> ServerReport | None:
     None, too, for what no server of ours says: a guest may have taken it over.
     """
     with called(directory) as found:
-        answer = _heard(found[0], _ANSWER_BYTES) if found else b""
+        answer = _heard(found.asking, _ANSWER_BYTES) if found else b""
     return _understood(answer)
 
 
@@ -94,7 +186,7 @@ def ask_servers(directories: Sequence[BindingDirectory]) -> list[ServerReport | 
     poller = select.poll()
     with contextlib.ExitStack() as open_ones:
         for number, directory in enumerate(directories):
-            asking = _reached(directory)
+            asking = _without_waiting(directory)
             if asking:
                 open_ones.enter_context(asking)
                 asked[asking.fileno()] = number, asking
@@ -119,7 +211,7 @@ def _understood(answer: bytes) -> ServerReport | None:
     return read_report(answer)
 
 
-def _reached(directory: BindingDirectory) -> socket.socket | None:
+def _without_waiting(directory: BindingDirectory) -> socket.socket | None:
     """Connect to the server that listens at the file, without waiting for it; None where it is not root's or ours.
 
     The file is no link: it would lead whoever owns the directory to sockets that he cannot see himself.
@@ -161,23 +253,8 @@ def ask_frames(directory: BindingDirectory) -> list[Frame] | None:
     """Return the frames that the server keeps, the oldest first; None when none answers."""
     from vmnet.server_report import read_frames
 
-    with _calling(_CAPTURE) as asking:
-        for address in (name(directory), path(directory)):
-            with contextlib.suppress(OSError):
-                asking.connect(address)
-                _, uid, _ = _PEER.unpack(asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-                if uid in (0, os.geteuid()):
-                    return read_frames(_heard(asking, _CAPTURED_BYTES).split(b"\n"))
-    return None
-
-
-@contextlib.contextmanager
-def _calling(wish: bytes) -> Iterator[socket.socket]:
-    """Give a socket whose name says to the server what is wanted of it."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-        asking.settimeout(_ANSWER_SECONDS)
-        asking.bind(wish + os.urandom(8))
-        yield asking
+    with called(directory, _CAPTURE) as found:
+        return read_frames(_heard(found.asking, _CAPTURED_BYTES).split(b"\n")) if found else None
 
 
 def _heard(asking: socket.socket, most: int) -> bytes:
@@ -191,9 +268,3 @@ def _heard(asking: socket.socket, most: int) -> bytes:
                 break
             answer += part
     return answer
-
-
-def is_foreign(directory: BindingDirectory) -> bool:
-    """Whether somebody else's process holds the server's name."""
-    with _connected(name(directory)) as (_asking, _pid, uid):
-        return uid is not None and uid not in (0, os.geteuid())

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vmnet import processes, server_call
 from vmnet.errors import KernelError, UnexpectedError
 from vmnet.model import CreateLink
-from vmnet.plumbing.names import bridge_name
+from vmnet.plumbing.names import bridge_name, nic_name
 from vmnet.server.packet_filter import Hearing
-from vmnet.server.packet_socket import Gateways, open_packet_sockets
+from vmnet.server.packet_socket import Gateways, open_packet_sockets, open_presence
 
 if TYPE_CHECKING:
     from vmnet.journal import BindingDirectory
@@ -91,10 +93,18 @@ def open_packets(journal: Journal) -> PacketSockets:
     """
     tap = journal.settings.tap
     try:
-        return open_packet_sockets(tap, hearing(journal), followed(journal))
+        packets = open_packet_sockets(tap, hearing(journal), followed(journal))
     except OSError as error:
         missing = "CAP_NET_RAW" if isinstance(error, PermissionError) else ""
         raise KernelError(error.errno or 0, f"open a packet socket on {tap}", missing) from error
+    return replace(packets, presence=_presence(journal), nic=nic_name(journal.pod.ifname))
+
+
+def _presence(journal: Journal) -> socket.socket | None:
+    """Have the server be told when the NIC goes, whatever it is called by now; it serves without."""
+    with contextlib.suppress(OSError):
+        return open_presence(socket.if_indextoname(journal.pod.ifindex))
+    return None
 
 
 def hearing(journal: Journal) -> Hearing:

@@ -35,6 +35,8 @@ _TERMINAL = (_signal.SIGTTIN, _signal.SIGTTOU)
 _QUICK_DEATH_SECONDS = 10.0
 _QUICK_DEATHS = 3
 _LONGEST_WAIT_SECONDS = 30.0
+_LOOK_SECONDS = 30.0
+"""Between two looks whether the server was stopped, which the kernel tells its parent alone."""
 
 
 class Supervisor:
@@ -47,6 +49,7 @@ class Supervisor:
         self._poller = select.poll()
         self._poller.register(wakeup, select.POLLIN)
         self._server = -1
+        self._stopped_server = False
         self._since = 0.0
         self._deaths = 0
         self._due: float | None = None
@@ -71,8 +74,7 @@ class Supervisor:
         return self._code or failed
 
     def _turn(self) -> None:
-        wait = None if self._due is None else max(0.0, self._due - time.monotonic()) * 1000
-        for descriptor, _ in self._poller.poll(wait):
+        for descriptor, _ in self._poller.poll(self._patience()):
             if descriptor == self._wakeup:
                 self._take_signals()
             else:
@@ -80,6 +82,25 @@ class Supervisor:
         if self._due is not None and self._due <= time.monotonic():
             self._due = None
             self._verb = self._binding.start("up", "--resume")
+        self._end_stopped_server()
+
+    def _patience(self) -> float | None:
+        """How many milliseconds may be waited; None for ever."""
+        if self._due is not None:
+            return max(0.0, self._due - time.monotonic()) * 1000
+        return _LOOK_SECONDS * 1000 if self._server >= 0 else None
+
+    def _end_stopped_server(self) -> None:
+        """End a server that somebody has stopped: it answers no guest, and its end is seen to."""
+        if self._server < 0 or self._stopped_server or not _is_stopped(self._server):
+            return
+        self._stopped_server = True
+        try:
+            _signal.pidfd_send_signal(self._server, _signal.SIGKILL)
+        except OSError as error:
+            say("error", "server-stopped", f"the DHCP server was stopped, and cannot be ended: {error.strerror}")
+        else:
+            say("warning", "server-stopped", "somebody has stopped the DHCP server: ending it")
 
     def _start(self) -> None:
         """Start the command in a process group of its own, which gets the terminal where we have it."""
@@ -154,6 +175,7 @@ class Supervisor:
             self._server_ended()
             return
         self._since = time.monotonic()
+        self._stopped_server = False
         self._poller.register(self._server, select.POLLIN)
 
     def _server_ended(self) -> None:
@@ -271,6 +293,17 @@ def _start_time(pid: int) -> bytes:
             return file.read().rpartition(b")")[2].split()[19]
     except OSError:
         return b""
+
+
+def _is_stopped(handle: int) -> bool:
+    """Whether that living process is stopped (proc(5))."""
+    try:
+        with open(f"/proc/self/fdinfo/{handle}", "rb") as file:
+            [pid] = [int(line[4:]) for line in file if line.startswith(b"Pid:")]
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] == b"T"
+    except (OSError, ValueError, IndexError):
+        return False
 
 
 def _has_terminal() -> bool:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from testbed import clients
-from testbed.agent import HOSTNAME
+from testbed.agent import HOSTNAME, VMNET
 from testbed.netns import background, entered, kill, run, wait_for_end
 from testbed.pods import must_answer
 from testbed.snapshot import difference, snapshot
@@ -256,6 +256,53 @@ def test_a_killed_server_is_replaced_and_nothing_else_is_touched(
     assert (status["drift"], status["server"]["lease"]) == ([], "bound")
     with capsys.disabled():
         print(f"\n  killed server → serving again: {seconds:.2f} s")  # noqa: T201 -- a figure
+
+
+def test_a_server_that_somebody_stops_is_replaced(pod: Pod, agent: Agent, log: Path) -> None:
+    """Another process of its user can; it would answer nobody, and live."""
+    del pod
+    with running(agent, log, "sleep", "600") as program:
+        [server] = agent.servers()
+        os.kill(server, signal.SIGSTOP)
+        program.wait_for(r'"event": "ready"(.|\n)*"event": "ready"', PATIENCE)
+        assert program.text.count('"event":"server-stopped"') == 1
+        assert agent.servers() != [server]
+
+
+KILLS_THE_FIRST_COMPILER = """
+import os, sys
+from vmnet import cli, processes
+def start_compiler(leases, log):
+    read_end, write_end = os.pipe()
+    os.close(write_end)
+    return processes.Compiler(0, read_end)
+processes.start_compiler = start_compiler
+sys.exit(cli.main())
+"""
+"""vmnet, whose compiler dies right after READY; the next `up` beside the command is a process of its own."""
+
+
+def test_a_compiler_that_is_killed_right_after_ready_is_started_again(pod: Pod, agent: Agent, log: Path) -> None:
+    typed = argv(agent, ("sleep", "600"))
+    place = typed.index(str(VMNET))
+    with background(
+        [*typed[:place], sys.executable, "-c", KILLS_THE_FIRST_COMPILER, *typed[place + 1 :]], log
+    ) as it:
+        it.wait_for(r'"event": "ready"(.|\n)*"event": "ready"', PATIENCE)
+        wait_for_serving(agent)
+        assert agent.status()["server"]["yiaddr"] == pod.address
+
+
+@pytest.mark.parametrize("how", ["<&- >&- 2>&-", ">/dev/full 2>/dev/full", ">&-"])
+def test_closed_and_full_standard_streams_are_nobodys_error(
+    pod: Pod, agent: Agent, tmp_path: Path, how: str
+) -> None:
+    found, made = snapshot(pod), tmp_path / "made"
+    words = argv(agent, ("sh", "-c", f"touch {made}; exit 3"))
+    done = run(["sh", "-c", f'exec "$@" {how}', "sh", *words], check=False, timeout=30)
+    assert (done.returncode, made.exists()) == (3, True), done.stderr
+    assert "a bug in vmnet" not in done.stderr
+    assert difference(found, snapshot(pod)) == ""
 
 
 def test_servers_that_die_quickly_are_replaced_more_and_more_slowly(pod: Pod, agent: Agent, log: Path) -> None:

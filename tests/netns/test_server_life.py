@@ -13,8 +13,10 @@ import select
 import signal
 import socket
 import statistics
+import sys
 import time
-from contextlib import suppress
+from contextlib import chdir, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,8 +29,10 @@ from tests.netns.forked import Forked
 from tests.netns.test_up_down import discover, is_offer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from testbed.agent import Agent
-    from testbed.netns import Completed
+    from testbed.netns import Background, Completed
     from testbed.pods import Pod
     from testbed.tap_guest import RawTap
 
@@ -36,6 +40,7 @@ ROUNDS = 9
 SOON = 0.2
 PATIENCE = 10
 NOBODY = 65534
+SERVER_NAME = "\0vmnet/server/eth0"
 OTHER_CONTAINER = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 """It shares the pod's network and not its processes, as the containers of a pod do."""
 
@@ -127,7 +132,7 @@ def test_down_where_nobody_may_be_signalled(pod: Pod, agent: Agent) -> None:
     without_kill = ("setpriv", "--bounding-set", "-kill", "--inh-caps", "-kill")
     assert _run_in(agent, without_kill, "up").returncode == 0
     [server] = agent.servers()
-    assert "\nUid:\t65534\t" in Path(f"/proc/{server}/status").read_text(encoding="ascii")
+    assert "\nUid:\t65525\t" in Path(f"/proc/{server}/status").read_text(encoding="ascii")
     done = _run_in(agent, without_kill, "down")
     assert done.returncode == 0, done.stderr
     assert difference(found, snapshot(pod)) == ""
@@ -148,20 +153,92 @@ def test_down_where_a_server_that_hangs_may_not_be_signalled(pod: Pod, agent: Ag
     assert difference(found, snapshot(pod)) == ""
 
 
-def test_nobody_else_can_end_it(ready_pod: Pod, agent: Agent) -> None:
+@pytest.mark.parametrize("uid", [NOBODY, 0], ids=["nobody", "root"])
+def test_nobody_else_can_end_it(ready_pod: Pod, agent: Agent, uid: int) -> None:
+    """Root in another container of the pod need not have any right."""
     servers = agent.servers()
     with entered(ready_pod.netns):
         stranger = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with stranger:
-        os.seteuid(NOBODY)
+        os.seteuid(uid)
         try:
-            stranger.bind("\0vmnet/end/now")
-            stranger.connect("\0vmnet/server/eth0")
+            stranger.bind(f"\0vmnet/end/{uid}")
+            stranger.connect(SERVER_NAME)
         finally:
             os.seteuid(0)
-        assert stranger.recv(1) == b""  # it has been looked at, and let go
+        assert stranger.recv(1) in (b"", b"{")  # it has been looked at, and let go
     assert agent.run("status").returncode == 0
     assert agent.servers() == servers
+
+
+LISTENS = """
+import contextlib, socket, sys
+listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+listening.bind(sys.argv[1])
+listening.listen()
+print("listens", flush=True)
+while True:
+    caller, _ = listening.accept()
+    with contextlib.suppress(OSError):
+        caller.sendall(sys.argv[2].encode())
+    caller.close()
+"""
+"""Root of the pod's, which may not do anything, at a name of ours."""
+
+
+@contextmanager
+def _squatter(pod: Pod, log: Path, says: str = "") -> Iterator[Background]:
+    powerless = ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all")
+    argv = pod.netns.command(*powerless, sys.executable, "-c", LISTENS, SERVER_NAME.replace("\0", "@"), says)
+    argv[argv.index(LISTENS)] = LISTENS.replace("sys.argv[1]", 'sys.argv[1].replace("@", chr(0))')
+    with background(argv, log) as squatter:
+        squatter.wait_for("listens")
+        yield squatter
+
+
+def test_whoever_repeats_a_true_report_at_the_name_does_not_pass_for_the_server(
+    ready_pod: Pod, agent: Agent, tmp_path: Path
+) -> None:
+    [server] = agent.servers()
+    with entered(ready_pod.netns):
+        asking = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with asking:
+        asking.connect(SERVER_NAME)
+        said = asking.recv(1 << 16).decode()
+    _seconds_to_end(server, signal.SIGKILL)
+    with _squatter(ready_pod, tmp_path / "squatter.log", said):
+        assert agent.run("status", check=False).returncode == 7
+        assert '"changed": true' in agent.up().stderr
+        [another] = agent.servers()
+        assert agent.status()["server"]["pid"] == another
+        with raw_tap(ready_pod.netns) as tap:
+            _seconds_to_an_offer(tap, ready_pod)
+
+
+def test_no_process_that_is_not_a_server_of_ours_is_signalled(pod: Pod, agent: Agent, tmp_path: Path) -> None:
+    """It took the name, or the kernel gives its pid for that of a listener which has died."""
+    with _squatter(pod, tmp_path / "squatter.log") as squatter:
+        agent.up()
+        assert len(agent.servers()) == 1
+        agent.down()
+        assert squatter.process.poll() is None
+
+
+@IN_ANOTHER
+def test_a_server_of_another_container_and_state_directory_ends_with_the_binding(
+    pod: Pod, agent: Agent, tmp_path: Path
+) -> None:
+    """It cannot be believed, nor does it believe us; with its tap gone it has nothing to serve."""
+    found = snapshot(pod)
+    agent.up()
+    [server] = agent.servers()
+    handle = os.pidfd_open(server)
+    other = replace(agent, state_dir=tmp_path / "other")
+    done = _run_in(other, OTHER_CONTAINER, "down")
+    assert done.returncode == 0, done.stderr
+    assert select.select([handle], [], [], PATIENCE)[0], "it goes on"
+    os.close(handle)
+    assert difference(found, snapshot(pod)) == ""
 
 
 NONSENSE = {
@@ -170,7 +247,8 @@ NONSENSE = {
     "no object": b"[]\n",
     "no words": b'{"state":1,"lease":[],"reason":"","sandbox":{"on":true,"reached":[],"missed":{}}}\n',
     "half a sandbox": b'{"state":"serving","lease":"none","reason":"","sandbox":{"on":true}}\n',
-    "no reason": b'{"state":"failed","lease":"none"}\n',
+    "an unknown state": b'{"state":"failed","lease":"none"}\n',
+    "a number that is none": b'{"state":"serving","lease":"bound","uptime_seconds":NaN}\n',
     "too deep": b"[" * 4000 + b"\n",
 }
 
@@ -180,10 +258,10 @@ def test_an_answer_that_is_none(ready_pod: Pod, agent: Agent, answer: bytes) -> 
     """As of a server that ends while it answers, or that a guest has taken over."""
     [server] = agent.servers()
     _seconds_to_end(server, signal.SIGKILL)
-    with entered(ready_pod.netns):
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with listening:
-        listening.bind("\0vmnet/server/eth0")
+    [door] = agent.state_dir.glob("**/server.sock")
+    door.unlink()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening, chdir(door.parent):
+        listening.bind(door.name)
         listening.listen()
         asking = Forked(agent).start("status")
         answering, _ = listening.accept()

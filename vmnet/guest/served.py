@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from vmnet.server_report import ServerReport
 
 _QUICK_DEATH_SECONDS = 10.0
+_LOOK_SECONDS, _MISSES = 20.0, 2
+"""How often the server is asked whether it lives, and how often in a row it may miss to answer."""
 
 
 class Served:
@@ -45,7 +47,7 @@ class Served:
         self._after = after
         self._pidfd = -1
         self._since = 0.0
-        self._deaths = 0
+        self._deaths = self._misses = 0
         self._lease = lease_state.SILENT
         self.taken_down = False
         """Whether somebody else has given the pod back."""
@@ -53,6 +55,7 @@ class Served:
         inbox.watch(self._log, self._log_grew)
         self._log_grew()
         self._watch_server()
+        after(_LOOK_SECONDS, self._look)
 
     def close(self) -> None:
         """Look after it no more."""
@@ -76,6 +79,19 @@ class Served:
             self._ended()
         else:
             self._inbox.watch(self._pidfd, self._ended)
+
+    def _look(self) -> None:
+        """End a server that lives and does not answer: somebody has stopped it, or it hangs."""
+        self._after(_LOOK_SECONDS, self._look)
+        silent = self._pidfd >= 0 and server_call.ask_server(self._directory) is None
+        self._misses = self._misses + 1 if silent else 0
+        if self._misses >= _MISSES:
+            self._misses = 0
+            say("warning", "server-silent", "the DHCP server does not answer: ending it")
+            try:
+                processes.stop_server(self._directory)  # its end is seen to
+            except VmnetError as error:
+                say("error", "server-silent", str(error))
 
     def _ended(self) -> None:
         self._close(self._pidfd)

@@ -1,10 +1,11 @@
 """The resident process that faces the guest: inherited descriptors, one loop, a sandbox around it.
 
-It is started as `python -I -S -c … ROOT PACKETS FOREIGN WITNESS NETWORK ASKING BRIDGE CONTROL REPLIES READY BEFORE
-SANDBOX`. After the import root come descriptor numbers: the packet sockets (vmnet.server.packet_socket), -1 for
-those towards the pod network where there are none; the status sockets, with a comma between two; the pipe from the
-compiler, the pipe that hears of READY. BRIDGE is what ASKING is bound to, BEFORE is how the guest stood when the
-last server ended, SANDBOX is what `sandbox.enter` is told.
+It is started as `python -I -S -c … ROOT PACKETS FOREIGN WITNESS NETWORK ASKING BRIDGE PRESENCE NIC CONTROL REPLIES
+READY BEFORE SANDBOX`. After the import root come descriptor numbers: the packet sockets
+(vmnet.server.packet_socket), -1 for those towards the pod network that there are not; the status sockets, with a
+comma between two; the pipe from the compiler, the pipe that hears of READY. BRIDGE is what ASKING is bound to, NIC
+the name of what PRESENCE is bound to, BEFORE is how the guest stood when the last server ended, SANDBOX is what
+`sandbox.enter` is told.
 It stays beside every VM, so it and all that it imports do without whatever costs memory: dataclasses, typing,
 enum, json, logging, `socket`, which imports three of these, and `os`, which is `posix` and collections' ABCs.
 """
@@ -21,10 +22,12 @@ import time
 
 from vmnet.dhcp.request import FOREIGN_SOURCE_MAC
 from vmnet.server import sandbox
+from vmnet.server.compiled import is_failure
 from vmnet.server.json_text import dumps
 from vmnet.server.log import Log, write_to_stderr
 from vmnet.server.memory import NONE, open_statm, resident_bytes
 from vmnet.server.network import Network, receive
+from vmnet.server.presence import PATIENCE, Presence
 from vmnet.server.service import QUEUE_FULL, TOO_LONG, Service
 from vmnet.server_state import SERVING
 
@@ -44,10 +47,12 @@ _LARGEST_FRAME = 2048
 _LARGEST_REPLIES = 1 << 20
 _LARGEST_REPORT = 16384
 _ENDING, _CAPTURE = b"\0vmnet/end/", b"\0vmnet/capture/"
-"""What the name of a socket begins with whose call means: end, or show the ring (vmnet.processes)."""
+"""What the name of a socket begins with whose call means: end, or show the ring (vmnet.server_call)."""
 _WAITERS = 8
 _TICK = 0.2
 """Seconds between two looks for a tap that was deleted and may be made again, and between two at foreign MACs."""
+_NIC_TICK = 1.0
+"""Seconds between two looks for a NIC that is gone and may come back."""
 _FRAMES = 32
 """At most so many at a look: while it lasts, a flood brings more."""
 _MSG_DONTWAIT = _socket.MSG_DONTWAIT
@@ -75,6 +80,7 @@ class Server:
         self._asker = posix.getuid()
         self.sandbox: dict[str, Json] = {}
         self.statm = NONE
+        self._presence: Presence | None = None
         self._tap, self._protocol, *_ = self._packets.getsockname()
         self._deaf = False
         self._due: dict[int, float] = {}
@@ -92,13 +98,41 @@ class Server:
 
     def turn(self) -> None:
         """Wait for the next event and see to it; look for the tap where it is gone, and to what is due."""
-        sometime = self._deaf or self._due or self._service.ipv6
+        gone = self._presence is not None and self._presence.gone_since is not None
+        sometime = self._deaf or self._due or self._service.ipv6 or gone
         for descriptor, _ in self._poller.poll(self._patience() if sometime else None):
             self._handlers[descriptor]()
         if self._deaf:
             self._rebind()
+        if gone:
+            self._look_for_nic(time.monotonic())
         if self._due or self._service.ipv6:
             self._see_to_what_is_due(time.monotonic())
+
+    def watch_nic(self, presence: Presence) -> None:
+        """Be told when the pod's NIC goes."""
+        self._presence = presence
+        self._watch(presence.fileno(), self.take_presence)
+
+    def take_presence(self) -> None:
+        """See whether the NIC went down, which is nothing to us, or away."""
+        presence = self._presence
+        if presence and presence.is_gone():
+            self._poller.unregister(presence.fileno())
+            presence.gone_since = time.monotonic()
+            self._service.tell_nic("nic_gone", "the pod's NIC is gone: ending in a minute, unless it comes back")
+
+    def _look_for_nic(self, now: float) -> None:
+        presence = self._presence
+        if presence is None or presence.gone_since is None:
+            return
+        if presence.is_back():
+            presence.gone_since = None
+            self._poller.register(presence.fileno(), select.POLLIN)
+            self._service.tell_nic("nic_back", "the pod's NIC is back")
+        elif now - presence.gone_since >= PATIENCE:
+            self._service.tell_nic("nic_gone_for_good", "the pod's NIC is gone for good: ending")
+            posix._exit(0)
 
     def _see_to_what_is_due(self, now: float) -> None:
         for descriptor in [descriptor for descriptor, due in self._due.items() if due <= now]:
@@ -112,6 +146,7 @@ class Server:
         """How many milliseconds may be waited; None for ever."""
         due = self._service.due()
         waits = [_TICK] if self._deaf or self._due else []
+        waits += [_NIC_TICK] if self._presence and self._presence.gone_since is not None else []
         waits += [] if due is None else [max(0.0, due - time.monotonic())]
         return min(waits) * 1000 if waits else None
 
@@ -124,6 +159,8 @@ class Server:
         self._poller.unregister(self._replies)
         posix.close(self._replies)
         self._service.load(self._compiled)
+        if self._service.state != SERVING and not part and not is_failure(self._compiled):
+            posix._exit(1)  # the compiler was killed: whoever looks after us starts both again
         self._compiled = b""
         if self._service.state == SERVING:
             self._watch(self._packets.fileno(), self.take_frame)
@@ -225,7 +262,8 @@ class Server:
     def tell(self, control: _socket.socket) -> None:
         """Give root or the server's own starter one line of JSON, or end if the caller's name says so.
 
-        Nobody is waited for, and nothing that a caller says is read.
+        Nobody is waited for, and nothing that a caller says is read. Whoever comes by the file could write to the
+        state directory, and may end us. By the name comes who likes: him we obey when there is nothing to serve.
         """
         try:
             descriptor, caller = control._accept()  # type: ignore[attr-defined] # `socket.accept` wraps it; typeshed does not
@@ -236,7 +274,7 @@ class Server:
             peer.setblocking(False)
             _, uid, _ = _PEER.unpack(peer.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _PEER.size))
             if uid in (0, self._asker):
-                if caller[: len(_ENDING)] == _ENDING:
+                if caller[: len(_ENDING)] == _ENDING and (not self._is_named(control) or self._is_idle()):
                     posix._exit(0)
                 for line in self._frames() if caller[: len(_CAPTURE)] == _CAPTURE else self._report():
                     peer.send(line)
@@ -244,6 +282,18 @@ class Server:
             pass  # it left, which is its affair
         finally:
             peer.close()
+
+    def _is_named(self, control: _socket.socket) -> bool:
+        """Whether it is the one that anybody in the pod can call."""
+        address = control.getsockname()
+        return isinstance(address, bytes) and address[:1] == b"\0"
+
+    def _is_idle(self) -> bool:
+        """Whether the tap is gone, or there are no replies for it."""
+        try:
+            return not self._packets.getsockname()[0]
+        except OSError:
+            return True  # it was closed
 
     def _report(self) -> tuple[bytes, ...]:
         if self._service.state == SERVING:
@@ -265,19 +315,23 @@ def main() -> None:
     end_by_signals()
     *given, bridge = sys.argv[1:7]
     packets, foreign, witness, network, asking = map(int, given)
-    controls = tuple(map(int, sys.argv[7].split(",")))
-    replies, ready = map(int, sys.argv[8:10])
+    presence, nic = int(sys.argv[7]), sys.argv[8]
+    controls = tuple(map(int, sys.argv[9].split(",")))
+    replies, ready = map(int, sys.argv[10:12])
     _name_process(b"vmnet-server")
     log = Log(write_to_stderr)
     service = Service(log)
-    service.remember(sys.argv[10])
+    service.remember(sys.argv[12])
     on_tap = (packets, foreign, witness)
     ears = (_socket.socket(fileno=packets), _socket.socket(fileno=foreign), _socket.socket(fileno=witness))
     doors = tuple(map(_listening, controls))
     server = Server(ears, _network(network, asking, bridge), doors, replies, service)
     server.statm = open_statm()
     bindable, mute = ((*on_tap, asking), (network,)) if bridge else (on_tap, ())
-    server.sandbox = sandbox.enter(sys.argv[11], bindable, mute, (*controls, replies, ready, server.statm))
+    if presence != NONE:
+        server.watch_nic(Presence(_socket.socket(fileno=presence), nic))
+        bindable, mute = (*bindable, presence), (*mute, presence)
+    server.sandbox = sandbox.enter(sys.argv[13], bindable, mute, (*controls, replies, ready, server.statm))
     if not server.sandbox["on"]:
         log("warning", "sandbox_off", "the sandbox is off, which is for debugging only")
     _say_ready(ready)

@@ -18,7 +18,8 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vmnet.server.packet_filter import encoded, of_gateways, of_others, of_vm, of_witness
+from vmnet.server.packet_filter import NOTHING, encoded, of_gateways, of_others, of_vm, of_witness
+from vmnet.server.presence import PROTOCOL
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -62,6 +63,10 @@ class PacketSockets:
     """One that hears whole frames of the gateways, with their auxdata; and one to ask with, not bound yet."""
     bridge: str = ""
     """What the latter is to be bound to."""
+    presence: socket.socket | None = None
+    """One on the pod's NIC that hears nothing, and is told when that goes; None where it is gone already."""
+    nic: str = ""
+    """What the NIC is called while the binding stands."""
 
     def __enter__(self) -> PacketSockets:
         return self
@@ -77,11 +82,14 @@ class PacketSockets:
 
     def arguments(self) -> tuple[str, ...]:
         """Return what the server is told of them; `NONE` for a descriptor that there is not."""
-        missing = () if self.gateways else (NONE, NONE)
-        return (*map(str, (*self.descriptors(), *missing)), self.bridge)
+        hearing, asking = (sock.fileno() for sock in self.gateways) if self.gateways else (NONE, NONE)
+        on_tap = (self.guest.fileno(), self.foreign.fileno(), self.witness.fileno())
+        presence = self.presence.fileno() if self.presence else NONE
+        return (*map(str, (*on_tap, hearing, asking)), self.bridge, str(presence), self.nic)
 
     def _every(self) -> tuple[socket.socket, ...]:
-        return (self.guest, self.foreign, self.witness, *(self.gateways or ()))
+        presence = (self.presence,) if self.presence else ()
+        return (self.guest, self.foreign, self.witness, *(self.gateways or ()), *presence)
 
     def close(self) -> None:
         """Stop listening."""
@@ -103,6 +111,7 @@ def open_packet_sockets(tap: str, hearing: Hearing, gateways: Gateways | None = 
         if gateways:
             opened.append(_open(gateways.nic, of_gateways(gateways.addresses), (auxdata, small)))
             opened.append(_deaf())
+            _attach(opened[-1], NOTHING)  # the server may bind it to any link, and to any protocol
     except OSError:
         for sock in opened:
             sock.close()
@@ -112,6 +121,22 @@ def open_packet_sockets(tap: str, hearing: Hearing, gateways: Gateways | None = 
         return PacketSockets(guest, foreign, witness)
     hearing_gateways, asking = more
     return PacketSockets(guest, foreign, witness, (hearing_gateways, asking), gateways.bridge)
+
+
+def open_presence(ifname: str) -> socket.socket:
+    """Open a socket that is told when that link goes, and hears nothing for good.
+
+    Raises OSError: PermissionError without CAP_NET_RAW, ENODEV where there is no such link.
+    """
+    sock = _deaf()
+    try:
+        _attach(sock, NOTHING)
+        sock.bind((ifname, PROTOCOL))
+        sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _deaf() -> socket.socket:

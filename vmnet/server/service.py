@@ -204,6 +204,10 @@ class Service:
         self._lease.happened("rebound")
         self._log("warning", "rebound", "the tap was made anew: serving it")
 
+    def tell_nic(self, event: str, message: str) -> None:
+        """Tell what became of the pod's NIC."""
+        self._log("warning", event, message)
+
     def report(self) -> dict[str, Json]:
         """What `vmnet status` shows. Times are seconds: how long the server and the lease state are."""
         now = self._clock()

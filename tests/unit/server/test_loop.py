@@ -20,12 +20,14 @@ from tests.unit.dhcp.frames import REPLIES, VM_MAC, bootp, compiled, discover, d
 from vmnet.auxdata import TP_STATUS_CSUMNOTREADY, TP_STATUS_VLAN_VALID
 from vmnet.server import loop as room
 from vmnet.server import sandbox
+from vmnet.server.compiled import dumps_failure
 from vmnet.server.log import Log
 from vmnet.server.loop import Server
 from vmnet.server.memory import open_statm
+from vmnet.server.presence import PATIENCE, Presence
 from vmnet.server.service import Service
 
-PACKETS, FOREIGN, CONTROL, REPLIES_PIPE, READY, NETWORK, ASKING, WITNESS, DOOR, STATM = range(3, 13)
+PACKETS, FOREIGN, CONTROL, REPLIES_PIPE, READY, NETWORK, ASKING, WITNESS, DOOR, STATM, NIC = range(3, 14)
 KEPT = (CONTROL, DOOR, REPLIES_PIPE, READY, STATM)
 
 
@@ -202,7 +204,19 @@ def test_the_guest_is_listened_to_once_all_replies_are_there(monkeypatch: pytest
     assert bench.service.state == "serving"
 
 
-@pytest.mark.parametrize("parts", [[], [b"Traceback"], [compiled(REPLIES)[:500]], [b"x" * (1 << 20), b"y"]])
+@pytest.mark.parametrize("parts", [[], [b"Traceback"], [compiled(REPLIES)[:500]]])
+def test_where_the_compiler_was_killed_it_ends_so_that_both_are_started_again(
+    monkeypatch: pytest.MonkeyPatch, parts: list[bytes]
+) -> None:
+    bench = Bench(monkeypatch)
+    monkeypatch.setattr(posix, "_exit", sys.exit)
+    with pytest.raises(SystemExit) as ended:
+        bench.compiled(monkeypatch, *parts)
+    assert ended.value.code == 1
+    assert "the guest gets no DHCP" in bench.lines[-1].decode()
+
+
+@pytest.mark.parametrize("parts", [[dumps_failure("no")], [b"x" * (1 << 20), b"y"]])
 def test_without_replies_it_lives_and_answers(monkeypatch: pytest.MonkeyPatch, parts: list[bytes]) -> None:
     bench = Bench(monkeypatch)
     bench.compiled(monkeypatch, *parts)
@@ -317,10 +331,78 @@ def test_who_calls_by_that_name_is_shown_the_frames(bench: Bench, monkeypatch: p
     assert not asked(bench, monkeypatch, Peer(os.getuid() + 1))
 
 
+class Nic:
+    """Its socket: bound to a link that is there, or was."""
+
+    def __init__(self) -> None:
+        self.there = True
+        self.name = "eth0-nic"
+
+    def fileno(self) -> int:
+        return NIC
+
+    def getsockopt(self, *_: int) -> int:
+        return errno.ENETDOWN
+
+    def getsockname(self) -> tuple[str]:
+        return (self.name,)
+
+    def bind(self, address: tuple[str, int]) -> None:
+        assert address == ("eth0-nic", 0x88B5)
+        if not self.there:
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+        self.name = address[0]
+
+
+@pytest.fixture
+def nic(bench: Bench) -> Nic:
+    made = Nic()
+    socket: Any = made
+    bench.server.watch_nic(Presence(socket, "eth0-nic"))
+    return made
+
+
+def _goes(bench: Bench, nic: Nic) -> None:
+    nic.there, nic.name = False, ""
+    bench.poller.ready = [(NIC, select.POLLERR)]
+    bench.server.turn()
+
+
+def test_a_nic_that_is_gone_for_good_ends_the_server(
+    bench: Bench, nic: Nic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would keep the namespace of a deleted pod, with tap and bridge, for ever."""
+    monkeypatch.setattr(posix, "_exit", sys.exit)
+    _goes(bench, nic)
+    assert NIC not in bench.poller.watched
+    bench.now += PATIENCE - 1
+    bench.server.turn()
+    bench.now += 1
+    with pytest.raises(SystemExit) as ended:
+        bench.server.turn()
+    assert ended.value.code == 0
+    assert [json.loads(line)["event"] for line in bench.lines[-2:]] == ["nic_gone", "nic_gone_for_good"]
+
+
+def test_a_nic_that_was_only_moved_away_or_down_or_renamed_does_not(bench: Bench, nic: Nic) -> None:
+    lines = len(bench.lines)
+    for name in ("eth0-nic", "eth0"):
+        nic.name = name
+        bench.poller.ready = [(NIC, select.POLLERR)]
+        bench.server.turn()
+    assert len(bench.lines) == lines
+    _goes(bench, nic)
+    nic.there = True
+    bench.now += 2 * PATIENCE
+    bench.server.turn()
+    assert json.loads(bench.lines[-1])["event"] == "nic_back"
+    assert NIC in bench.poller.watched
+
+
 @pytest.mark.parametrize("state", ["serving", "failed"])
 def test_who_asks_hears_the_newest_counts(monkeypatch: pytest.MonkeyPatch, state: str) -> None:
     bench = Bench(monkeypatch)
-    bench.compiled(monkeypatch, compiled(REPLIES) if state == "serving" else b"")
+    bench.compiled(monkeypatch, compiled(REPLIES) if state == "serving" else dumps_failure("no"))
     bench.foreign.statistics, bench.packets.statistics = (5, 0), (300, 100)
     counts = {"foreign_source_mac": 5, "queue_full": 100} if state == "serving" else {}
     for _ in range(2):
@@ -398,11 +480,12 @@ class Main:
             WITNESS: bench.witness,
             CONTROL: self,
             DOOR: self,
+            NIC: Nic(),
             **network,
         }
         self.given_up: tuple[object, ...] = ()
         numbers = (f"{CONTROL},{DOOR}", str(REPLIES_PIPE), str(READY))
-        monkeypatch.setattr(sys, "argv", ["-c", *ears, *numbers, "bound/silent", "on"])
+        monkeypatch.setattr(sys, "argv", ["-c", *ears, str(NIC), "eth0-nic", *numbers, "bound/silent", "on"])
         monkeypatch.setattr(_socket, "socket", lambda fileno: sockets[fileno])
         monkeypatch.setattr(sandbox, "enter", self.enter)
         monkeypatch.setattr(room, "open_statm", lambda: STATM)
@@ -432,7 +515,7 @@ def test_it_listens_gives_everything_up_says_ready_and_serves(monkeypatch: pytes
         monkeypatch, {"on": on, "reached": (), "missed": {}}, *map(str, (PACKETS, FOREIGN, WITNESS, -1, -1)), ""
     )
     room.main()
-    assert process.given_up == ((PACKETS, FOREIGN, WITNESS), (), KEPT)
+    assert process.given_up == ((PACKETS, FOREIGN, WITNESS, NIC), (NIC,), KEPT)
     assert process.steps == ["vmnet-server", "listen", "listen", "enter on", f"ready {READY}", f"serve {on}"]
     assert [json.loads(line)["event"] for line in process.lines] == ([] if on else ["sandbox_off"])
 
@@ -441,7 +524,7 @@ def test_what_hears_the_pod_network_is_mute_and_never_bound_elsewhere(monkeypatc
     numbers = map(str, (PACKETS, FOREIGN, WITNESS, NETWORK, ASKING))
     process = Main(monkeypatch, {"on": True, "reached": (), "missed": {}}, *numbers, "k6t-eth0")
     room.main()
-    assert process.given_up == ((PACKETS, FOREIGN, WITNESS, ASKING), (NETWORK,), KEPT)
+    assert process.given_up == ((PACKETS, FOREIGN, WITNESS, ASKING, NIC), (NETWORK, NIC), KEPT)
 
 
 HEAVY = {"dataclasses", "typing", "json", "re", "enum", "logging", "argparse", "selectors", "subprocess", "socket"}
