@@ -27,6 +27,7 @@ from testbed.snapshot import difference, snapshot
 from testbed.tap_guest import raw_tap
 from tests.netns.forked import Forked
 from tests.netns.test_up_down import discover, is_offer
+from vmnet.kernel.inotify import watch_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -308,3 +309,19 @@ def _seconds_to_an_offer(tap: RawTap, pod: Pod) -> float:
             tap.receive(is_offer(xid), timeout=0.1)
             return time.monotonic() - began
     raise AssertionError("it is not served")
+
+
+def test_it_hears_when_the_pod_s_nic_is_gone_and_not_when_it_is_down(ready_pod: Pod, agent: Agent) -> None:
+    """Of a deleted pod nobody tells it; a minute later it ends (tests/unit/server/test_loop.py)."""
+    [log] = agent.logs()
+    ready_pod.netns.ip_batch("link set eth0-nic down", "link set eth0-nic up")
+    with raw_tap(ready_pod.netns) as tap:
+        _seconds_to_an_offer(tap, ready_pod)
+        assert "nic_gone" not in log.read_text(encoding="ascii")
+        grown = watch_file(str(log))
+        ready_pod.netns.ip_batch("link delete eth0-nic")
+        while '"event":"nic_gone"' not in log.read_text(encoding="ascii"):
+            assert select.select([grown], [], [], PATIENCE)[0], "it has heard nothing"
+            os.read(grown, 4096)
+        os.close(grown)
+        _seconds_to_an_offer(tap, ready_pod)
