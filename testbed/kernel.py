@@ -13,6 +13,7 @@ import shutil
 import stat
 import struct
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,7 @@ def _fetch(cache: Path) -> Kernel:
         package = _download(tree)
         [archive] = tree.glob("*.deb")
         run(["dpkg", "-x", archive, tree / "root"], timeout=120)
-        _keep(tree / "root", tree / "kept")
+        keep(tree / "root", tree / "kept")
         release = package.removeprefix("linux-image-")
         (tree / "kept").rename(cache / release)
     kept = cached_kernel(cache)
@@ -130,7 +131,7 @@ def _download_by_lists_of_old(directory: Path) -> str:
     return found[1]
 
 
-def _keep(root: Path, kept: Path) -> None:
+def keep(root: Path, kept: Path) -> None:
     """Keep the image and the modules of an unpacked package; the list of modules comes last, as the seal."""
     kept.mkdir()
     [image] = (root / "boot").glob("vmlinuz-*")
@@ -142,10 +143,25 @@ def _keep(root: Path, kept: Path) -> None:
         shutil.copy(image, kept / "vmlinuz")
     order = []
     for name in MODULES:
-        for module in root.glob(f"lib/modules/**/{name}.ko"):
-            shutil.copy(module, kept / module.name)
-            order.append(module.name)
+        for module in root.glob(f"**/lib/modules/**/{name}.ko*"):
+            (kept / f"{name}.ko").write_bytes(unpacked(module))
+            order.append(f"{name}.ko")
     (kept / "modules.order").write_text("\n".join(order), encoding="ascii")
+
+
+def unpacked(module: Path) -> bytes:
+    """Give a kernel module as busybox's insmod takes it: from Debian 13 on they are compressed.
+
+    Raises:
+        TestbedError: by a program that is not here.
+    """
+    data = module.read_bytes()
+    unpack = next((how for magic, how in UNPACKERS.items() if data.startswith(magic)), None)
+    if unpack is None:
+        return data
+    if shutil.which(unpack[0]) is None:
+        raise TestbedError(f"{module.name} is compressed; install {unpack[0]}")
+    return subprocess.run(unpack, input=data, capture_output=True, check=True).stdout
 
 
 def vmlinux(image: Path) -> bytes:
@@ -205,7 +221,15 @@ def _padded(data: bytes) -> bytes:
     return data + bytes(-len(data) % 4)
 
 
-if __name__ == "__main__":
-    import sys
+def main() -> int:
+    """Fetch it; says in one line what is missing."""
+    try:
+        sys.stdout.write(f"{kernel().image}\n")
+    except TestbedError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
 
-    sys.stdout.write(f"{kernel().image}\n")
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -35,8 +35,8 @@ CMDLINE = (
 )
 MEMORY = "192"
 """MiB."""
-PATIENCE = 60
-"""Seconds a boot may take; under TCG it takes 2 to 4."""
+PATIENCE = 300
+"""Seconds until a boot counts as hung; under TCG it takes 2 to 4, beside much other work 40."""
 ECHO = 7
 """The port at which the guest sends back what comes (RFC 862)."""
 PROBE_PATIENCE = 6

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,17 +23,29 @@ if TYPE_CHECKING:
 CACHE = Path(os.environ.get("VMNET_CLIENTS_CACHE", Path(__file__).parent.parent / ".cache" / "clients"))
 CLIENTS, PROMETHEUS = "programs", "prometheus"
 """Of the first about 5 MB are kept, of the second 100."""
-KEPT: dict[str, dict[str, tuple[str, ...]]] = {
-    CLIENTS: {
-        "network-manager": ("usr/sbin/NetworkManager",),
-        "connman": ("usr/sbin/connmand",),
-        "libndp0": (
-            "usr/lib/*/libndp.so.0",
-        ),  # NetworkManager's; what else it links with, other packages need too
-    },
-    PROMETHEUS: {"prometheus": ("usr/bin/prometheus", "usr/bin/promtool")},
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file to keep: a pattern, and the packages that hold it, in one Debian release this and in another that."""
+
+    pattern: str
+    packages: tuple[str, ...]
+
+
+KEPT = {
+    CLIENTS: (
+        Wanted("usr/sbin/NetworkManager", ("network-manager",)),
+        Wanted("usr/sbin/connmand", ("connman",)),
+        # NetworkManager's; what else it links with, other packages need too
+        Wanted("usr/lib/*/libndp.so.0", ("libndp0",)),
+    ),
+    PROMETHEUS: (
+        Wanted("usr/bin/prometheus", ("prometheus",)),
+        Wanted("usr/bin/promtool", ("promtool", "prometheus")),
+    ),
 }
-"""The files to keep of each package, by the directory that they are kept in."""
+"""The files to keep, by the directory that they are kept in."""
 
 
 def programs(name: str = CLIENTS, cache: Path = CACHE) -> Path:
@@ -43,19 +57,17 @@ def programs(name: str = CLIENTS, cache: Path = CACHE) -> Path:
 
 
 def _fetch(cache: Path, name: str) -> None:
-    kept, packages = cache / name, KEPT[name]
+    kept, wanted = cache / name, KEPT[name]
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=cache) as made:
         scratch = Path(made)
         scratch.chmod(0o755)  # apt downloads as a user of its own
-        _download(scratch, packages)
+        for archive in _downloaded(scratch, {package for file in wanted for package in file.packages}):
+            run(["dpkg", "-x", archive, scratch / "unpacked"], timeout=120)
         (scratch / "kept").mkdir()
-        for package, patterns in packages.items():
-            [archive] = scratch.glob(f"{package}_*.deb")
-            run(["dpkg", "-x", archive, scratch / package], timeout=120)
-            for pattern in patterns:
-                [file] = (scratch / package).glob(pattern)
-                shutil.copy(file, scratch / "kept" / file.name)
+        for file in wanted:
+            found = the_one(scratch / "unpacked", file)
+            shutil.copy(found, scratch / "kept" / found.name)
         try:
             (scratch / "kept").rename(kept)
         except OSError:
@@ -63,18 +75,51 @@ def _fetch(cache: Path, name: str) -> None:
                 raise
 
 
-def _download(directory: Path, packages: Iterable[str]) -> None:
+def the_one(unpacked: Path, wanted: Wanted) -> Path:
+    """Find the file.
+
+    Raises:
+        TestbedError: there is none, or more than one.
+    """
+    found = list(unpacked.glob(wanted.pattern))
+    if len(found) != 1:
+        packages = " or ".join(wanted.packages)
+        raise TestbedError(f"{packages} of this Debian release has {len(found)} files {wanted.pattern}, not one")
+    return found[0]
+
+
+def _downloaded(directory: Path, packages: Iterable[str]) -> Iterable[Path]:
     """Download with the package lists that are there; where they are too old or missing, with new ones."""
-    command: list[str | Path] = ["env", "-C", directory, "apt-get", "-qq", "download", *packages]
     try:
-        run(command, timeout=300)
+        _download(directory, packages)
     except TestbedError:
         run(["apt-get", "-qq", "update"], timeout=300)
-        run(command, timeout=300)
+        _download(directory, packages)
+    return directory.glob("*.deb")
+
+
+def _download(directory: Path, packages: Iterable[str]) -> None:
+    """Download those of the packages that this Debian release has."""
+    known = [package for package in packages if _is_known(package)]
+    if not known:
+        raise TestbedError(f"apt knows none of {', '.join(sorted(packages))}")
+    run(["env", "-C", directory, "apt-get", "-qq", "download", *known], timeout=300)
+
+
+def _is_known(package: str) -> bool:
+    return run(["apt-cache", "show", package], check=False).returncode == 0
+
+
+def main() -> int:
+    """Fetch all of them; says in one line what is missing."""
+    for directory in KEPT:
+        try:
+            sys.stdout.write(f"{programs(directory)}\n")
+        except TestbedError as error:
+            sys.stderr.write(f"{error}\n")
+            return 1
+    return 0
 
 
 if __name__ == "__main__":
-    import sys
-
-    for directory in KEPT:
-        sys.stdout.write(f"{programs(directory)}\n")
+    sys.exit(main())
