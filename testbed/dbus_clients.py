@@ -112,6 +112,13 @@ NETWORKMANAGER = Client(
     main="NetworkManager",
 )
 CONNMAN = Client(
-    *("ConnMan", "dbus-daemon", "dbus-daemon", connman, r"\{add\} route 0\.0\.0\.0 ", told_connman),
+    *(
+        "ConnMan",
+        "dbus-daemon",
+        "dbus-daemon",
+        connman,
+        r"\{add\} route 0\.0\.0\.0 |remains in ready state",
+        told_connman,
+    ),
     main="connmand",
 )

@@ -1,8 +1,12 @@
-"""What each DHCP client asks for, sends of itself and uses: tests/data/dhcp-clients.json, and how it shows."""
+"""What each DHCP client asks for, sends of itself and uses: tests/data/dhcp-clients.json, and how it shows.
+
+That file is of Debian 12's clients; those that ask otherwise in a later release stand in a file of that release.
+"""
 
 from __future__ import annotations
 
 import json
+import platform
 from dataclasses import dataclass, replace
 from ipaddress import ip_interface
 from pathlib import Path
@@ -16,9 +20,17 @@ if TYPE_CHECKING:
 
     from testbed.eavesdrop import Message
 
-CLIENTS: dict[str, dict[str, list[int]]] = json.loads(
-    (Path(__file__).parent / "data" / "dhcp-clients.json").read_text(encoding="ascii")
-)
+DATA = Path(__file__).parent / "data"
+
+
+def of_release(codename: str) -> dict[str, dict[str, list[int]]]:
+    """The clients of a Debian release."""
+    names = ("dhcp-clients.json", f"dhcp-clients-{codename}.json")
+    found = [json.loads((DATA / name).read_text(encoding="ascii")) for name in names if (DATA / name).exists()]
+    return {client: options for clients in found for client, options in clients.items()}
+
+
+CLIENTS = of_release(platform.freedesktop_os_release().get("VERSION_CODENAME", ""))
 
 
 @dataclass(frozen=True, slots=True)

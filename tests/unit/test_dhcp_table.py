@@ -6,10 +6,13 @@ import re
 
 import pytest
 
-from tests.dhcp_clients import CLIENTS, SHOWS
+from tests.dhcp_clients import SHOWS, of_release
 from tests.docs import DOCS
 
 HEADER = "| option | where its value comes from | sent | seen in |"
+
+CLIENTS = of_release("bookworm")
+"""Of which the table speaks."""
 
 
 def rows() -> dict[str, tuple[set[int], set[str]]]:
