@@ -5,6 +5,8 @@ PYTHON ?= python3
 POD ?= bridge
 SECONDS ?= 60
 WORKERS ?= 4
+SYSTEM ?= $(shell . /etc/os-release; [ "$$VERSION_CODENAME" = trixie ] && echo bookworm || echo trixie)
+TRY ?= demo test-unit test-clients
 VENV := .venv
 RUN := $(VENV)/bin/python
 LOCK = $(VENV)/lock/bin/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url \
@@ -20,7 +22,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: help setup parts demo test test-unit test-readers test-netns test-netns-container test-vm test-image soak fuzz \
-    lint format bench share schema lock clean
+    test-clients test-system lint format bench share schema lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 23
@@ -33,7 +35,8 @@ $(VENV)/.complete: requirements.lock pyproject.toml tools/python-packages.txt
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@$(VENV)/bin/pip uninstall --quiet --yes setuptools # its .pth would run in every start of every program here
+	@! $(VENV)/bin/pip show --quiet setuptools 2>/dev/null || \
+	    $(VENV)/bin/pip uninstall --quiet --yes setuptools # its .pth would run in every start of every program here
 	@$(RUN) -m compileall -q vmnet
 	@touch $@
 
@@ -60,6 +63,12 @@ test-netns: setup parts ## the tests in network namespaces
 test-netns-container: export VMNET_TEST_PRIVILEGES := container
 test-netns-container: setup parts ## the same with the privileges of a container: NET_ADMIN, NET_RAW, /proc/sys read-only
 	$(call tests,tests/netns)
+
+test-clients: setup parts ## this Debian release's DHCP clients lease what the pod had
+	$(RUN) -m pytest tests/netns/test_clients.py -k test_guest_is_what_the_pod_was
+
+test-system: setup parts ## make demo and some tests in a clean root of the other Debian (SYSTEM=bookworm|trixie TRY='demo test')
+	$(RUN) -m testbed.system $(SYSTEM) make $(TRY)
 
 test-vm: setup parts ## the tests with a real guest
 	$(RUN) -m pytest tests/vm
