@@ -65,8 +65,10 @@ HOME = "/root"
 """Of whoever runs the build's steps; every base has it, so that nothing of ours stays behind in the image."""
 
 AGENT_CAPABILITIES = ("NET_ADMIN", "NET_RAW")
-LAUNCHER_CAPABILITIES = (*AGENT_CAPABILITIES, "DAC_OVERRIDE", "KILL", "SETGID", "SETPCAP", "SETUID")
-"""What libvirtd needs beyond ours to start QEMU without any."""
+LAUNCHER_CAPABILITIES = (
+    *AGENT_CAPABILITIES, "CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETPCAP", "SETUID"
+)  # fmt: skip
+"""What libvirtd needs beyond ours to start QEMU as another user, without any."""
 LAUNCHER_WRITES = (
     "/run",
     "/etc/libvirt/qemu",
