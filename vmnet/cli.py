@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from vmnet.outline import Node
 
 
+_LONGEST_SOCKET_PATH = 107
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     standard_streams.guard()
@@ -329,7 +332,32 @@ def _serve(asked: argparse.Namespace) -> int:
 def _run(asked: argparse.Namespace) -> int:
     from vmnet import run
 
-    return run.run(_config(asked), run.Job(tuple(asked.command), asked.keep), _tell_ready)
+    command = tuple(asked.command)
+    qmp = _text(asked, "qmp")
+    if qmp is not None and command:
+        command = run.Guest(_qmp(qmp), _grace(asked)).parent(command)
+    return run.run(_config(asked), run.Job(command, asked.keep), _tell_ready)
+
+
+def _power_button(asked: argparse.Namespace) -> int:
+    from vmnet import run
+
+    qmp = _text(asked, "qmp")
+    if qmp is None:
+        raise UsageError("--qmp is missing: name the socket that QEMU's -qmp unix:SOCKET,server=on,wait=off makes")
+    run.become_parent(run.Guest(_qmp(qmp), _grace(asked)), tuple(asked.command))
+
+
+def _qmp(path: str) -> str:
+    """Check the path of QEMU's socket: not empty, and short enough for AF_UNIX (unix(7), sun_path)."""
+    if not path or len(os.fsencode(os.path.abspath(path))) > _LONGEST_SOCKET_PATH:
+        raise UsageError(f"--qmp {path!r} is no path of a unix socket: 1 to {_LONGEST_SOCKET_PATH} octets")
+    return path
+
+
+def _grace(asked: argparse.Namespace) -> float:
+    grace = _text(asked, "grace")
+    return checks.DEFAULT_GRACE if grace is None else checks.seconds(grace, "grace")
 
 
 def _render(asked: argparse.Namespace) -> int:
@@ -375,11 +403,10 @@ def _launch(asked: argparse.Namespace) -> int:
     from vmnet.guest.launch import Job, launch
 
     gc.enable()  # it lives as long as its domain
-    grace = _text(asked, "grace")
     job = Job(
         path=asked.domain,
         uri=_text(asked, "connect") or "",
-        grace=checks.DEFAULT_GRACE if grace is None else checks.seconds(grace, "grace"),
+        grace=_grace(asked),
         model=_text(asked, "model") or "",
         keep=asked.keep,
     )
@@ -410,8 +437,12 @@ VERBS = (
         BRING_UP,
         _run,
         "`up`, then COMMAND, then `down`",
-        (options.place, options.settings, options.command),
-        ("vmnet run -- sleep 1", "vmnet run --owner 107 --keep -- ./start-qemu"),
+        (options.place, options.settings, options.power_button, options.run),
+        (
+            "vmnet run -- sleep 1",
+            "vmnet run --owner 107 --keep -- ./start-qemu",
+            "vmnet run --qmp qmp.sock --grace 60 -- ./start-qemu",
+        ),
         "The server is kept alive beside COMMAND; exits as COMMAND did.",
     ),
     Verb(
@@ -524,6 +555,15 @@ VERBS = (
         "the same for KubeVirt's hook sidecar",
         (options.place, options.settings, options.model, options.define_domain),
         ("vmnet onDefineDomain --vmi '{}' --domain \"$(cat vm.xml)\"",),
+    ),
+    Verb(
+        "power-button",
+        INTEGRATE,
+        _power_button,
+        "run QEMU so that SIGTERM shuts its guest down",
+        (options.power_button, options.command),
+        ("vmnet power-button --qmp qmp.sock --grace 60 -- ./start-qemu",),
+        "Needs no privilege and no binding: it is for QEMU in a container of its own, beside `vmnet run`.",
     ),
     Verb(
         "hook",

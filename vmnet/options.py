@@ -65,7 +65,25 @@ def resume(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help=text)
 
 
+def power_button(parser: argparse.ArgumentParser) -> None:
+    """Of verbs that run QEMU."""
+    add = parser.add_argument
+    add(
+        "--qmp",
+        metavar="SOCKET",
+        help="where QEMU listens (-qmp unix:SOCKET,server=on,wait=off): SIGTERM then "
+        "presses the guest's power button",
+    )
+    grace = f"how long the guest may take to shut down then (default: {checks.DEFAULT_GRACE:g})"
+    add("--grace", metavar="SECONDS", help=grace)
+
+
 def command(parser: argparse.ArgumentParser) -> None:
+    """Of `power-button`."""
+    parser.add_argument("command", nargs="+", metavar="COMMAND", help="QEMU's command line, after --")
+
+
+def run(parser: argparse.ArgumentParser) -> None:
     """Of `run`."""
     add = parser.add_argument
     add("--keep", action="store_true", help="leave the binding up when COMMAND has ended")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import vmnet
 from vmnet import agent
+from vmnet.config import DEFAULT_GRACE
 from vmnet.errors import RefusedError, UnexpectedError
 from vmnet.journal import StateDirectory
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(vmnet.__file__)))
 _ENTER = "import sys; sys.path.append(sys.argv[1]); from vmnet.supervisor import main; main()"
+_PRESS = "import sys; sys.path.append(sys.argv.pop(1)); from vmnet.power_button import main; main()"
 _LOCK = "run.lock"
 _PR_SET_CHILD_SUBREAPER = 36
 """linux/prctl.h."""
@@ -36,6 +38,29 @@ class Job:
 
     command: tuple[str, ...] = ()
     keep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """How QEMU's guest is shut down."""
+
+    qmp: str
+    """Where QEMU listens for QMP."""
+    grace: float = DEFAULT_GRACE
+    """Seconds from SIGTERM until QEMU is ended."""
+
+    def parent(self, command: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the command that runs QEMU, `command`, and presses its guest's power button on SIGTERM."""
+        words = (sys.executable, "-I", "-S", "-c", _PRESS, _ROOT)
+        return (*words, os.path.abspath(self.qmp), f"{self.grace:g}", *command)
+
+
+def become_parent(guest: Guest, command: tuple[str, ...]) -> NoReturn:
+    """Become the small process that stays QEMU's parent, without a binding."""
+    # From here on signals wait for it: the kernel keeps them over exec.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    words = guest.parent(command)
+    os.execv(words[0], words)  # noqa: S606 # no shell is the point
 
 
 def run(config: Config, job: Job, tell: Callable[[agent.Outcome], None]) -> int:

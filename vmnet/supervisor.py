@@ -155,10 +155,10 @@ class Supervisor:
             if os.WIFSTOPPED(status):
                 self._stopped(pid)
             elif pid == self._pid:
-                self._pid, self._code = 0, _exit_code(status)
+                self._pid, self._code = 0, exit_code(status)
             elif pid == self._verb:
                 self._verb = 0
-                self._revived(_exit_code(status))
+                self._revived(exit_code(status))
 
     def _stopped(self, pid: int) -> None:
         """Ctrl-Z on the terminal reaches the command alone: give the shell its turn, then go on together."""
@@ -212,7 +212,7 @@ class Supervisor:
     def _give_back(self) -> int:
         if self._binding.keep:
             return 0
-        return _exit_code(os.waitpid(self._binding.start("down"), 0)[1])
+        return exit_code(os.waitpid(self._binding.start("down"), 0)[1])
 
 
 class Binding:
@@ -313,12 +313,13 @@ def _has_terminal() -> bool:
         return False
 
 
-def _exit_code(status: int) -> int:
+def exit_code(status: int) -> int:
+    """The exit code of a wait status, of what a signal has ended as shells give it."""
     code = os.waitstatus_to_exitcode(status)
     return BY_SIGNAL - code if code < 0 else code
 
 
-def _catch_signals() -> int:
+def catch_signals() -> int:
     """Let every signal that can be forwarded write its number into a pipe; return where to read it."""
     read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     _signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
@@ -337,7 +338,8 @@ def _noted(_number: int, _frame: object) -> None:
     """The number is in the pipe already."""
 
 
-def _name_process(name: bytes) -> None:
+def name_process(name: bytes) -> None:
+    """Show up as ourselves in `ps`: up to 15 octets."""
     try:
         with open("/proc/self/comm", "wb") as comm:
             comm.write(name)
@@ -349,7 +351,7 @@ def main() -> None:
     """Supervise until the command has ended, and exit as it did."""
     root, directory, ifname, state_dir, keep, lock, *command = sys.argv[1:]
     os.set_inheritable(int(lock), False)
-    wakeup = _catch_signals()
-    _name_process(b"vmnet-run")
+    wakeup = catch_signals()
+    name_process(b"vmnet-run")
     binding = Binding(root, directory, ifname, state_dir, bool(keep))
     sys.exit(Supervisor(binding, command, wakeup).run())

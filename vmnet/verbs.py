@@ -86,11 +86,11 @@ class _Screen(Parser):
 
     def format_help(self) -> str:
         """Return the whole text."""
-        lines = ["usage: vmnet [-h] [--version] VERB ...", ABOUT]
+        lines = ["usage: vmnet [-h] [--version] VERB ...; `vmnet VERB --help` says the rest", ABOUT]
         for group in GROUPS:
             lines.append(f"{group}:")
             lines += [f"  {verb.name:<16}{verb.help}" for verb in self.verbs if verb.group == group]
-        return "\n".join((*lines, "`vmnet VERB --help` says the rest: options, examples, exit codes.", ""))
+        return "\n".join((*lines, ""))
 
 
 def parser(verbs: Sequence[Verb], words: Container[str] | None = None) -> Parser:

@@ -134,9 +134,12 @@ def test_sidecar(container: Container, launcher: str, pod: Pod, volumes: Volumes
         with server_log(volumes, tmp_path) as server:
             options = (*as_user(volumes.spec, qemu), *volumes.options(qemu), f"--entrypoint={qemu['command'][0]}")
             words = (*qemu["command"][1:], *qemu["args"])
-            with as_told(container, launcher, qemu).running(tmp_path / "qemu.log", *words, options=options):
+            theirs = as_told(container, launcher, qemu)
+            with theirs.running(tmp_path / "qemu.log", *words, options=options) as guest:
                 server.wait_for('"lease": ?"bound"', timeout=90)
 
+                guest.exec("sh", "-c", "kill -TERM 1")
+                guest.program.wait_for("the guest's power button is pressed")
                 beside = documented("sidecar, vmnet", frozenset(capabilities(vmnet)))
                 assert found_in(pod) == beside | documented("sidecar, launcher", frozenset())
 

@@ -18,7 +18,7 @@ def test_the_first_deaths_are_mended_at_once_the_next_ones_less_and_less_eagerly
     assert supervisor.wait_seconds(10**9) == 30
 
 
-@pytest.mark.parametrize("name", ["supervisor", "notify", "last_word"])
+@pytest.mark.parametrize("name", ["supervisor", "power_button", "notify", "last_word"])
 def test_resident_modules_import_little(name: str) -> None:
     path = Path(supervisor.__file__).with_name(f"{name}.py")
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
