@@ -24,6 +24,7 @@ from vmnet import lease_state
 from vmnet.bounded_json import parse
 from vmnet.codec import encode
 from vmnet.errors import KernelError, RefusedError, UnexpectedError
+from vmnet.kernel.tap import is_attached
 from vmnet.server.log import LARGEST_LOG
 from vmnet.server_call import (
     ENDING,
@@ -120,7 +121,9 @@ def server_arguments(
     for descriptor in (*packets.descriptors(), *controls, *others[1:]):
         os.set_inheritable(descriptor, True)
     descriptors = (",".join(map(str, controls)), *map(str, others[1:]))
-    words = (*packets.arguments(), *descriptors, leases_before(directory), _sandbox(settings))
+    # Nobody holds the tap: whoever opens it is another guest than the one that the log tells of.
+    before = leases_before(directory) if is_attached(settings.tap) else lease_state.SILENT
+    words = (*packets.arguments(), *descriptors, before, _sandbox(settings))
     return ["-I", "-S", "-c", _ENTER.format("loop"), _PACKAGE_ROOT, *words]
 
 

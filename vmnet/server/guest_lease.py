@@ -20,6 +20,7 @@ _SEEN = {
 }
 _LATE = 0.5
 """Seconds. What the guest does is looked at every 0.2 s (vmnet.server.loop): what it said since may be newer."""
+GUEST_GONE = "guest-gone"
 _AGAIN = "the guest uses its own address again"
 
 
@@ -60,6 +61,14 @@ class GuestLease:
         """Begin with the state in which the guest was when the last server ended."""
         if before in SPOKEN:
             self._spoken = self.state = before
+
+    def begin_anew(self) -> None:
+        """Forget the guest, since another one comes."""
+        self._last = ""
+        self._spoken, self._spoken_at = SILENT, NEVER
+        self.use = Use(self._clock)
+        self._moved(GUEST_GONE, "QEMU has closed the tap: the guest that comes next has to ask anew")
+        self.reached.clear()
 
     def happened(self, event: str) -> bool:
         """Count the event; return whether it changes the state, which is then to be told by `tell`."""

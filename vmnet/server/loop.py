@@ -24,6 +24,7 @@ from vmnet.dhcp.request import FOREIGN_SOURCE_MAC
 from vmnet.server import sandbox
 from vmnet.server.compiled import is_failure
 from vmnet.server.json_text import dumps
+from vmnet.server.links import TapHolder, open_links
 from vmnet.server.log import Log, write_to_stderr
 from vmnet.server.memory import NONE, open_statm, resident_bytes
 from vmnet.server.network import Network, receive
@@ -90,6 +91,16 @@ class Server:
         for control in controls:
             self._watch(control.fileno(), self._teller(control))
         self._watch(replies, self.take_replies)
+
+    def hear_links(self, links: _socket.socket) -> None:
+        """Watch whether the tap is closed; what the guest was told then says nothing of the next one."""
+        holder = TapHolder(self._tap)
+
+        def take_links() -> None:
+            if holder.was_closed(links.fileno()):
+                self._service.guest_gone()
+
+        self._watch(links.fileno(), take_links)
 
     def run(self) -> None:
         """Serve until the process is ended."""
@@ -331,6 +342,10 @@ def main() -> None:
     if presence != NONE:
         server.watch_nic(Presence(_socket.socket(fileno=presence), nic))
         bindable, mute = (*bindable, presence), (*mute, presence)
+    links = open_links()
+    if links:
+        server.hear_links(links)
+        mute = (*mute, links.fileno())
     server.sandbox = sandbox.enter(sys.argv[13], bindable, mute, (*controls, replies, ready, server.statm))
     if not server.sandbox["on"]:
         log("warning", "sandbox_off", "the sandbox is off, which is for debugging only")

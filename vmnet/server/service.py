@@ -208,6 +208,12 @@ class Service:
         """Tell what became of the pod's NIC."""
         self._log("warning", event, message)
 
+    def guest_gone(self) -> None:
+        """QEMU has closed the tap: what was told to its guest says nothing of the one that comes next."""
+        self._lease.begin_anew()
+        if self.ipv6:
+            self.ipv6.lease.begin_anew()
+
     def report(self) -> dict[str, Json]:
         """What `vmnet status` shows. Times are seconds: how long the server and the lease state are."""
         now = self._clock()

@@ -99,3 +99,20 @@ def test_moments_are_seconds_since_ready() -> None:
     report = made.report(began, text)
     assert report["reached"] == {"offered": 2.0, "foreign-address": 5.0}
     assert (report["uses"], report["uses_foreign"], report["lease_seconds"]) == ("", "10.0.0.9", 0.0)
+
+
+def test_the_guest_that_comes_next_begins_anew() -> None:
+    made, told, clock = lease()
+    assert made.happened("ack_selecting")
+    made.tell("ack_selecting")
+    made.saw(OWN, PREFIXES, text)
+    made.begin_anew()
+    assert (made.state, made.reached, made.use.own) == ("silent", {}, b"")
+    assert told.lines[-1] == ("info", "guest-gone", {"family": "ipv4", "lease": "silent"})
+    made.begin_anew()
+    assert told.events().count("guest-gone") == 1
+
+    clock.now += 1
+    assert made.happened("ack_selecting")
+    made.tell("ack_selecting")
+    assert made.state == "bound"

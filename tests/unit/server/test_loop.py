@@ -465,6 +465,9 @@ def test_status_is_16_kib_at_most_and_json_all_the_same(
     assert (told["state"], told[grown], told["pid"]) == ("serving", None, os.getpid())
 
 
+LINKS = 31
+
+
 class Main:
     """`main` with everything around it replaced: what it does in which order."""
 
@@ -489,6 +492,7 @@ class Main:
         monkeypatch.setattr(_socket, "socket", lambda fileno: sockets[fileno])
         monkeypatch.setattr(sandbox, "enter", self.enter)
         monkeypatch.setattr(room, "open_statm", lambda: STATM)
+        monkeypatch.setattr(room, "open_links", lambda: Packets(LINKS))
         monkeypatch.setattr(room, "write_to_stderr", self.lines.append)
         monkeypatch.setattr(room, "_name_process", lambda name: self.steps.append(name.decode()))
         monkeypatch.setattr(room, "_say_ready", lambda ready: self.steps.append(f"ready {ready}"))
@@ -515,7 +519,7 @@ def test_it_listens_gives_everything_up_says_ready_and_serves(monkeypatch: pytes
         monkeypatch, {"on": on, "reached": (), "missed": {}}, *map(str, (PACKETS, FOREIGN, WITNESS, -1, -1)), ""
     )
     room.main()
-    assert process.given_up == ((PACKETS, FOREIGN, WITNESS, NIC), (NIC,), KEPT)
+    assert process.given_up == ((PACKETS, FOREIGN, WITNESS, NIC), (NIC, LINKS), KEPT)
     assert process.steps == ["vmnet-server", "listen", "listen", "enter on", f"ready {READY}", f"serve {on}"]
     assert [json.loads(line)["event"] for line in process.lines] == ([] if on else ["sandbox_off"])
 
@@ -524,7 +528,7 @@ def test_what_hears_the_pod_network_is_mute_and_never_bound_elsewhere(monkeypatc
     numbers = map(str, (PACKETS, FOREIGN, WITNESS, NETWORK, ASKING))
     process = Main(monkeypatch, {"on": True, "reached": (), "missed": {}}, *numbers, "k6t-eth0")
     room.main()
-    assert process.given_up == ((PACKETS, FOREIGN, WITNESS, ASKING, NIC), (NETWORK, NIC), KEPT)
+    assert process.given_up == ((PACKETS, FOREIGN, WITNESS, ASKING, NIC), (NETWORK, NIC, LINKS), KEPT)
 
 
 HEAVY = {"dataclasses", "typing", "json", "re", "enum", "logging", "argparse", "selectors", "subprocess", "socket"}
