@@ -49,6 +49,7 @@ RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-d
         /wheels/vmnet-*.whl \
     && /opt/vmnet/bin/python -m compileall -q --invalidation-mode unchecked-hash \
         /opt/vmnet/lib/python3*/site-packages/vmnet
+COPY --chmod=0755 deploy/image/vmnet /opt/vmnet/bin/vmnet
 
 # libvirt-python is distributed as source only; its compiler stays in this stage.
 FROM tools AS libvirt-wheel

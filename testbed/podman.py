@@ -53,6 +53,7 @@ SOURCES = (
     "pyproject.toml",
     "requirements-*.lock",
     "vmnet",
+    "deploy/image",
     "deploy/launcher",
 )
 BASE_PATIENCE, BUILD_PATIENCE = 300, 600

@@ -9,6 +9,12 @@ import sys
 def main() -> int:
     """Run the command line. Most verbs live for a moment: collecting their garbage would cost each start 10 ms."""
     gc.disable()
+    if sys.argv[1:2] == ["probe"]:
+        from vmnet import probe
+
+        code = probe.main(sys.argv[2:])
+        if code is not None:
+            return code
     from vmnet import cli
 
     return cli.main()

@@ -248,6 +248,13 @@ def _wait(asked: argparse.Namespace) -> int:
     return 0
 
 
+def _probe(asked: argparse.Namespace) -> int:
+    from vmnet import probe
+
+    said = (_text(asked, "interface") or "", _text(asked, "state_dir") or checks.DEFAULT_STATE_DIR)
+    return probe.probe(asked.goal, *said)
+
+
 def _capture(asked: argparse.Namespace) -> int:
     from vmnet.watching import capture
 
@@ -488,6 +495,15 @@ VERBS = (
         (options.place, options.wait, options.as_json),
         ("vmnet wait --for ready", "vmnet wait --for bound --timeout 30"),
         "Exits with 6 and the cause where it does not come in time; each is explained in docs/watching.md.",
+    ),
+    Verb(
+        "probe",
+        LOOK,
+        _probe,
+        "ask the server alone, cheaply: for Kubernetes' exec probes",
+        (options.probe,),
+        ("vmnet probe", "vmnet probe --for bound"),
+        "Exits with 0 where it is so, else with 1. It does not look for drift: that is what `status` is for.",
     ),
     Verb(
         "capture",

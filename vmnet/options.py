@@ -150,6 +150,15 @@ def wait(parser: argparse.ArgumentParser) -> None:
     add("--timeout", metavar="SECONDS", help="how long at most (default: 60)")
 
 
+def probe(parser: argparse.ArgumentParser) -> None:
+    """Of `probe`."""
+    add = parser.add_argument
+    goals = "the server serves (default); the guest has its address"
+    add("--for", dest="goal", choices=("ready", "bound"), default="ready", help=goals)
+    add("--interface", metavar="NAME", help="the pod interface (default: the one that is bound)")
+    add("--state-dir", metavar="DIR", help=f"where the pod's facts are kept (default: {checks.DEFAULT_STATE_DIR})")
+
+
 def capture(parser: argparse.ArgumentParser) -> None:
     """Of `capture`."""
     add = parser.add_argument

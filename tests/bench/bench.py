@@ -24,7 +24,7 @@ from vmnet.ipv6.packet import checksum
 
 if TYPE_CHECKING:
     import resource
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from testbed.pods import Pod
     from testbed.tap_guest import RawTap
@@ -273,3 +273,27 @@ def silence_milliseconds() -> float:
         listener.close()
         run(made.netns.command(VMNET, "down", *place))
         return longest * 1000
+
+
+def start_milliseconds(words: Sequence[str | Path]) -> float:
+    """CPU time of a program from its start to its end."""
+    return timed([str(word) for word in words])[1]
+
+
+PYTHON = (sys.executable, "-I", "-S", "-c", "pass")
+PROBE = (
+    *(sys.executable, "-I", "-S", "-c"),
+    "import sys; sys.path.append(sys.argv.pop(1)); from vmnet.__main__ import main; sys.exit(main())",
+    str(Path(__file__).parents[2]),
+)
+"""What the image's command does (deploy/image/vmnet)."""
+
+
+def probe_milliseconds(repeats: int) -> tuple[float, float]:
+    """CPU time of `vmnet probe` as in the image, and of a Python that does nothing: medians."""
+    with vmnet_up() as (made, _started):
+        first_offer(made)
+        # By the interface's name no state directory is looked into; `ip netns exec` is two thirds of a ms.
+        words = made.netns.command(*PROBE, "probe", "--interface", "eth0")
+        probes = [start_milliseconds(words) for _ in range(repeats)]
+    return statistics.median(probes), statistics.median(start_milliseconds(PYTHON) for _ in range(repeats))

@@ -1,0 +1,71 @@
+"""`vmnet probe` asks real servers, and whoever sits in a server's place."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from testbed import clients
+from testbed.netns import entered, run
+from testbed.tap_guest import tap_guest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from testbed.agent import Agent
+    from testbed.netns import Completed
+    from testbed.pods import Pod
+
+LISTENERS = 4
+
+
+def probed(agent: Agent, *flags: str) -> Completed:
+    return agent.run("probe", *flags, check=False)
+
+
+def test_ready_is_the_server_and_bound_is_the_guest(pod: Pod, agent: Agent, tmp_path: Path) -> None:
+    none = probed(agent)
+    assert (none.returncode, none.stderr) == (1, "not ready: no binding is up here; run `vmnet up` first\n")
+    agent.up()
+    agent.run("wait", "--for", "ready")
+    assert (probed(agent).returncode, probed(agent).stdout) == (0, "ready: eth0, the guest is silent\n")
+    silent = probed(agent, "--for", "bound")
+    assert (silent.returncode, silent.stderr) == (1, "not bound: the guest on eth0 is silent\n")
+    with tap_guest(pod.netns, pod.mac, tmp_path) as guest:
+        clients.lease("udhcpc", guest)
+        assert (probed(agent, "--for", "bound").stdout) == "bound: eth0, the guest is bound\n"
+    [server] = agent.servers()
+    run(["kill", "-KILL", str(server)])
+    gone = probed(agent, "--interface", "eth0")
+    assert (gone.returncode, gone.stdout) == (1, "")
+    agent.up()
+    agent.run("wait", "--for", "ready")
+    assert probed(agent).returncode == 0
+    agent.down()
+    assert probed(agent, "--for=bound").returncode == 1
+
+
+@contextmanager
+def in_the_servers_place(pod: Pod, agent: Agent) -> Iterator[socket.socket]:
+    """Root's own process listens by the server's name, as a guest that took the server over could."""
+    [server] = agent.servers()
+    run(["kill", "-KILL", str(server)])
+    with entered(pod.netns), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind("\0vmnet/server/eth0")
+        listening.listen(LISTENERS)
+        yield listening
+
+
+def test_who_listens_and_says_nothing_is_waited_for_a_second(ready_pod: Pod, agent: Agent) -> None:
+    with in_the_servers_place(ready_pod, agent):
+        said = probed(agent)
+    assert (said.returncode, len(said.stderr.splitlines())) == (1, 1)
+
+
+@pytest.mark.parametrize("flags", [("--for", "alive"), ("--for",), ("--frobnicate",)])
+def test_what_nobody_can_mean_is_a_usage_error(agent: Agent, flags: tuple[str, ...]) -> None:
+    assert probed(agent, *flags).returncode == 2
