@@ -264,11 +264,12 @@ def _capture(asked: argparse.Namespace) -> int:
 
 
 def _support_bundle(asked: argparse.Namespace) -> int:
-    from vmnet.watching import bundle
+    from vmnet.watching import bundle, output
 
     for name, why in bundle.bundle(_config(asked), asked.output, redact=asked.redact).items():
         say("warning", "not-bundled", f"{name} is not in it: {why}")
-    say("info", "bundled", f"{asked.output} is written; look through it before you send it", path=asked.output)
+    text = f"the bundle is in {output.named(asked.output)}; look through it before you send it"
+    say("info", "bundled", text, path=asked.output)
     return 0
 
 
@@ -511,7 +512,7 @@ VERBS = (
         _capture,
         "show the last frames of DHCP, ARP and router discovery",
         (options.place, options.capture, options.as_json),
-        ("vmnet capture", "vmnet capture --follow", "vmnet capture --write guest.pcap"),
+        ("vmnet capture --follow", "vmnet capture --write - >guest.pcap"),
         "They are those between guest and server.",
     ),
     Verb(
@@ -529,7 +530,7 @@ VERBS = (
         _support_bundle,
         "write one tar with all that is needed to be helped",
         (options.place, options.support_bundle),
-        ("vmnet support-bundle", "vmnet support-bundle --redact --output support.tar"),
+        ("vmnet support-bundle --redact", "vmnet support-bundle --output - >support.tar"),
     ),
     Verb(
         "metrics",

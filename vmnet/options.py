@@ -162,14 +162,20 @@ def probe(parser: argparse.ArgumentParser) -> None:
 def capture(parser: argparse.ArgumentParser) -> None:
     """Of `capture`."""
     add = parser.add_argument
-    add("-w", "--write", metavar="FILE.pcap", help="write them to a file for Wireshark instead of showing them")
+    add("-w", "--write", metavar="FILE.pcap", help="write them for Wireshark, to a file or with - to stdout")
     add("--follow", action="store_true", help="go on with those to come, until Ctrl-C")
 
 
 def support_bundle(parser: argparse.ArgumentParser) -> None:
     """Of `support-bundle`."""
     add = parser.add_argument
-    add("-o", "--output", metavar="FILE.tar", default="vmnet-support.tar", help="where (default: %(default)s)")
+    add(
+        "-o",
+        "--output",
+        metavar="FILE.tar",
+        default="vmnet-support.tar",
+        help="where; - is stdout (default: %(default)s)",
+    )
     add("--redact", action="store_true", help="replace addresses, MACs, host names and domains by placeholders")
 
 

@@ -6,6 +6,7 @@ table in docs/guide/containers.md, and nothing more.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +36,7 @@ ROW = re.compile(r"^\| `(?P<container>[a-z ,]+)` \| `(?P<process>[\w-]+)` \|(?P<
 LIKE_BASE = ("overlays/device-plugin", "overlays/network-policy")
 """Kustomizations whose container is base's, but for the devices."""
 DISK = "disk.qcow2"
+KILLS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,3 +160,18 @@ def test_the_others_are_like_base(name: str) -> None:
     for kept in ("securityContext", "env", "args"):
         assert ours[kept] == theirs[kept]
     assert set(manifests.kustomizations()) == {"base", "overlays/sidecar", *LIKE_BASE}
+
+
+@pytest.mark.parametrize("volumes", ["base"], indirect=True)
+def test_base_killed_begins_anew(container: Container, launcher: str, volumes: Volumes, tmp_path: Path) -> None:
+    """Killed, a container leaves libvirt's notes of a domain that ran: it is no more, and no guest is bound."""
+    [told] = volumes.spec["containers"]
+    options = (*as_user(volumes.spec, told), *volumes.options(told))
+    ours = as_told(container, launcher, told)
+    for time in range(KILLS):
+        with ours.running(tmp_path / f"log-{time}", *told["args"], options=options) as running:
+            running.program.wait_for("lease-bound", timeout=90)
+            happened = [json.loads(line)["event"] for line in running.program.text.splitlines()]
+            assert happened.index("domain-started") < happened.index("guest-asked")
+            container.engine.run("kill", "--signal=KILL", running.name)
+            running.program.wait()

@@ -250,7 +250,7 @@ def test_a_killed_server_is_replaced_and_nothing_else_is_touched(
         with tap_guest(pod.netns, pod.mac, tmp_path) as guest:
             clients.lease("udhcpc", guest)
             must_answer(guest.netns, pod.peer)
-        status = agent.status()
+            status = agent.status()
         assert program.text.count("server-ended") == 1
     assert another != server
     assert (status["drift"], status["server"]["lease"]) == ([], "bound")

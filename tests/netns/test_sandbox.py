@@ -214,8 +214,8 @@ def test_it_serves_and_the_pod_comes_back(pod: Pod, mine: Agent, tmp_path: Path)
     with tap_guest(pod.netns, pod.mac, tmp_path) as guest:
         assert clients.lease("udhcpc", guest).mac == pod.mac
         must_answer(guest.netns, pod.peer)
-    status = mine.status()
-    assert (status["drift"], status["server"]["lease"]) == ([], "bound")
+        status = mine.status()
+        assert (status["drift"], status["server"]["lease"]) == ([], "bound")
     mine.down()
     assert mine.servers() == []
     assert difference(found, snapshot(pod)) == ""

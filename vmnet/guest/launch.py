@@ -76,6 +76,13 @@ class _Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class _Lives:
+    """Whether a domain's QEMU lives."""
+
+    yes: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Done:
     """A call has ended as it should."""
 
@@ -219,9 +226,32 @@ class _Launch:
             return
         for look, key in ((connection.lookupByUUIDString, found.uuid), (connection.lookupByName, found.name)):
             with contextlib.suppress(library.libvirtError):
-                if key and look(key).isActive():
+                if key and (there := look(key)).isActive() and self._lives(there):
                     self._keep = self._keep or spare
                     raise DomainRefusedError(f"domain {found.name or key} runs already; end it first")
+
+    def _lives(self, domain: Any) -> bool:  # noqa: ANN401 # a virDomain
+        """Whether its QEMU lives: a libvirtd that has just started takes every domain of before for alive.
+
+        It does so after SIGKILL of a container, and finds out in a job of that domain. A question that takes a job too
+        is answered only then.
+        """
+        library = self._libvirt.library
+
+        def ask() -> _Lives:
+            try:
+                domain.memoryStats()
+            except library.libvirtError as error:
+                return _Lives(error.get_error_code() not in _gone(library))
+            return _Lives(True)
+
+        self._inbox.call(ask)
+        while True:
+            item = self._inbox.next(None)
+            if isinstance(item, _Signalled) and item.number != signal.SIGCHLD:
+                raise _ToldToEnd(item.number)
+            if isinstance(item, _Lives):
+                return item.yes
 
     def _start(self, xml: str) -> None:
         """Define and start the domain in one step, transiently: when it ends, nothing of it is left behind."""
@@ -352,11 +382,7 @@ class _Launch:
         self._inbox.call(ask)
 
     def _failed(self, failed: _Failed) -> None:
-        gone = failed.error.get_error_code() in (
-            self._libvirt.library.VIR_ERR_NO_DOMAIN,
-            self._libvirt.library.VIR_ERR_OPERATION_INVALID,
-        )
-        if gone:
+        if failed.error.get_error_code() in _gone(self._libvirt.library):
             return  # it has just ended, and the event says how
         say("warning", "failed", f"libvirt failed to {failed.what}: {reason(failed.error)}")
         if self._libvirt.connection is not None and self._destroying:
@@ -399,6 +425,11 @@ class _Launch:
             self._crashed("it ended while libvirt was away")
         say("info", "domain-ended", f"domain {self._name} has ended", domain=self._name)
         self._code = 0
+
+
+def _gone(library: Any) -> tuple[int, int]:  # noqa: ANN401 # a module
+    """Return the codes of errors that say that the domain does not run."""
+    return library.VIR_ERR_NO_DOMAIN, library.VIR_ERR_OPERATION_INVALID
 
 
 def _reap() -> None:

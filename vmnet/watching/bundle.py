@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import vmnet
 from vmnet import agent, processes, server_call, show
-from vmnet.errors import RefusedError, UsageError
+from vmnet.errors import RefusedError
 from vmnet.journal import JOURNAL, LARGEST_JOURNAL
 from vmnet.kernel import firewall
 from vmnet.outline import plain
-from vmnet.watching import frames, pcap, status
+from vmnet.watching import frames, output, pcap, status
 from vmnet.watching.dissect import host_names
 from vmnet.watching.redact import Redactor
 from vmnet.watching.sight import look
@@ -197,11 +197,7 @@ def _json(value: object) -> str:
 
 
 def _write(path: str, files: dict[str, str | bytes]) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
-    with open(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w") as tar:
+    with output.opened(path, new=True) as file, tarfile.open(fileobj=file, mode="w|") as tar:
         for name, data in files.items():
             octets = data.encode() if isinstance(data, str) else data
             member = tarfile.TarInfo(f"vmnet-support/{name}")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import select
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vmnet import agent, server_call
-from vmnet.errors import RefusedError, UsageError
+from vmnet.errors import RefusedError
 from vmnet.log import say
-from vmnet.watching import frames, pcap
+from vmnet.watching import frames, output, pcap
 from vmnet.watching.sight import look
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class Wishes:
     """What becomes of the frames."""
 
     path: str = ""
-    """The capture file to write; empty for lines on stdout."""
+    """The capture file to write, `-` for stdout; empty for lines on stdout."""
     follow: bool = False
     as_json: bool = False
 
@@ -102,20 +101,18 @@ def _taking(wishes: Wishes, told: Scene) -> Iterator[Callable[[Frame], None]]:
         yield lambda frame: _print(frame, told, as_json=wishes.as_json)
         return
     count = 0
-    try:
-        descriptor = os.open(wishes.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise UsageError(f"cannot write {wishes.path}: {error.strerror}") from error
-    with open(descriptor, "wb", buffering=0) as file:
+    with output.opened(wishes.path, new=False) as file:
         file.write(pcap.header())
+        file.flush()  # who reads a pipe is to see each frame as it comes
 
         def write(frame: Frame) -> None:
             nonlocal count
             file.write(pcap.record(told.nanoseconds(frame), frame.length, frame.data))
+            file.flush()
             count += 1
 
         yield write
-    say("info", "captured", f"{count} frames are in {wishes.path}", frames=count)
+    say("info", "captured", f"{count} frames are in {output.named(wishes.path)}", frames=count)
 
 
 def _print(frame: Frame, told: Scene, *, as_json: bool) -> None:

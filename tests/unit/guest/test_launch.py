@@ -12,7 +12,7 @@ import pytest
 
 from vmnet import cli
 from vmnet.config import Config
-from vmnet.errors import DomainCrashedError
+from vmnet.errors import DomainCrashedError, DomainRefusedError
 from vmnet.guest.connection import Libvirt, Lifecycle, reason
 from vmnet.guest.domain import parse
 from vmnet.guest.inbox import Inbox
@@ -173,3 +173,47 @@ def test_crash_and_panic_are_told_from_an_end(events: list[tuple[int, int]]) -> 
 
 def test_guest_that_was_restarted_after_a_panic_may_end_well() -> None:
     assert _ending((8, 0), (5, 0)) == 0
+
+
+class _LibvirtSays(Exception):  # noqa: N818 # libvirt's own name is libvirtError
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+    def get_error_code(self) -> int:
+        return self.code
+
+
+NO_DOMAIN, OPERATION_INVALID, NO_SUPPORT, TIMED_OUT = 42, 55, 3, 68
+
+
+@pytest.mark.parametrize(
+    ("answer", "refused"),
+    [(None, True), (OPERATION_INVALID, False), (NO_DOMAIN, False), (NO_SUPPORT, True), (TIMED_OUT, True)],
+)
+def test_a_dead_domain_that_libvirtd_still_takes_for_alive_is_not_in_the_way(
+    answer: int | None, refused: bool
+) -> None:
+    """It has read its notes of a container that was killed, and has not found out yet."""
+
+    def stats() -> dict[str, int]:
+        if answer is not None:
+            raise _LibvirtSays(answer)
+        return {}
+
+    domain = SimpleNamespace(isActive=lambda: 1, memoryStats=stats)
+    connection = SimpleNamespace(lookupByName=lambda _: domain, lookupByUUIDString=None)
+    library = SimpleNamespace(
+        libvirtError=_LibvirtSays, VIR_ERR_NO_DOMAIN=NO_DOMAIN, VIR_ERR_OPERATION_INVALID=OPERATION_INVALID
+    )
+    libvirt = cast("Libvirt", SimpleNamespace(connection=connection, library=library))
+    inbox: Inbox[object] = Inbox()
+    running = _Launch(Config(), Job("vm.xml"), libvirt, inbox)
+    found = parse(XML.replace("<devices", "<name>vm</name><devices"))
+    if refused:
+        with pytest.raises(DomainRefusedError, match="domain vm runs already"):
+            running._refuse_running(found, spare=True)
+    else:
+        running._refuse_running(found, spare=True)
+    assert running._keep is refused
+    inbox.close()

@@ -1,0 +1,58 @@
+"""Where a file that was asked for goes: to a path, or to stdout where the path is `-`."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import sys
+from typing import TYPE_CHECKING
+
+from vmnet.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+"""What means it. Opened by its path it would be another file's beginning, or refused as there already."""
+
+
+@contextlib.contextmanager
+def opened(path: str, *, new: bool) -> Iterator[BinaryIO]:
+    """Give where to write. With `new` a file that is there already is left alone.
+
+    Raises:
+        UsageError: it cannot be written; before the block begins.
+    """
+    if path in STDOUT and os.isatty(1):
+        raise UsageError("stdout is a terminal, and this is no text: pipe it, or redirect it to a file")
+    sys.stdout.flush()
+    with open(os.dup(1) if path in STDOUT else _opened(path, new=new), "wb") as file:
+        yield file
+
+
+def named(path: str) -> str:
+    """Return the path as people read it."""
+    return "stdout" if path in STDOUT else path
+
+
+def _opened(path: str, *, new: bool) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+    try:
+        # A pipe or a device is there, and is written to all the same.
+        fresh = os.O_EXCL if new and not _is_stream(path) else os.O_TRUNC
+        return os.open(path, flags | fresh, 0o600)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        read_only = "; `-` writes to stdout" if getattr(error, "errno", 0) == errno.EROFS else ""
+        raise UsageError(f"cannot write {path}: {reason}{read_only}") from error
+
+
+def _is_stream(path: str) -> bool:
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode)
