@@ -43,6 +43,7 @@ from vmnet.plumbing.bridge import bound, unbound
 from vmnet.plumbing.diff import diff, missing_links, standing_chains
 from vmnet.plumbing.discover import discover, refuse_names_taken, refuse_orphans
 from vmnet.plumbing.names import bridge_name
+from vmnet.plumbing.node_signs import signs
 from vmnet.recall import Known, held, is_untouched, lost_note, recall, written
 from vmnet.schema import SCHEMA, Here, Journal
 from vmnet.serving import ServerStart, open_packets
@@ -291,6 +292,7 @@ def _begin(place: Place, config: Config, now: Status) -> Journal:
     settings = replace(wished, owner=owner, hostname=wished.hostname or config.default_hostname)
     refuse_orphans(now, config.interface)
     pod = discover(now, config.interface)
+    _refuse_node(now, config, pod.ifname)
     refuse_names_taken(now, pod, settings)
     if settings.mtu is not None and settings.mtu > pod.mtu:
         raise RefusedError(f"MTU {settings.mtu} is larger than {pod.ifname}'s {pod.mtu}; frames would be lost")
@@ -307,6 +309,16 @@ def _begin(place: Place, config: Config, now: Status) -> Journal:
         lease=ipv4,
         lease6=ipv6,
     )
+
+
+def _refuse_node(now: Status, config: Config, ifname: str) -> None:
+    """Leave the namespace of a cluster's node alone; the environment is ours, and tells of no other namespace."""
+    found = () if config.on_node else signs(now, {} if config.netns else os.environ, ifname)
+    if found:
+        raise RefusedError(
+            f"this looks like the network namespace of a node ({', '.join(found)}), and a VM would take the node "
+            "off the network; remove hostNetwork from the pod, or say --on-node on"
+        )
 
 
 def _leases(pod: PodInterface, resolver: Resolver, settings: Settings) -> tuple[Lease | None, Lease6 | None]:

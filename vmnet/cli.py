@@ -98,6 +98,9 @@ def _config(asked: argparse.Namespace) -> Config:
         if not resolv_conf:
             raise UsageError("resolver file '' is no path")
         config = replace(config, resolv_conf=resolv_conf)
+    on_node = text("on_node")
+    if on_node is not None:
+        config = replace(config, on_node=checks.switch(on_node, "on-node"))
     if not config.netns:
         config = replace(config, default_hostname=os.uname().nodename)
     return config

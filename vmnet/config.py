@@ -58,6 +58,8 @@ class Config:
     """Empty for the default file, which may be missing; a named one may not."""
     resume: bool = False
     """Only bring back what is up already: somebody's `down` is not undone."""
+    on_node: bool = False
+    """Whether a namespace may be taken that looks like a cluster node's."""
 
 
 @dataclass(frozen=True, slots=True)

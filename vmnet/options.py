@@ -53,6 +53,11 @@ def settings(parser: argparse.ArgumentParser) -> None:
     add(
         "--sandbox", metavar="on|off", help="whether the DHCP server gives its privileges up; off is for debugging"
     )
+    add(
+        "--on-node",
+        metavar="on|off",
+        help="whether to take a network namespace that looks like a node's (default: off)",
+    )
     add("--dhcp", metavar="|".join(checks.DHCP_MODES), help="who answers the guest's DHCP (default: on, vmnet)")
     add("--lease-time", metavar="SECONDS", help="of DHCP, or infinite (default: 86400)")
     add("--ipv6", metavar="on|off", help="whether the guest is told of the pod's IPv6 (default: on)")

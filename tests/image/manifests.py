@@ -103,10 +103,18 @@ class Volumes:
         return tuple(told)
 
 
+def _value(entry: dict[str, Any]) -> str:
+    """What the downward API would say."""
+    if "value" in entry:
+        return str(entry["value"])
+    addresses = {"status.hostIP": "192.0.2.1", "status.podIP": "192.0.2.2"}
+    return addresses.get(entry["valueFrom"]["fieldRef"]["fieldPath"], "vm")
+
+
 def as_user(spec: dict[str, Any], container: dict[str, Any]) -> tuple[str, ...]:
     """What podman is told of who the container runs as, and of its environment."""
     context, group = container["securityContext"], spec.get("securityContext", {}).get("fsGroup")
     told = [f"--user={context['runAsUser']}:{context['runAsGroup']}"]
     told += [f"--group-add={group}"] if group else []
-    told += [f"--env={entry['name']}={entry.get('value', 'vm')}" for entry in container.get("env", ())]
+    told += [f"--env={entry['name']}={_value(entry)}" for entry in container.get("env", ())]
     return tuple(told)

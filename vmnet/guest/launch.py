@@ -233,8 +233,8 @@ class _Launch:
     def _lives(self, domain: Any) -> bool:  # noqa: ANN401 # a virDomain
         """Whether its QEMU lives: a libvirtd that has just started takes every domain of before for alive.
 
-        It does so after SIGKILL of a container, and finds out in a job of that domain. A question that takes a job too
-        is answered only then.
+        After SIGKILL of a container, that is. It finds out in a job of that domain: a question that takes a job,
+        too, is answered only then.
         """
         library = self._libvirt.library
 
