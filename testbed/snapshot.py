@@ -1,4 +1,9 @@
-"""All that can be seen of a pod's network, as text to compare: one fact a line, without what changes by itself."""
+"""All that can be seen of a pod's network, as text to compare: one fact a line, without what changes by itself.
+
+Neighbours come out of a hash table with a random seed (net/core/neighbour.c), and tables of routes out of another:
+what order the kernel lists those in says nothing. That of addresses, of rules and of the routes to one destination
+does: it decides which is taken.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +25,7 @@ VOLATILE = frozenset({"ifindex", "link_index", "link_netnsid", "stats", "stats64
 LIFETIMES = frozenset({"valid_life_time", "preferred_life_time", "expires"})
 RUNNING, FOREVER = "running", 0xFFFFFFFF
 """What a lifetime is shown as that is neither over nor without end: it is another at each look."""
-SETTLED_SECONDS = 5
+SETTLED_SECONDS = 30
 TITLES = ("IPv4 routes", "permanent neighbours", "IPv4 rules", "IPv6 routes", "proxied neighbours", "IPv6 rules")
 ALL_LOOKS = """
 ip -d -j -batch - <<.
@@ -76,7 +81,7 @@ def look(namespace: Netns) -> str:
     shown, _, firewall = namespace.run("sh", "-ec", ALL_LOOKS).stdout.partition("\0")
     links, *entries = _values(shown)
     parts = [("links and addresses", "\n".join(_links(links)))]
-    parts += [(title, _entries(value)) for title, value in zip(TITLES, entries, strict=True)]
+    parts += [(title, _entries(title, value)) for title, value in zip(TITLES, entries, strict=True)]
     parts.append(("firewall", firewall))
     return "\n".join(f"== {title}\n{text}" for title, text in parts)
 
@@ -128,9 +133,23 @@ def _leaves(value: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{path}{key}", entry
 
 
-def _entries(entries: list[dict[str, Any]]) -> str:
-    """A route, neighbour or rule a line, in the kernel's order."""
-    return "\n".join(json.dumps(dict(_leaves(entry)), sort_keys=True) for entry in entries)
+def _entries(title: str, entries: list[dict[str, Any]]) -> str:
+    """A route, neighbour or rule a line; in the kernel's order as far as that means something."""
+    shown = [dict(_leaves(entry)) for entry in entries]
+    if "neighbours" in title:
+        shown.sort(key=json.dumps)
+    elif "routes" in title:
+        shown.sort(key=_route_place)
+    return "\n".join(json.dumps(entry, sort_keys=True) for entry in shown)
+
+
+def _route_place(route: dict[str, Any]) -> tuple[str, ...]:
+    """Where a route stands among those whose order says nothing; of those to one destination the first is taken.
+
+    But what the kernel adds with an address (`fe80::/64`, say) it adds for each link when its workers come to it.
+    """
+    link = route.get("dev", "") if route.get("protocol") == "kernel" else ""
+    return str(route.get("table", "main")), route["dst"], link
 
 
 def describe(namespace: Netns) -> str:
