@@ -19,11 +19,10 @@ import pytest
 from tests.unit.dhcp.frames import REPLIES, VM_MAC, bootp, compiled, discover, dissect, frame, message
 from vmnet.auxdata import TP_STATUS_CSUMNOTREADY, TP_STATUS_VLAN_VALID
 from vmnet.server import loop as room
-from vmnet.server import sandbox
+from vmnet.server import memory, sandbox
 from vmnet.server.compiled import dumps_failure
 from vmnet.server.log import Log
 from vmnet.server.loop import Server
-from vmnet.server.memory import open_statm
 from vmnet.server.presence import PATIENCE, Presence
 from vmnet.server.service import Service
 
@@ -432,14 +431,29 @@ def test_status_is_one_line_of_json(bench: Bench, monkeypatch: pytest.MonkeyPatc
     assert (told["vm_mac"], told["events"], told["reason"]) == (VM_MAC.hex(":"), {"offer": 1}, "")
 
 
-def test_it_says_how_large_it_is_where_that_can_be_known(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert json.loads(asked(bench, monkeypatch, Peer(0)))["resident_bytes"] is None
-    bench.server.statm = open_statm()
-    first = json.loads(asked(bench, monkeypatch, Peer(0)))["resident_bytes"]
-    mine = bytearray(b"x" * (8 << 20))
-    second = json.loads(asked(bench, monkeypatch, Peer(0)))["resident_bytes"]
+def test_it_says_how_large_it_is_where_that_can_be_known(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Read anew each time it is asked, by a descriptor that was opened before; proc(5) counts pages."""
+
+    def told() -> object:
+        return json.loads(asked(bench, monkeypatch, Peer(0)))["resident_bytes"]
+
+    assert told() is None
+    statm = tmp_path / "statm"
+    statm.write_text("5120 2468 1024 1 0 999 0\n", encoding="ascii")
+    monkeypatch.setattr(memory, "_STATM", str(statm))
+    bench.server.statm = memory.open_statm()
+    assert told() == 2468 * os.sysconf("SC_PAGESIZE")
+    statm.write_text("5120 3000 1024 1 0 999 0\n", encoding="ascii")
+    assert told() == 3000 * os.sysconf("SC_PAGESIZE")
     os.close(bench.server.statm)
-    assert second - first > len(mine) // 2
+
+
+def test_the_kernel_says_how_large_a_process_is() -> None:
+    statm = memory.open_statm()
+    assert memory.resident_bytes(statm)
+    os.close(statm)
 
 
 def test_status_is_for_root_and_our_own_user(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
