@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 POD ?= bridge
 SECONDS ?= 60
-WORKERS ?= 4
+WORKERS ?= $(shell echo $$((2 * $$(nproc))))
 SYSTEM ?= $(shell . /etc/os-release; [ "$$VERSION_CODENAME" = trixie ] && echo bookworm || echo trixie)
 TRY ?= demo test-unit test-clients
 VENV := .venv
@@ -12,17 +12,17 @@ RUN := $(VENV)/bin/python
 LOCK = $(VENV)/lock/bin/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url \
     --python-version 3.11 --upgrade
 
-# Most tests wait most of the time: more workers than cores, then what is to have the machine to itself.
+# First what is to have the machine to itself. Then all others, on more workers than cores: most wait most of the time.
 define tests
 @code=0; \
-$(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not alone' $(1) || code=$$?; \
 $(RUN) -m pytest -m alone $(1) || code=$$?; \
+$(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not alone' $(1) || code=$$?; \
 exit $$code
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts demo test test-unit test-readers test-netns test-netns-container test-vm test-image soak fuzz \
-    test-clients test-system lint format bench share schema lock clean
+.PHONY: help setup parts demo test test-all test-unit test-readers test-netns test-netns-container test-vm test-image soak \
+    fuzz test-clients test-system lint format bench share schema lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 23
@@ -48,7 +48,11 @@ parts: setup ## install the Debian packages that the demo and the tests use (say
 demo: setup parts ## a real guest takes over a pod's network identity (POD=bridge|calico|ptp|cilium|bridge-dual …)
 	@$(RUN) -m testbed.demo --pod $(POD)
 
-test: setup parts ## all tests, on several workers (WORKERS=4)
+test: setup parts ## the full test suite, in minutes: all that is promised, permutations by sample (WORKERS=N)
+	$(call tests)
+
+test-all: export VMNET_EXTENT := all
+test-all: setup parts ## the same with every permutation: layouts, clients, errors, a million frames; half an hour
 	$(call tests)
 
 test-unit: setup ## the tests that need no root
@@ -73,10 +77,14 @@ test-system: setup parts ## make demo and some tests in a clean root of the othe
 test-vm: setup parts ## the tests with a real guest
 	$(RUN) -m pytest tests/vm
 
-soak: setup parts ## the tests of crashes, faults, recovery and endurance with larger numbers, for the night (VMNET_SEED=N)
-	VMNET_SOAK=1 $(RUN) -m pytest -s -o timeout=0 tests/netns/test_crash.py tests/netns/test_faults.py \
-	    tests/netns/test_recovery.py tests/netns/test_state_directory.py tests/netns/test_any_story.py \
-	    tests/netns/test_soak.py tests/unit/test_stale_journals.py
+soak: export VMNET_EXTENT := soak
+soak: setup parts ## crashes, faults and endurance in larger numbers, floods against their limits, for the night (VMNET_SEED=N)
+	$(RUN) -m pytest -s -o timeout=0 tests/netns/test_crash.py tests/netns/test_faults.py tests/netns/test_recovery.py \
+	    tests/netns/test_state_directory.py tests/netns/test_any_story.py tests/netns/test_soak.py \
+	    tests/netns/test_flood.py tests/netns/test_flood6.py tests/netns/test_hostile.py tests/netns/test_hostile6.py \
+	    tests/netns/test_server_life.py tests/netns/test_exporter.py tests/netns/test_ipv6_reachability.py \
+	    tests/unit/test_stale_journals.py tests/unit/dhcp/test_mutations.py tests/unit/ipv6/test_mutations.py \
+	    tests/unit/ipv6/test_neighbour_mutations.py
 
 fuzz: setup ## guided by coverage, look for frames that the server cannot cope with (SECONDS=60)
 	$(RUN) -m tests.fuzz $(SECONDS) .cache/fuzz

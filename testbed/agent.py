@@ -50,7 +50,7 @@ class Agent:
 
     def run(self, verb: str, *flags: str | Path, check: bool = True) -> Completed:
         """Run a verb to its end, which for `up` is READY; the server must let go of our pipes for that."""
-        return run(self.argv(verb, *flags), check=check, timeout=30)
+        return run(self.argv(verb, *flags), check=check)
 
     def up(self, *flags: str | Path) -> Completed:
         """Hand the pod over; an exit code but 0 is an error."""

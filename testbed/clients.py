@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 from testbed.dbus_clients import CONNMAN, NETWORKMANAGER
 from testbed.eavesdrop import dhcp_options
 from testbed.facts import GuestFacts, read_facts
-from testbed.jailed import PATIENCE, Client, Jail, Told, assignments, hostname, inside, with_lease
+from testbed.jailed import Client, Jail, Told, assignments, hostname, inside, with_lease
 from testbed.netns import Background, background, wait_for_file
+from testbed.patience import PATIENCE
 from testbed.tap_guest import IFNAME
 from testbed.watch import wait_for_default_route
 

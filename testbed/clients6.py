@@ -16,8 +16,9 @@ from testbed.clients import NETWORKD, dhcpcd
 from testbed.dbus_clients import networkmanager
 from testbed.facts import GuestFacts, read_facts
 from testbed.facts6 import Facts6, read_facts6
-from testbed.jailed import PATIENCE, Jail, Told, assignments
+from testbed.jailed import Jail, Told, assignments
 from testbed.netns import background
+from testbed.patience import PATIENCE
 from testbed.tap_guest import tap_guest
 from testbed.watch import wait_for_default_route, wait_for_sure_addresses, wait_until
 

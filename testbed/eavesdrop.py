@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from testbed.netns import TestbedError, entered
+from testbed.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,7 +70,7 @@ class Eavesdropper(Generic[Heard]):
         self._understand = understand
         self.heard: list[Heard] = []
 
-    def wait_for(self, wanted: Callable[[Heard], bool], timeout: float = 20) -> Heard:
+    def wait_for(self, wanted: Callable[[Heard], bool], timeout: float = PATIENCE) -> Heard:
         """Give the first message from now on that is wanted; none in time is an error."""
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0 and select.select([self._wire], [], [], left)[0]:

@@ -2,7 +2,7 @@
 
 Run by its path, with nothing but the standard library: `flooder.py DESCRIPTOR FRAMES_PER_SECOND SECONDS FRAME`.
 The descriptor is an attached tap's, the frame is in hexadecimal with its virtio-net header, and 0 a second means
-as many as will go. It prints how many it sent and in how many seconds.
+as many as will go. It prints `flooding` when it begins; at the end how many it sent, and in how many seconds.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def flood(descriptor: int, rate: int, seconds: float, frame: bytes) -> tuple[int
 def main(argv: list[str]) -> int:
     """Flood, and tell."""
     descriptor, rate, seconds, frame = argv
+    print("flooding", flush=True)  # noqa: T201 -- the sign that it has begun
     sent, took = flood(int(descriptor), int(rate), float(seconds), bytes.fromhex(frame))
     print(sent, took)  # noqa: T201 -- what the test reads
     return 0

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from testbed.dns_names import domain_names
 from testbed.facts import DEFAULT, GuestFacts, RouteFact
 from testbed.netns import Background, background
+from testbed.patience import PATIENCE
 from testbed.qemu import QEMU
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ MEMORY = "64"
 """MiB."""
 KEYS = 8
 CTRL_B = b"\x02"
-PATIENCE = 60
-"""Seconds; under TCG it is at its prompt after one, and has its lease after five."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed.netns import Background, TestbedError, background, run
+from testbed.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from testbed.tap_guest import TapGuest
 
 JAIL = Path(__file__).with_name("jail.py")
-PATIENCE = 120
-"""Seconds until a client counts as hung; each takes 0.1 to 3 on a quiet machine."""
 SECONDS = {"y": 31557600, "month": 2629800, "w": 604800, "d": 86400, "h": 3600, "min": 60, "s": 1}
 
 

@@ -40,6 +40,7 @@ from testbed.libvirt_guest import Console, Domain, domain, interface
 from testbed.libvirtd_room import MOUNTS
 from testbed.netns import Background, Completed, Netns, TestbedError, kill, run
 from testbed.once import one_at_a_time
+from testbed.patience import PATIENCE
 from testbed.qemu import QEMU
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 __all__ = ["Console", "Domain", "Libvirtd", "domain", "interface", "libvirtd"]
 CACHE = Path(os.environ.get("VMNET_LIBVIRT_CACHE", Path(__file__).parent.parent / ".cache" / "libvirt"))
 CAPABILITIES = "qemu/capabilities"
-START_PATIENCE = 60
+START_PATIENCE = PATIENCE
 """Seconds; the first start on a machine probes QEMU for 4 to 8."""
 SOCKET = "run/libvirt/libvirt-sock"
 LONGEST_SOCKET_PATH = 107

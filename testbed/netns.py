@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from testbed.patience import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -55,7 +57,7 @@ class Netns:
         """The argument list that runs `argv` in this namespace, with the same process id."""
         return ["nsenter", f"--net={self.path}", "--", *map(str, argv)]
 
-    def run(self, *argv: str | Path, check: bool = True, timeout: float = 20, stdin: str = "") -> Completed:
+    def run(self, *argv: str | Path, check: bool = True, timeout: float = PATIENCE, stdin: str = "") -> Completed:
         """Run a program in this namespace to its end, its output captured."""
         return run(self.command(*argv), check=check, timeout=timeout, stdin=stdin)
 
@@ -79,7 +81,9 @@ class Netns:
         return [int(pid) for pid in answer.stdout.split()]
 
 
-def run(argv: Sequence[str | Path], *, check: bool = True, timeout: float = 20, stdin: str = "") -> Completed:
+def run(
+    argv: Sequence[str | Path], *, check: bool = True, timeout: float = PATIENCE, stdin: str = ""
+) -> Completed:
     """Run a program to its end, its output captured; a failure quotes the command and all it said."""
     words = [str(word) for word in argv]
     try:
@@ -116,7 +120,7 @@ def kill(pid: int) -> None:
         return
 
 
-def wait_for_end(pid: int, timeout: float = 20) -> None:
+def wait_for_end(pid: int, timeout: float = PATIENCE) -> None:
     """Wait until a process has ended by itself; one that goes on is an error."""
     try:
         handle = os.pidfd_open(pid)
@@ -202,7 +206,7 @@ class Background:
         with self._news:
             return self._text
 
-    def wait_for(self, pattern: str, timeout: float = 20) -> re.Match[str]:
+    def wait_for(self, pattern: str, timeout: float = PATIENCE) -> re.Match[str]:
         """Wait until it has said something that matches; a program that ends or stays silent is an error."""
         deadline = time.monotonic() + timeout
         expression = re.compile(pattern, re.MULTILINE)
@@ -215,7 +219,7 @@ class Background:
                 self._news.wait(left)
             return found
 
-    def wait(self, timeout: float = 20) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         """Wait until it has ended by itself; give its exit code."""
         try:
             code = self.process.wait(timeout)
@@ -270,7 +274,7 @@ IN_CREATE = 0x100
 """linux/inotify.h."""
 
 
-def wait_for_file(path: Path, timeout: float) -> None:
+def wait_for_file(path: Path, timeout: float = PATIENCE) -> None:
     """Wait until a file of that name is there; its directory must be."""
     deadline = time.monotonic() + timeout
     libc = ctypes.CDLL(None, use_errno=True)

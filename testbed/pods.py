@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from testbed.layouts import Layout
 
 CNI_BIN = Path("/usr/lib/cni")
+ANSWER_WITHIN = 30
+"""Seconds: an answer that comes at all comes at once."""
 IFNAME = "eth0"
 PEER = "198.51.100.1"
 PEER6 = "2001:db8:100::1"
@@ -255,7 +257,7 @@ def ping(source: Netns, address: str, size: int = 56, timeout: int = 3) -> bool:
 
 def must_answer(source: Netns, address: str, size: int = 56) -> None:
     """Ping, and fail with what ping said where no answer comes."""
-    answer = _ping(source, address, size, 3)
+    answer = _ping(source, address, size, ANSWER_WITHIN)
     if answer.returncode != 0:
         raise TestbedError(f"{address} does not answer a ping from {source.name}:\n{answer.stdout}")
 

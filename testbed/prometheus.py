@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from testbed.netns import Background, Netns, TestbedError, background, entered
+from testbed.patience import PATIENCE
 from testbed.unpacked import PROMETHEUS, programs
 from vmnet.kernel.inotify import watch_file
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PORT = 9090
-PATIENCE = 30
 CONFIGURATION = """\
 global:
   scrape_interval: 1s

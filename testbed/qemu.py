@@ -21,6 +21,7 @@ from testbed.jailed import assignments, read_resolv_lines
 from testbed.kernel import CACHE, Kernel, initramfs, kernel
 from testbed.netns import Background, TestbedError, background
 from testbed.once import one_at_a_time
+from testbed.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,8 +36,6 @@ CMDLINE = (
 )
 MEMORY = "192"
 """MiB."""
-PATIENCE = 300
-"""Seconds until a boot counts as hung; under TCG it takes 2 to 4, beside much other work 40."""
 ECHO = 7
 """The port at which the guest sends back what comes (RFC 862)."""
 PROBE_PATIENCE = 6

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed.netns import Background, Netns, TestbedError, background, entered, netns
+from testbed.patience import PATIENCE
 from testbed.tap_copier import FRAME, open_tap
 from testbed.watch import RTMGRP_LINK, wait_for_ip
 
@@ -87,7 +88,7 @@ class RawTap:
         """Send a frame as the guest."""
         os.write(self.descriptor, bytes(VNET_HDR) + frame)
 
-    def receive(self, wanted: Callable[[bytes], bool], timeout: float = 5) -> bytes:
+    def receive(self, wanted: Callable[[bytes], bool], timeout: float = PATIENCE) -> bytes:
         """Give the first frame to the guest that is wanted; none in time is an error."""
         deadline = time.monotonic() + timeout
         poll = select.poll()

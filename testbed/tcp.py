@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from testbed.netns import TestbedError, entered
+from testbed.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 CHUNK = bytes(1 << 16)
 ROUNDS = 8
-PATIENCE = 5
 
 
 def must_carry(source: Netns, target: Netns, address: str) -> None:

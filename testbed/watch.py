@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from testbed.netns import Netns, TestbedError, entered
+from testbed.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,7 +83,7 @@ def wait_for_default_route(namespace: Netns, timeout: float, family: str = "-4")
     )
 
 
-def wait_for_sure_addresses(namespace: Netns, timeout: float = 10) -> None:
+def wait_for_sure_addresses(namespace: Netns, timeout: float = PATIENCE) -> None:
     """Wait until the detection of duplicates has ended for every IPv6 address; a duplicate is an error."""
     wait_until(
         namespace, lambda: not namespace.ip("-6", "address", "show", "tentative"), "sure addresses", timeout
@@ -92,7 +93,7 @@ def wait_for_sure_addresses(namespace: Netns, timeout: float = 10) -> None:
 
 
 def wait_for_ip(
-    namespace: Netns, group: int, question: str, shown: Callable[[list[Any]], bool], timeout: float = 20
+    namespace: Netns, group: int, question: str, shown: Callable[[list[Any]], bool], timeout: float = PATIENCE
 ) -> None:
     """Wait until what `ip QUESTION` shows in a namespace is so; asked anew with each news of that group."""
     wait_until(

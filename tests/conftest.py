@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.extent import ALL
+
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
@@ -38,13 +40,17 @@ FIGURES = pytest.StashKey[dict[str, str]]()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark each test with the room it lives in; let workers begin with the files that take longest."""
+    """Mark each test with the room it lives in; leave out what is for `make test-all`; the longest files first."""
     for item in items:
         room = item.path.relative_to(TESTS).parts[0]
         if room in ROOMS:
             item.add_marker(room)
         if room == "image":
             item.add_marker(BUILDS)
+    if not ALL:
+        left = [item for item in items if item.get_closest_marker("exhaustive")]
+        items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
+        config.hook.pytest_deselected(items=left)
     if hasattr(config, "workerinput"):
         items.sort(key=_turn)
 

@@ -1,4 +1,6 @@
-"""parse() and answer() of both families under a coverage-guided fuzzer: `python -m tests.fuzz SECONDS CORPUS`.
+"""parse() and answer() of both families under a coverage-guided fuzzer.
+
+Run as `python -m tests.fuzz SECONDS CORPUS [RUNS]`; 0 seconds are as many as it takes.
 
 The first octet of an input is the status that the kernel gives the frame, the rest is the frame. An input that
 raises, or that is answered with a malformed reply, ends the run with its traceback and is kept in the corpus
@@ -76,13 +78,14 @@ def must_be_whole(reply: bytes, asked: request.Request) -> None:
 
 def main() -> None:
     """Fuzz, from the seeds and what earlier runs found on; never returns."""
-    seconds, corpus = int(sys.argv[1]), Path(sys.argv[2])
+    seconds, corpus, *runs = int(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:]
     corpus.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate((*SEEDS, *mutations6.SEEDS)):
         (corpus / f"seed-{number}").write_bytes(bytes((TP_STATUS_CSUMNOTREADY,)) + seed)
     flags = (
         f"-max_total_time={seconds}",
         f"-max_len={1 + LONGEST}",
+        *(f"-runs={number}" for number in runs),
         f"-artifact_prefix={corpus}/",
         "-rss_limit_mb=512",
     )

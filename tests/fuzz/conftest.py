@@ -12,9 +12,12 @@ import pytest
 
 from testbed.netns import Background
 from testbed.requirements import required
+from tests.extent import amount
 
 HERE = Path(__file__).parent
-SECONDS = 60
+RUNS = amount(15_000, 300_000)
+FOR_EVER = "0"
+"""Seconds: libFuzzer's word for no limit."""
 STARTED = pytest.StashKey[Background]()
 
 
@@ -35,7 +38,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def _start(config: pytest.Config) -> None:
     if find_spec("atheris"):
         directory = Path(tempfile.mkdtemp(prefix="vmnet-fuzz-"))
-        command = [sys.executable, "-m", "tests.fuzz", str(SECONDS), str(directory / "corpus")]
+        command = [sys.executable, "-m", "tests.fuzz", FOR_EVER, str(directory / "corpus"), str(RUNS)]
         config.stash[STARTED] = Background(["nice", "-n", "10", *command], directory / "fuzz.log")
 
 

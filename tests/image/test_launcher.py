@@ -37,7 +37,7 @@ def test_a_domain_leases(container: Container, launcher: str, pod: Pod, tmp_path
 
     command = ("launch", "--grace", "1", "/etc/vm/domain.xml")
     with privileged.running(tmp_path / "launcher.log", *command, options=options) as running:
-        running.program.wait_for("lease-bound", timeout=60)
+        running.program.wait_for("lease-bound")
         assert "running" in running.exec("virsh", "--connect", "qemu:///system", "list").stdout
         assert "bound" in running.exec("vmnet", "status").stdout
         running.stop()

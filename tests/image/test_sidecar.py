@@ -43,7 +43,7 @@ def test_qemu_without_any_capability_leases(container: Container, launcher: str,
         follow: list[str | Path] = ["tail", "-n", "+1", "-F", log]
         with background(follow, tmp_path / "tail.log") as server:
             with beside.running(tmp_path / "qemu.log", *words, options=options) as guest:
-                server.wait_for('"lease": ?"bound"', timeout=60)
+                server.wait_for('"lease": ?"bound"')
                 assert guest.program.process.poll() is None
                 assert "bound" in sidecar.exec("vmnet", "status").stdout
 

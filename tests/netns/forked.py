@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from testbed.agent import HOSTNAME, VERBS_THAT_READ_DNS
 from testbed.netns import TestbedError, set_netns
+from testbed.patience import PATIENCE
 from testbed.privileges import confine
 from vmnet import agent as agent_room
 from vmnet import cli, processes, serving
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
 apply_room = importlib.import_module("vmnet.kernel.apply")
 """The module; its name in the package is also that of its function."""
-PATIENCE = 30
 CRASHED = 70
 """How a child ends that could not even become vmnet."""
 _APPLY = "apply"

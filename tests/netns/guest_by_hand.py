@@ -17,6 +17,7 @@ from scapy.layers.l2 import ARP, Ether
 from testbed import agent as agents
 from testbed import pods
 from testbed.netns import TestbedError, background
+from testbed.patience import attempts
 from testbed.tap_guest import raw_tap
 from tests.netns.raw_client import RawClient
 from tests.unit.dhcp.frames import bootp, frame, message, option
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 OTHER_MAC = "de:ad:c0:de:ca:fe"
 DISCOVER, REQUEST, DECLINE, RELEASE = 1, 3, 4, 7
 """RFC 2132 §9.6."""
-TRIES, PATIENCE = 20, 0.3
+AGAIN = 0.3
+"""Seconds between two tries."""
 SERVER_ID = "169.254.75.10"
 
 
@@ -81,12 +83,11 @@ class GuestByHand:
 
     def use(self, address: str, event: str) -> None:
         """ARP from that address, until it is taken for newer than what was said (vmnet.server.guest_lease)."""
-        for _ in range(TRIES):
+        for _ in attempts(event):
             self.arp(address, self.pod.gateway, operation=1)
             with suppress(TestbedError):
-                self.said.wait_for(f'"event": ?"{event}"', PATIENCE)
+                self.said.wait_for(f'"event": ?"{event}"', AGAIN)
                 return
-        self.said.wait_for(f'"event": ?"{event}"')
 
     def arp(self, sender: str, target: str, operation: int, mac: str = "ff:ff:ff:ff:ff:ff") -> None:
         """An ARP packet of the VM."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from testbed import agent as agents
 from testbed import pods, tap_guest
 from testbed.netns import TestbedError, entered
+from testbed.patience import PATIENCE, attempts, wait_until_so
 from tests.unit.dhcp.frames import bootp, frame, message, option, options_of
 
 if TYPE_CHECKING:
@@ -29,10 +30,8 @@ if TYPE_CHECKING:
     from testbed.tap_guest import RawTap
 
 SERVER_NAME = "\0vmnet/server/eth0"
-TRIES, PATIENCE = 4, 0.25
-"""A client that hears nothing asks again, as real ones do; ours is quick about it."""
-FIRST_PATIENCE = 10
-"""The replies may still be being compiled."""
+ASKS_AGAIN = 0.25
+"""Seconds. A client that hears nothing asks again, as real ones do; ours is quick about it."""
 OFFER, ACK = 2, 5
 XID, TYPE_OPTION = slice(46, 50), slice(282, 285)
 """Where a reply has them: the type is the first option."""
@@ -66,26 +65,26 @@ class RawClient:
         """Put a payload into a frame of the VM."""
         return frame(payload, **{"source_mac": self.mac, **fields})
 
-    def exchange(self, patience: float = PATIENCE) -> float:
-        """Lease once: DISCOVER, OFFER, REQUEST, ACK. Gives the seconds it took; no lease is an error."""
+    def exchange(self) -> float:
+        """Lease once: DISCOVER, OFFER, REQUEST, ACK. Gives the seconds it took, a figure; no lease is an error."""
         self.xid += 1
         began = time.monotonic()
-        offer = self._ask(self.discover(xid=self.xid), OFFER, patience)
+        offer = self._ask(self.discover(xid=self.xid), OFFER)
         self.server_id = ".".join(map(str, options_of(offer)[54]))
         chosen = option(50, self.address), option(54, self.server_id)
-        self._ask(self.request(3, *chosen, xid=self.xid), ACK, patience)
+        self._ask(self.request(3, *chosen, xid=self.xid), ACK)
         return time.monotonic() - began
 
-    def _ask(self, question: bytes, kind: int, patience: float) -> bytes:
+    def _ask(self, question: bytes, kind: int) -> bytes:
         """Send until the reply of this kind comes."""
         wanted = self.xid.to_bytes(4), bytes((53, 1, kind))
-        for _ in range(TRIES):
+        for _ in attempts(f"a reply of type {kind}"):
             self.tap.send(question)
             try:
-                return self.tap.receive(lambda data: (data[XID], data[TYPE_OPTION]) == wanted, patience)
+                return self.tap.receive(lambda data: (data[XID], data[TYPE_OPTION]) == wanted, ASKS_AGAIN)
             except TestbedError:
                 self.resent += 1
-        raise TestbedError(f"no reply of type {kind} to {TRIES} tries")
+        raise AssertionError
 
     def _own(self, fields: dict[str, Any]) -> dict[str, Any]:
         return {"chaddr": self.mac, **fields}
@@ -106,7 +105,7 @@ class Served:
         with entered(self.pod.netns):
             asking = socket.socket(socket.AF_UNIX)
         with asking:
-            asking.settimeout(5)
+            asking.settimeout(PATIENCE)
             asking.connect(SERVER_NAME)
             return dict(json.loads(b"".join(iter(lambda: asking.recv(65536), b""))))
 
@@ -120,6 +119,11 @@ class Served:
         """Its resident octets."""
         status = self._proc("status")
         return 1024 * int(status.partition("VmRSS:")[2].split()[0])
+
+    def wake_ups(self) -> int:
+        """How often it went to sleep so far: it does now, and was woken each time but the last."""
+        wait_until_so(lambda: self._proc("stat").rpartition(")")[2].split()[0] == "S", "the server to sleep")
+        return int(self._proc("status").partition("\nvoluntary_ctxt_switches:")[2].split()[0])
 
     def descriptors(self) -> int:
         """How many files it has open."""
@@ -145,5 +149,5 @@ def served(directory: Path, layout: str = "bridge", mac: str = "") -> Iterator[S
         [server] = agent.servers()
         with tap_guest.raw_tap(pod.netns) as tap:
             client = RawClient(tap, bytes.fromhex((mac or pod.mac).replace(":", "")), pod.address)
-            client.exchange(FIRST_PATIENCE)
+            client.exchange()
             yield Served(pod, agent, client, server)

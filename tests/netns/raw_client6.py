@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from testbed.netns import TestbedError
+from testbed.patience import PATIENCE, attempts
 from testbed.tap_guest import RawTap
-from tests.netns.raw_client import PATIENCE, TRIES
+from tests.netns.raw_client import ASKS_AGAIN
 from tests.unit.ipv6.messages import CLIENT_DUID, CLIENT_ID, ELAPSED, SERVER_ID, dhcpv6, frame, ia_na, option, walk
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class ListeningTap(RawTap):
 
     advertised: list[float] = field(default_factory=list)
 
-    def receive(self, wanted: Callable[[bytes], bool], timeout: float = 5) -> bytes:
+    def receive(self, wanted: Callable[[bytes], bool], timeout: float = PATIENCE) -> bytes:
         """Give the first frame to the guest that is wanted."""
 
         def heard(data: bytes) -> bool:
@@ -56,24 +57,24 @@ class RawClient6:
         """A SOLICIT."""
         return self._message(SOLICIT)
 
-    def exchange(self, patience: float = PATIENCE) -> float:
-        """Lease once: SOLICIT, ADVERTISE, REQUEST, REPLY. Gives the seconds it took; no lease is an error."""
+    def exchange(self) -> float:
+        """Lease once: SOLICIT, ADVERTISE, REQUEST, REPLY. Gives the seconds it took, a figure; or fails."""
         self.xid += 1
         began = time.monotonic()
-        advertised = dict(walk(self._ask(self.solicit(), ADVERTISE, patience)[OPTIONS:]))
-        self._ask(self._message(REQUEST, option(SERVER_ID, advertised[SERVER_ID])), REPLY, patience)
+        advertised = dict(walk(self._ask(self.solicit(), ADVERTISE)[OPTIONS:]))
+        self._ask(self._message(REQUEST, option(SERVER_ID, advertised[SERVER_ID])), REPLY)
         return time.monotonic() - began
 
     def _message(self, kind: int, *options: bytes) -> bytes:
         own = option(CLIENT_ID, CLIENT_DUID), ia_na(7), option(ELAPSED, b"\0\0")
         return frame(dhcpv6(kind, *own, *options, xid=self.xid), source_mac=self.mac)
 
-    def _ask(self, question: bytes, kind: int, patience: float) -> bytes:
+    def _ask(self, question: bytes, kind: int) -> bytes:
         """Send until the reply of this kind comes."""
         wanted = bytes((kind,)) + self.xid.to_bytes(3)
-        for _ in range(TRIES):
+        for _ in attempts(f"a message of type {kind}"):
             self.tap.send(question)
             with suppress(TestbedError):
-                return self.tap.receive(lambda data: data[KIND_AND_XID] == wanted, patience)
+                return self.tap.receive(lambda data: data[KIND_AND_XID] == wanted, ASKS_AGAIN)
             self.resent += 1
-        raise TestbedError(f"no message of type {kind} to {TRIES} tries")
+        raise AssertionError

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from testbed.agent import VMNET
 from testbed.netns import Background, Netns, background, entered, kill, netns
+from testbed.patience import PATIENCE
 from tests.unit.test_journal import JOURNAL
 from vmnet import processes, server_call, serving
 from vmnet.journal import StateDirectory
@@ -29,7 +30,6 @@ _READ_ONLY = (
     *("unshare", "--mount", "sh", "-ec"),
     'mount --bind "$0" "$0"; mount -o remount,bind,ro "$0"; exec "$@"',
 )
-PATIENCE = 20
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 

@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from testbed.netns import kill
+from tests.extent import SOAK, amount
 from tests.netns.forked import killed_after, killed_before_call
-from tests.netns.trials import MIXED, SOAK, Trial, note_names, trial
+from tests.netns.trials import MIXED, Trial, note_names, trial
 
 if TYPE_CHECKING:
     from tests.netns.forked import Tamper
 
-EXAMPLES, STEPS = (200, 30) if SOAK else (8, 12)
+EXAMPLES, STEPS = amount(3, 8, 200), amount(12, 12, 30)
 DEATHS = st.one_of(
     st.integers(1, 24).map(killed_after),
     st.integers(1, 20).map(killed_before_call),

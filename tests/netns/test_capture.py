@@ -33,7 +33,7 @@ HOSTILE = b"vm\x1b]0;owned\x07\n\xe2\x80\xaeevil"
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuestByHand]:
     """A guest that has leased, said where it is, asked under another MAC and with a hostile name."""
     with guest_by_hand(tmp_path_factory.mktemp("capture") / "guest") as guest:
-        guest.client.exchange(20)
+        guest.client.exchange()
         guest.arp(guest.pod.address, guest.pod.gateway, 1)
         guest.ask_as(OTHER_MAC)
         guest.tap.send(guest.client.discover(option(12, HOSTILE)))
@@ -88,12 +88,12 @@ def test_wireshark_reads_the_file(spoken: GuestByHand, tmp_path: Path) -> None:
 def test_followed_until_ctrl_c_also_past_another_server(tmp_path: Path) -> None:
     with guest_by_hand(tmp_path / "guest") as guest:
         with background(guest.agent.argv("capture", "--follow"), tmp_path / "follow.log") as following:
-            guest.client.exchange(20)
+            guest.client.exchange()
             following.wait_for("DHCP ACK xid 0x01000001")
             for server in guest.agent.servers():
                 kill(server)
             guest.agent.up()
-            guest.client.exchange(20)
+            guest.client.exchange()
             following.wait_for(rf"DHCP ACK xid 0x{guest.client.xid:08x}")
             assert following.text.count("DHCP ACK xid 0x01000001") == 1
             following.process.send_signal(signal.SIGINT)

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed import clients
-from testbed.jailed import PATIENCE, Jail
+from testbed.jailed import Jail
 from testbed.netns import background
+from testbed.patience import PATIENCE
 from testbed.tap_guest import tap_guest
 from tests.at_once import at_once
 from tests.netns.stage import stage

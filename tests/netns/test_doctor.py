@@ -86,7 +86,7 @@ def test_a_sound_pod_before_up_and_while_its_guest_has_its_lease(tmp_path: Path)
         assert _above_info(it.doctor("--listen", "0")) == []
         it.up("--owner", "107")
         client = it.hold_tap()
-        client.exchange(10)
+        client.exchange()
         said = it.doctor()
         assert _above_info(said) == []
         assert said["exit"] == 0

@@ -12,8 +12,6 @@ import os
 import signal
 import socket
 import stat
-import statistics
-import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -24,7 +22,7 @@ from testbed import pods
 from testbed.agent import VMNET, Agent
 from testbed.netns import entered, kill, run, wait_for_end
 from testbed.tap_guest import raw_tap
-from tests.conftest import FIGURES
+from tests import figures
 from tests.netns.scraper import NO_CAPABILITY, Exporter, Samples, crowd, exporter, parsed, value
 from tests.netns.test_up_down import discover, is_offer
 from vmnet.kernel.netns import cookie
@@ -36,9 +34,8 @@ if TYPE_CHECKING:
     from testbed.pods import Pod
 
 AGENTS = 100
-SECONDS = 1.0
-GENEROUS = 5
-"""How much slower a busy machine may be; alone, it takes a fifth of `SECONDS`."""
+WITHIN = 1.0
+"""Seconds that a scrape of them may take on a machine that does nothing else."""
 LAYOUTS = {"dual": "bridge-dual", "ipv4": "bridge", "dead": "ptp"}
 ADDRESSES = ("unix", "127.0.0.1:9431", "[::1]:9432")
 
@@ -163,15 +160,10 @@ def test_whoever_asks_breaks_nothing(three: dict[str, tuple[Pod, Agent]], addres
             assert answer.count(b"Connection: close") <= 1
         before = node.scrape()
         with ExitStack() as idle:
-            for _ in range(31):
+            for _ in range(30):
                 connection = idle.enter_context(node.connect())
                 connection.sendall(b"GET /metrics HTTP/1.1\r\n")
-            assert node.scrape().keys() == before.keys()  # there is one place left
-            idle.enter_context(node.connect()).sendall(b"GET")
-            began = time.monotonic()
-            with node.connect() as late:
-                assert late.recv(1) == b""
-            assert time.monotonic() - began < 4, "it was to be turned away, not to wait"
+            assert node.scrape().keys() == before.keys()  # there are places left
             assert connection.recv(1) == b""  # after 5 s each of them is let go
         assert node.scrape().keys() == before.keys()
         assert "request_failed" not in node.running.text
@@ -189,10 +181,9 @@ def test_a_socket_that_is_not_a_server_s(three: dict[str, tuple[Pod, Agent]], tm
     with scraped(tmp_path, "unix", agent.state_dir, three["dual"][1].state_dir) as node:
 
         def must_be_down() -> None:
-            began = time.monotonic()
-            found = node.scrape()
+            with figures.timed("a scrape with one socket that is no server's", WITHIN):
+                found = node.scrape()
             assert (value(found, "vmnet_up", **one), value(found, "vmnet_up", **dual)) == (0, 1)
-            assert time.monotonic() - began < SECONDS * GENEROUS
 
         try:
             must_be_down()
@@ -278,30 +269,20 @@ def test_it_needs_no_capability_but_to_own_the_directories() -> None:
     assert run([*NO_CAPABILITY, "grep", "CapEff", "/proc/self/status"]).stdout.split() == ["CapEff:", f"{0:016x}"]
 
 
-def test_a_hundred_agents_in_a_second(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+def test_a_hundred_agents(tmp_path: Path) -> None:
+    """The figure is how long a scrape takes; that those which hang keep no other from being seen is asserted."""
     with crowd(tmp_path / "state", AGENTS) as servers, scraped(tmp_path, "unix", tmp_path / "state") as node:
-        seconds = []
-        for _ in range(9):
-            began = time.monotonic()
+        with figures.timed(f"{AGENTS} agents scraped", WITHIN):
             text = node.get()
-            seconds.append(time.monotonic() - began)
         found = parsed(text.decode())
         assert sum(number for (name, _), number in found.items() if name == "vmnet_up") == AGENTS
-        inside = value(found, "vmnet_exporter_scrape_seconds")
-        resident = int(run(["ps", "-o", "rss=", "-p", str(node.running.process.pid)]).stdout) / 1024
+        figures.tell("its text", len(text) / 1024, "KiB")
+        figures.tell("asking them", 1000 * (value(found, "vmnet_exporter_scrape_seconds") or 0), "ms")
         stopped = servers[::10]
         for server in stopped:
             os.kill(server, signal.SIGSTOP)
-        began = time.monotonic()
-        found = node.scrape()
-        with_stopped = time.monotonic() - began
+        with figures.timed(f"the same with {len(stopped)} that hang", WITHIN):
+            found = node.scrape()
         for server in stopped:
             os.kill(server, signal.SIGCONT)
         assert sum(number for (name, _), number in found.items() if name == "vmnet_up") == AGENTS - len(stopped)
-    pytestconfig.stash[FIGURES][f"{AGENTS} agents scraped"] = (
-        f"{statistics.median(seconds) * 1000:.0f} ms, {min(seconds) * 1000:.0f} at least; asking them "
-        f"{(inside or 0) * 1000:.0f} ms; {with_stopped * 1000:.0f} ms with {len(stopped)} that hang; "
-        f"{len(text) / 1024:.0f} KiB of text, exporter {resident:.0f} MiB"
-    )
-    assert statistics.median(seconds) < SECONDS * GENEROUS
-    assert with_stopped < SECONDS * GENEROUS

@@ -1,7 +1,8 @@
 """A guest that floods its server with DHCP, its own or in the name of others: the VM's exchange goes through.
 
 The server is the real one, behind the pod's real tap; a second process floods through the descriptor that the
-client speaks through. Frames are counted on both sides. Figures are printed: they are for SPECIFICATION.md.
+client speaks through. Frames are counted on both sides, and that is what is asserted. Rates, latencies and shares
+of a core are figures, which `make soak` holds against their limits.
 """
 
 from __future__ import annotations
@@ -12,7 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from testbed.patience import attempts
 from testbed.tap_guest import raw_tap
+from tests import figures
+from tests.extent import amount
+from tests.loud import LOUD
 from tests.netns.raw_client import Served, served
 from tests.unit.dhcp.frames import bootp, frame, message, option
 
@@ -22,8 +27,10 @@ if TYPE_CHECKING:
 
     from testbed.tap_guest import RawTap
 
-pytestmark = pytest.mark.alone(reason="rates and latencies are measured")
-SECONDS = 4
+pytestmark = pytest.mark.alone(reason=LOUD)
+SECONDS = amount(1, 4)
+FAST, FIXED = 100_000, 10_000
+"""Frames a second: at least, where as many are sent as go; and of a flood that keeps to a rate."""
 PAUSE = 0.01
 """Between two exchanges of the client: one that asks a hundred times a second is patient enough."""
 STRANGER = b"\2\0\0\0\0\7"
@@ -48,21 +55,24 @@ class Flood:
     """Of one core, by the server."""
 
     def percentile(self, percent: int) -> float:
-        """So many of a hundred exchanges were that quick, in seconds."""
-        return sorted(self.latencies)[len(self.latencies) * percent // 100]
+        """So many of a hundred exchanges were that quick, in milliseconds."""
+        return 1000 * sorted(self.latencies)[len(self.latencies) * percent // 100]
 
-    def __str__(self) -> str:
-        p50, p99 = (1000 * self.percentile(percent) for percent in (50, 99))
-        return (
-            f"{self.rate:,.0f} frames/s: {len(self.latencies)} exchanges, p50 {p50:.2f} ms, p99 {p99:.2f} ms, "
-            f"server {100 * self.share:.1f} % of a core"
-        )
+    def tell(self, rate: int, share: float, resent: int) -> None:
+        """Print its figures, of which these are limits: the least rate, and the server's greatest share."""
+        figures.tell("the flood", self.rate, "frames/s", at_least=0.9 * rate)
+        figures.tell("the server's share of a core", 100 * self.share, "%", at_most=100 * share)
+        if self.latencies:
+            figures.tell("exchanges", len(self.latencies), f"and {resent} questions asked again")
+            figures.tell("the 50th percentile", self.percentile(50), "ms")
+            figures.tell("the 99th percentile", self.percentile(99), "ms")
 
 
 def flooded(mine: Served, data: bytes, rate: int, directory: Path, *, lease: bool = True) -> Flood:
     """Flood for some seconds; the client leases all the while, or only takes what comes."""
     latencies, before, began = [], mine.cpu_seconds(), time.monotonic()
     with mine.client.tap.flooded(data, rate, SECONDS, directory / "flooder.log") as flooder:
+        flooder.wait_for("^flooding$")
         while flooder.process.poll() is None:
             if lease:
                 latencies.append(mine.client.exchange())
@@ -78,66 +88,57 @@ def test_a_flood_from_another_mac_costs_the_server_nothing(mine: Served, tmp_pat
     flood = flooded(mine, stranger, 0, tmp_path)
     report = mine.report()
 
-    print(f"another MAC, {flood}, {mine.client.resent} asked again")  # noqa: T201 -- a figure
-    assert flood.rate >= 100_000
-    assert flood.percentile(99) <= 0.1  # 10 ms are promised, of a machine that nobody else is at work on
-    assert flood.share <= 0.05
+    flood.tell(FAST, 0.05, mine.client.resent)
+    figures.tell("an exchange meanwhile", flood.percentile(99), "ms", at_most=10)
     assert report["ignored"] == {"foreign_source_mac": flood.sent}  # and none of the VM's
     assert [line["mac"] for line in mine.lines("foreign_source_mac")] == ["02:00:00:00:00:07"]
     assert mine.memory() - resident <= MIB
 
 
 def test_frames_that_are_no_dhcp_never_wake_the_server(mine: Served, tmp_path: Path) -> None:
-    before = mine.cpu_seconds()
+    before = mine.wake_ups()
     flood = flooded(mine, mine.client.frame(bytes(300), dport=53), 0, tmp_path, lease=False)
+    woken = mine.wake_ups() - before
 
-    assert flood.rate >= 100_000
-    assert mine.cpu_seconds() - before <= 1 / 50  # two ticks: it was not so much as woken
+    flood.tell(FAST, 0.001, mine.client.resent)
+    assert woken == 0
     assert mine.report()["ignored"] == {}
 
 
 def test_the_vms_own_flood_of_10_000_a_second_is_served_and_the_exchange_too(mine: Served, tmp_path: Path) -> None:
     resident = mine.memory()
-    flood = flooded(mine, mine.client.discover(), 10_000, tmp_path)
+    flood = flooded(mine, mine.client.discover(), FIXED, tmp_path)
     report = mine.report()
 
-    print(f"own MAC, {flood}, {mine.client.resent} asked again")  # noqa: T201 -- a figure
-    assert flood.rate >= 9_000
-    assert flood.share <= 0.3
+    flood.tell(FIXED, 0.3, mine.client.resent)
     assert report["events"]["ack_selecting"] >= 1 + len(flood.latencies)
     assert _heard(report) == 2 * (1 + len(flood.latencies)) + mine.client.resent + flood.sent
     assert mine.memory() - resident <= MIB
 
 
-def test_the_heaviest_frames_cost_hardly_more(mine: Served, tmp_path: Path) -> None:
+def test_the_heaviest_frames_are_served_past(mine: Served, tmp_path: Path) -> None:
     """As many pieces of an option as a frame holds, with a pad behind each: each is a step of the walk."""
     heaviest = mine.client.discover(*[option(61, b"x") + b"\0"] * 300)
-    flood = flooded(mine, heaviest, 10_000, tmp_path)
+    flood = flooded(mine, heaviest, FIXED, tmp_path)
     report = mine.report()
 
-    print(f"own MAC, heaviest, {flood}, {mine.client.resent} asked again")  # noqa: T201 -- a figure
-    assert flood.rate >= 9_000
-    assert flood.share <= 0.3
+    flood.tell(FIXED, 0.3, mine.client.resent)
     assert report["ignored"]["too_many_options"] + report["ignored"].get("queue_full", 0) >= flood.sent
     assert report["events"]["ack_selecting"] >= 1 + len(flood.latencies)
 
 
-def test_after_the_greatest_flood_the_next_exchange_takes_less_than_a_second(mine: Served, tmp_path: Path) -> None:
+def test_after_the_greatest_flood_the_next_exchange_succeeds(mine: Served, tmp_path: Path) -> None:
     resident = mine.memory()
     flood = flooded(mine, mine.client.discover(), 0, tmp_path, lease=False)
     seconds = mine.client.exchange()
     report = mine.report()
 
-    answered = report["events"]["offer"] / flood.sent
-    print(  # noqa: T201 -- a figure
-        f"own MAC, {flood.rate:,.0f} frames/s, {100 * answered:.0f} % of them answered, server "
-        f"{100 * flood.share:.0f} % of a core; exchange afterwards {1000 * seconds:.1f} ms; "
-        f"{(mine.memory() - resident) / MIB:+.2f} MiB"
-    )
-    assert flood.rate >= 100_000
-    assert report["ignored"]["queue_full"] > 0
+    flood.tell(FAST, 1, mine.client.resent)
+    figures.tell("of them answered", 100 * report["events"]["offer"] / flood.sent, "%")
+    figures.tell("the next exchange", seconds, "s", at_most=1)
+    figures.tell("grown by", (mine.memory() - resident) / MIB, "MiB")
+    figures.tell("that met a full queue", report["ignored"].get("queue_full", 0), "frames", at_least=1)
     assert _heard(report) == 2 * 2 + mine.client.resent + flood.sent
-    assert seconds < 1
     assert mine.memory() - resident <= MIB
 
 
@@ -161,9 +162,10 @@ def _of(mac: bytes) -> bytes:
 
 def _told_of(mine: Served, tap: RawTap, macs: list[bytes], again: bytes = b"") -> None:
     """The log comes to name these, each once; `again` is sent until it does."""
-    deadline = time.monotonic() + 5
-    while len(told := [line["mac"] for line in mine.lines("foreign_source_mac")]) < len(macs):
-        assert time.monotonic() < deadline, told
+    for _ in attempts("the log to name each foreign MAC"):
+        told = [line["mac"] for line in mine.lines("foreign_source_mac")]
+        if len(told) >= len(macs):
+            break
         if again:
             tap.send(again)
         tap.take(PAUSE)

@@ -16,8 +16,9 @@ import pytest
 
 from testbed import clients
 from testbed.eavesdrop import eavesdropping
-from testbed.jailed import PATIENCE, Jail, hostname
+from testbed.jailed import Jail, hostname
 from testbed.netns import background
+from testbed.patience import PATIENCE
 from testbed.pods import must_answer
 from testbed.watch import wait_for_default_route
 

@@ -8,13 +8,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
-
-import pytest
 
 from testbed import clients
 from testbed.eavesdrop import Eavesdropper, eavesdropping
@@ -23,19 +23,22 @@ from testbed.netns import background
 from testbed.pods import must_answer, readdress
 from testbed.tap_guest import tap_guest
 from tests.at_once import at_once
+from tests.extent import ALL
 from tests.netns.stage import Stage, stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    import pytest
+
     from testbed.agent import Agent
     from testbed.clients import Living
     from testbed.eavesdrop import Message
     from testbed.tap_guest import TapGuest
 
-LEASE_TIME = 20
-"""Seconds: what dhcpcd takes for the shortest, and as long as each of two stories needs."""
+LEASE_TIME = 40
+"""Seconds, and as long as each of two stories needs. Between T2 and the lease's end is an eighth of it."""
 SHORT = ("--lease-time", str(LEASE_TIME))
 LIMITED_BROADCAST = "255.255.255.255"
 OTHER_ADDRESS = {"bridge": "10.244.1.3", "calico": "192.168.77.6", "cilium": "10.0.1.78"}
@@ -68,6 +71,19 @@ def acknowledged(message: Message) -> bool:
     return message.kind == "ACK"
 
 
+@contextmanager
+def standing_still(guest: TapGuest) -> Iterator[None]:
+    """Stop all of a guest's programs: should T1 pass meanwhile, because others are at work, they see it later."""
+    programs = guest.netns.processes()
+    for pid in programs:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in programs:
+            os.kill(pid, signal.SIGCONT)
+
+
 def renewed(client: str, layout: str, directory: Path) -> None:
     """At T1 the client asks the server it knows; that one was started anew meanwhile."""
     with (
@@ -76,13 +92,14 @@ def renewed(client: str, layout: str, directory: Path) -> None:
     ):
         with eavesdropping(guest.netns, guest.ifname) as ears, clients.living(client, guest) as leased:
             server = IPv4Address(ears.wait_for(acknowledged).options[54])
-            mine.restart()
-            asked = ears.wait_for(renewing, 2 * LEASE_TIME)
+            with standing_still(guest):
+                mine.restart()
+            asked = ears.wait_for(renewing)
             assert (asked.destination, asked.ciaddr) == (str(server), mine.pod.address)
             assert not asked.options.keys() & {50, 54}
             answered = ears.wait_for(acknowledged)
             assert (answered.destination, answered.ciaddr) == (mine.pod.address, mine.pod.address)
-            assert mine.events() == {"ack_renewing": 1}
+            assert mine.events().keys() == {"ack_renewing"}
             must_answer(guest.netns, mine.pod.peer)
             mine.must_be_the_guests(client, leased)
 
@@ -95,11 +112,12 @@ def rebound_and_released(client: str, layout: str, directory: Path) -> None:
     ):
         with eavesdropping(guest.netns, guest.ifname) as ears, clients.living(client, guest) as leased:
             server = IPv4Address(ears.wait_for(acknowledged).options[54])
-            guest.netns.run("nft", "-f", "-", stdin=LOST.format(server=server))
-            asked = ears.wait_for(rebinding, 2 * LEASE_TIME)
+            with standing_still(guest):
+                guest.netns.run("nft", "-f", "-", stdin=LOST.format(server=server))
+            asked = ears.wait_for(rebinding)
             assert asked.ciaddr == mine.pod.address
             ears.wait_for(acknowledged)
-            assert mine.events()["ack_rebinding"] == 1
+            assert mine.events()["ack_rebinding"]
             guest.netns.run("nft", "delete", "table", "netdev", "lost")
             must_answer(guest.netns, mine.pod.peer)
             mine.must_be_the_guests(client, leased)
@@ -172,15 +190,27 @@ SCENES = [
 ]
 
 
-@pytest.mark.alone(reason="dozens of clients whose T1 and T2 come at set times, and the next must find them done")
+SAMPLE = {
+    *((renewed, client, "bridge") for client in clients.CLIENTS),
+    (renewed, "udhcpc", "cilium"),
+    (rebound_and_released, "dhclient", "bridge"),
+    (rebound_and_released, "udhcpc", "calico"),
+    (rebound_and_released, "networkd", "cilium"),
+    (remembered, "dhcpcd", "bridge"),
+    (remembered, "ConnMan", "bridge"),
+    (remembered, "udhcpc", "calico"),
+}
+
+
 def test_stories_of_a_lease(tmp_path: Path, subtests: pytest.Subtests) -> None:
-    """All at once: each client spends nearly all of its time waiting for T1 or T2."""
+    """Many at once: each client spends nearly all of its time waiting for T1 or T2."""
 
     def play(scene: tuple[Callable[[str, str, Path], None], str, str]) -> None:
         story, client, layout = scene
         story(client, layout, tmp_path / f"{story.__name__}-{client}-{layout}")
 
-    for (story, client, layout), outcome in at_once(SCENES, play, len(SCENES)).items():
+    played = [scene for scene in SCENES if ALL or scene in SAMPLE]
+    for (story, client, layout), outcome in at_once(played, play, len(SAMPLE)).items():
         with subtests.test(story=story.__name__, client=client, layout=layout):
             outcome.get()
 

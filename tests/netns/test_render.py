@@ -19,6 +19,7 @@ from testbed.facts import GuestFacts, differences, read_facts
 from testbed.facts6 import differences6, read_facts6, read_pod6
 from testbed.jailed import Jail, Told, assignments
 from testbed.netns import background, run
+from testbed.patience import PATIENCE
 from testbed.pods import HEADERS6, must_answer
 from testbed.tap_guest import tap_guest
 from testbed.watch import wait_for_sure_addresses, watched
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 NETWORK_GENERATOR = Path("/usr/lib/systemd/systemd-network-generator")
 LAYOUTS = ("bridge", "calico", "cilium", "ovn", "ptp")
 LAYOUTS6 = ("bridge-dual", "calico-dual", "cilium", "ipv6-only", "ptp-dual")
-PATIENCE = 20
 
 
 def rendered(agent: Agent, form: str) -> str:

@@ -20,7 +20,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,10 +29,12 @@ import pytest
 from testbed import clients
 from testbed.agent import HOSTNAME, VMNET
 from testbed.netns import background, entered, kill, run, wait_for_end
+from testbed.patience import PATIENCE, attempts, wait_until_so
 from testbed.pods import must_answer
 from testbed.snapshot import difference, snapshot
 from testbed.tap_guest import tap_guest
 from testbed.watch import watched
+from tests import figures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from testbed.netns import Background, Completed
     from testbed.pods import Pod
 
-PATIENCE = 10
 LARGEST_KIB = 24 * 1024
 SIGNALS = ("HUP", "INT", "TERM", "USR1", "USR2", "WINCH", "CONT")
 TELLS_SIGNALS = f"""
@@ -100,7 +100,7 @@ def argv(agent: Agent, command: Sequence[str | Path], *flags: str | Path, env: S
 
 
 def to_the_end(agent: Agent, *command: str | Path, flags: Sequence[str | Path] = ()) -> Completed:
-    return run(argv(agent, command, *flags), check=False, timeout=30)
+    return run(argv(agent, command, *flags), check=False)
 
 
 @contextmanager
@@ -199,11 +199,12 @@ def test_a_signal_while_up_is_at_work_is_not_lost(pod: Pod, agent: Agent, log: P
 
 def wait_until_blocked(pid: int) -> None:
     """Wait until a process waits for a lock; the kernel has no event for it."""
-    deadline = time.monotonic() + PATIENCE
-    waiting, locks = "-> FLOCK", Path("/proc/locks")
-    while not any(waiting in line and f" {pid} " in line for line in locks.read_text("ascii").splitlines()):
-        assert time.monotonic() < deadline, "it never waited for the lock"
-        time.sleep(0.01)  # noqa: TID251 # no event, as said
+
+    def is_blocked() -> bool:
+        lines = Path("/proc/locks").read_text("ascii").splitlines()
+        return any("-> FLOCK" in line and f" {pid} " in line for line in lines)
+
+    wait_until_so(is_blocked, f"process {pid} to wait for a lock")
 
 
 def test_orphans_are_reaped(pod: Pod, agent: Agent) -> None:
@@ -236,15 +237,14 @@ def children(pid: int) -> list[int]:
 
 
 def test_a_killed_server_is_replaced_and_nothing_else_is_touched(
-    pod: Pod, agent: Agent, log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    pod: Pod, agent: Agent, log: Path, tmp_path: Path
 ) -> None:
     with running(agent, log, "sleep", "600") as program:
         [server] = agent.servers()
         with watched(pod.netns) as watch:
-            began = time.monotonic()
             kill(server)
-            program.wait_for(r'"event": "ready"(.|\n)*"event": "ready"', PATIENCE)
-            seconds = time.monotonic() - began
+            with figures.timed("a killed server is replaced", at_most=1):
+                program.wait_for(r'"event": "ready"(.|\n)*"event": "ready"', PATIENCE)
             assert watch.changes() == []
         [another] = agent.servers()
         with tap_guest(pod.netns, pod.mac, tmp_path) as guest:
@@ -254,8 +254,6 @@ def test_a_killed_server_is_replaced_and_nothing_else_is_touched(
         assert program.text.count("server-ended") == 1
     assert another != server
     assert (status["drift"], status["server"]["lease"]) == ([], "bound")
-    with capsys.disabled():
-        print(f"\n  killed server → serving again: {seconds:.2f} s")  # noqa: T201 -- a figure
 
 
 def test_a_server_that_somebody_stops_is_replaced(pod: Pod, agent: Agent, log: Path) -> None:
@@ -343,11 +341,10 @@ class Terminal:
 
     def wait_for(self, answer: str, begin: int = 0) -> None:
         """Wait until it shows `answer`."""
-        deadline = time.monotonic() + PATIENCE
-        while answer not in self.text[begin:]:
-            left = deadline - time.monotonic()
-            assert left > 0, self.text
-            if select.select([self._descriptor], [], [], left)[0]:
+        for _ in attempts(f"{answer!r} at the terminal"):
+            if answer in self.text[begin:]:
+                return
+            if select.select([self._descriptor], [], [], PATIENCE)[0]:
                 self.text += os.read(self._descriptor, 4096).decode()
 
 
@@ -375,15 +372,15 @@ def test_the_command_has_the_terminal(pod: Pod, agent: Agent) -> None:
     assert difference(found, snapshot(pod)) == ""
 
 
-def test_memory(pod: Pod, agent: Agent, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_memory(pod: Pod, agent: Agent, log: Path) -> None:
+    """The two processes are ours alone, and so is what they hold."""
     del pod
     with running(agent, log, "sleep", "600") as program:
         [server] = agent.servers()
         wait_for_serving(agent)
         supervisor_kib, server_kib = resident(program.process.pid), resident(server)
-    figures = f"supervisor {supervisor_kib / 1024:.1f} MiB, server {server_kib / 1024:.1f} MiB"
-    with capsys.disabled():
-        print(f"\n  resident: {figures}")  # noqa: T201 -- a figure
+    figures.tell("supervisor", supervisor_kib / 1024, "MiB")
+    figures.tell("server", server_kib / 1024, "MiB")
     assert supervisor_kib + server_kib <= LARGEST_KIB
 
 
@@ -395,9 +392,7 @@ def resident(pid: int) -> int:
 
 def wait_for_serving(agent: Agent) -> None:
     """Wait until the server has taken its replies in; its log says so once."""
-    deadline = time.monotonic() + PATIENCE
-    while agent.status()["server"]["state"] != "serving":
-        assert time.monotonic() < deadline, "it never served"
+    wait_until_so(lambda: agent.status()["server"]["state"] == "serving", "the server to serve")
 
 
 def test_keep(pod: Pod, agent: Agent) -> None:

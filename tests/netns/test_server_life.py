@@ -12,21 +12,22 @@ import os
 import select
 import signal
 import socket
-import statistics
 import sys
-import time
-from contextlib import chdir, contextmanager, suppress
+from contextlib import chdir, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from testbed.netns import TestbedError, background, entered, kill, run
+from testbed.netns import background, entered, kill, run
+from testbed.patience import PATIENCE
 from testbed.snapshot import difference, snapshot
 from testbed.tap_guest import raw_tap
+from tests import figures
+from tests.extent import amount
 from tests.netns.forked import Forked
-from tests.netns.test_up_down import discover, is_offer
+from tests.netns.test_up_down import wait_for_an_offer
 from vmnet.kernel.inotify import watch_file
 
 if TYPE_CHECKING:
@@ -35,24 +36,19 @@ if TYPE_CHECKING:
     from testbed.agent import Agent
     from testbed.netns import Background, Completed
     from testbed.pods import Pod
-    from testbed.tap_guest import RawTap
 
-ROUNDS = 9
-SOON = 0.2
-PATIENCE = 10
+ROUNDS = amount(2, 9)
 NOBODY = 65534
 SERVER_NAME = "\0vmnet/server/eth0"
 OTHER_CONTAINER = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 """It shares the pod's network and not its processes, as the containers of a pod do."""
 
 
-def _seconds_to_end(pid: int, number: int) -> float:
+def _end(pid: int, number: int) -> None:
     handle = os.pidfd_open(pid)
     try:
-        began = time.monotonic()
         signal.pidfd_send_signal(handle, number)
         assert select.select([handle], [], [], PATIENCE)[0], "it goes on"
-        return time.monotonic() - began
     finally:
         os.close(handle)
 
@@ -63,14 +59,13 @@ def _run_in(agent: Agent, container: tuple[str, ...], verb: str) -> Completed:
     return run([*argv[:place], *container, *argv[place:]], check=False)
 
 
-def test_sigterm_ends_it_at_once(pod: Pod, agent: Agent) -> None:
-    vmnet, seconds = Forked(agent), []
+def test_sigterm_ends_it(pod: Pod, agent: Agent) -> None:
+    vmnet = Forked(agent)
     for _ in range(ROUNDS):
         vmnet.up()
         [server] = agent.servers()
-        seconds.append(_seconds_to_end(server, signal.SIGTERM))
-    print(f"SIGTERM → gone: {statistics.median(seconds) * 1000:.1f} ms, at most {max(seconds) * 1000:.1f} ms")  # noqa: T201 # a figure
-    assert statistics.median(seconds) <= SOON
+        with figures.timed("SIGTERM ends it", at_most=0.2):
+            _end(server, signal.SIGTERM)
     assert _servers(pod) == []
 
 
@@ -85,7 +80,7 @@ def test_whatever_its_starter_ignores_and_blocks(pod: Pod, agent: Agent) -> None
     for number in (signal.SIGTERM, signal.SIGINT):
         Forked(agent).run("up", tamper=tamper).ok()
         [server] = agent.servers()
-        _seconds_to_end(server, number)
+        _end(server, number)
     assert _servers(pod) == []
 
 
@@ -110,7 +105,7 @@ def test_served_in_the_foreground(
     with background(words, tmp_path / "serve.log") as serving:
         serving.wait_for('"event":"serving"')
         [server] = _servers(ready_pod)
-        _seconds_to_end(server, signal.SIGTERM)
+        _end(server, signal.SIGTERM)
         assert serving.wait() in (0, -signal.SIGTERM)
 
 
@@ -206,14 +201,14 @@ def test_whoever_repeats_a_true_report_at_the_name_does_not_pass_for_the_server(
     with asking:
         asking.connect(SERVER_NAME)
         said = asking.recv(1 << 16).decode()
-    _seconds_to_end(server, signal.SIGKILL)
+    _end(server, signal.SIGKILL)
     with _squatter(ready_pod, tmp_path / "squatter.log", said):
         assert agent.run("status", check=False).returncode == 7
         assert '"changed": true' in agent.up().stderr
         [another] = agent.servers()
         assert agent.status()["server"]["pid"] == another
         with raw_tap(ready_pod.netns) as tap:
-            _seconds_to_an_offer(tap, ready_pod)
+            wait_for_an_offer(tap, ready_pod)
 
 
 def test_no_process_that_is_not_a_server_of_ours_is_signalled(pod: Pod, agent: Agent, tmp_path: Path) -> None:
@@ -258,7 +253,7 @@ NONSENSE = {
 def test_an_answer_that_is_none(ready_pod: Pod, agent: Agent, answer: bytes) -> None:
     """As of a server that ends while it answers, or that a guest has taken over."""
     [server] = agent.servers()
-    _seconds_to_end(server, signal.SIGKILL)
+    _end(server, signal.SIGKILL)
     [door] = agent.state_dir.glob("**/server.sock")
     door.unlink()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening, chdir(door.parent):
@@ -295,20 +290,10 @@ def test_a_link_that_was_down_is_served_again(ready_pod: Pod, agent: Agent) -> N
     servers = agent.servers()
     with raw_tap(ready_pod.netns) as tap:
         ready_pod.netns.ip_batch("link set tap0 down", "link set tap0 up")
-        seconds = _seconds_to_an_offer(tap, ready_pod)
-    print(f"link up → served: {seconds:.2f} s")  # noqa: T201 # a figure that is not asserted
+        with figures.timed("a link that was down is served again", at_most=1):
+            wait_for_an_offer(tap, ready_pod)
     assert agent.servers() == servers
     assert agent.run("status").returncode == 0
-
-
-def _seconds_to_an_offer(tap: RawTap, pod: Pod) -> float:
-    began = time.monotonic()
-    for xid in range(100):
-        tap.send(discover(pod.mac, xid))
-        with suppress(TestbedError):
-            tap.receive(is_offer(xid), timeout=0.1)
-            return time.monotonic() - began
-    raise AssertionError("it is not served")
 
 
 def test_it_hears_when_the_pod_s_nic_is_gone_and_not_when_it_is_down(ready_pod: Pod, agent: Agent) -> None:
@@ -316,7 +301,7 @@ def test_it_hears_when_the_pod_s_nic_is_gone_and_not_when_it_is_down(ready_pod: 
     [log] = agent.logs()
     ready_pod.netns.ip_batch("link set eth0-nic down", "link set eth0-nic up")
     with raw_tap(ready_pod.netns) as tap:
-        _seconds_to_an_offer(tap, ready_pod)
+        wait_for_an_offer(tap, ready_pod)
         assert "nic_gone" not in log.read_text(encoding="ascii")
         grown = watch_file(str(log))
         ready_pod.netns.ip_batch("link delete eth0-nic")
@@ -324,4 +309,4 @@ def test_it_hears_when_the_pod_s_nic_is_gone_and_not_when_it_is_down(ready_pod: 
             assert select.select([grown], [], [], PATIENCE)[0], "it has heard nothing"
             os.read(grown, 4096)
         os.close(grown)
-        _seconds_to_an_offer(tap, ready_pod)
+        wait_for_an_offer(tap, ready_pod)

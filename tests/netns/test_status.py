@@ -57,7 +57,7 @@ def test_what_is_said_of_the_guest_is_true_at_each_step(tmp_path: Path) -> None:
         assert (silent["state"], silent["told"]) == ("silent", [f"{pod.address}/{pod.prefixlen}"])
         guest.ask()
         assert ipv4(agent)["state"] == "offered"
-        guest.client.exchange(20)
+        guest.client.exchange()
         assert ipv4(agent)["state"] == "bound"
         guest.arp(pod.address, pod.gateway, 1)
         guest.renew()
@@ -94,7 +94,7 @@ def _restart(guest: GuestByHand) -> None:
 
 def test_links_and_counters(tmp_path: Path) -> None:
     with guest_by_hand(tmp_path / "guest", "bridge", "--owner", "107:108") as guest:
-        guest.client.exchange(20)
+        guest.client.exchange()
         tap = status(guest.agent)["links"]["tap"]
         assert (tap["carrier"], tap["owner"], tap["group"], tap["multi_queue"]) == (True, 107, 108, False)
         before = tap["received"]
@@ -114,7 +114,7 @@ def test_watched_each_change_is_a_line_until_ctrl_c(tmp_path: Path) -> None:
     with guest_by_hand(tmp_path / "guest") as guest:
         with background(guest.agent.argv("status", "--watch", "30", "--json"), tmp_path / "watch.log") as watching:
             watching.wait_for('"state": "silent"')
-            guest.client.exchange(20)  # seen long before the 30 s are over: the log has grown
+            guest.client.exchange()  # seen long before the 30 s are over: the log has grown
             watching.wait_for('"state": "bound"')
             guest.release()
             watching.wait_for('"state": "released"')
@@ -187,7 +187,7 @@ def test_on_a_terminal_it_stands_and_is_renewed(tmp_path: Path) -> None:
         on_terminal = ["script", "-qefc", command, "/dev/null"]
         with background(on_terminal, tmp_path / "terminal.log") as watching:
             watching.wait_for("IPv4 .*: silent")
-            guest.client.exchange(20)
+            guest.client.exchange()
             watching.wait_for(r"\x1b\[1A(?s:.*)IPv4 .*: bound")  # ECMA-48 §8.3.22: a line up
             watching.press(b"\x03")
             assert watching.wait() == 0

@@ -36,7 +36,7 @@ def unpacked(path: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def leased(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuestByHand]:
     with guest_by_hand(tmp_path_factory.mktemp("bundle") / "guest", "bridge-dual") as guest:
-        guest.client.exchange(20)
+        guest.client.exchange()
         guest.tap.send(guest.client.discover(option(12, GUESTS_NAME.encode())))
         guest.tap.receive(lambda data: data[12:14] == b"\x08\x00")
         yield guest

@@ -13,6 +13,7 @@ import pytest
 
 from testbed.agent import VMNET
 from testbed.netns import background, kill, run
+from testbed.patience import PATIENCE
 from testbed.snapshot import difference, snapshot
 from tests.need import need
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.host_privileges("the unit gives its own")
 UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "vmnet@.service"
-PATIENCE = 10
 
 
 def setting(name: str) -> str:

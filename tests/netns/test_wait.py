@@ -16,6 +16,7 @@ import pytest
 from testbed import agent as agents
 from testbed import clients, pods
 from testbed.netns import TestbedError, background, kill
+from testbed.patience import PATIENCE
 from testbed.tap_guest import raw_tap, tap_guest
 from tests.at_once import at_once
 from tests.netns.guest_by_hand import OTHER_MAC, SERVER_ID, guest_by_hand
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 OTHER_ADDRESS = "10.244.1.77"
 SOON = 0.2
 FORWARD = "table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }\n}\n"
+
+IN_TIME = PATIENCE / 2
+"""Seconds for `wait` itself, whose end is awaited."""
 
 
 def waited(agent: Agent, goal: str, timeout: float = 0) -> tuple[int, dict[str, Any]]:
@@ -58,7 +62,7 @@ def before_the_guest(directory: Path) -> None:
     with pods.pod("bridge") as pod, agents.cleared(pod, directory) as agent:
         must_be(waited(agent, "ready")[1]["cause"], "not-up", "no binding")
         agent.up()
-        must_have_come(waited(agent, "ready", 20), ipv4="silent")
+        must_have_come(waited(agent, "ready", IN_TIME), ipv4="silent")
         must_be(waited(agent, "bound")[1]["cause"], "no-carrier", "tap0 has no carrier", "no frames")
         with raw_tap(pod.netns) as tap:
             must_be(waited(agent, "asked")[1]["cause"], "no-frames", "no frames from the guest")
@@ -94,7 +98,7 @@ def on_the_way(directory: Path) -> None:
 def bound_and_deaf(directory: Path) -> None:
     """Bound; not answering; answering the gateway; cut off by rules for routed packets; released."""
     with guest_by_hand(directory) as guest:
-        guest.client.exchange(20)
+        guest.client.exchange()
         must_have_come(guest.wait("bound"), ipv4="bound")
         must_be(
             guest.cause("reachable"),
@@ -120,7 +124,7 @@ def answered(guest: GuestByHand, code: int, evidence: str = "") -> Any:  # noqa:
     """Answer whatever `wait --for reachable` asks until it ends; gives the first question."""
     guest.tap.take(0.1)  # what was asked before, and not answered
     questions = []
-    argv = guest.agent.argv("wait", "--for", "reachable", "--timeout", "1" if code else "20", "--json")
+    argv = guest.agent.argv("wait", "--for", "reachable", "--timeout", "1" if code else str(IN_TIME), "--json")
     with background(argv, guest.said.log.with_name("wait.log")) as waiting:
         while waiting.process.poll() is None:
             with suppress(TestbedError):
@@ -145,7 +149,7 @@ def real_client(directory: Path) -> None:
         ):
             with clients.living("udhcpc", guest):
                 must_have_come((waiting.wait(40), json.loads(waiting.text)), ipv4="bound")
-                assert must_have_come(waited(agent, "reachable", 20), ipv4="bound") == {pod.address: pod.mac}
+                assert must_have_come(waited(agent, "reachable", IN_TIME), ipv4="bound") == {pod.address: pod.mac}
                 guest.netns.ip_batch(f"address flush dev {guest.ifname}", f"link set {guest.ifname} arp off")
                 must_be(waited(agent, "reachable")[1]["cause"], "unreachable", "nobody answered")
 
@@ -157,9 +161,9 @@ def static_ipv6(directory: Path) -> None:
         agent.up()
         with tap_guest(pod.netns, pod.mac, directory, accept_ra=0) as guest:
             guest.netns.ip_batch(f"address add {pod.address6}/64 dev {guest.ifname} nodad")
-            code, told = waited(agent, "reachable", 20)
+            code, told = waited(agent, "reachable", IN_TIME)
             assert (code, told["answered"]) == (0, {pod.address6: pod.mac})
-            must_have_come(waited(agent, "bound", 20), ipv6="static")
+            must_have_come(waited(agent, "bound", IN_TIME), ipv6="static")
 
 
 STORIES = (before_the_guest, on_the_way, bound_and_deaf, real_client, static_ipv6)

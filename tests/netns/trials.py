@@ -5,7 +5,6 @@ The kernel makes whoever deletes a link wait, so several pods side by side get t
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 from contextlib import contextmanager, suppress
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 SIDE_BY_SIDE = 4
 MIXED = ("bridge", "all-of-ipv6", "calico-dual", "ipv6-only")
-SOAK = bool(os.environ.get("VMNET_SOAK"))
-"""Set by `make soak`: the same tests with larger numbers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ class Patient:
 
     def doctor(self, *flags: str | Path) -> dict[str, Any]:
         """What doctor says, with its exit code."""
-        done = self.agent.netns.run(*self._argv("--json", *flags), check=False, timeout=40)
+        done = self.agent.netns.run(*self._argv("--json", *flags), check=False)
         try:
             return {"exit": done.returncode, **json.loads(done.stdout)}
         except ValueError:
@@ -288,7 +288,7 @@ def no_sandbox(it: Patient) -> None:
 def declined(it: Patient) -> None:
     it.up()
     client = it.hold_tap()
-    client.exchange(10)
+    client.exchange()
     conflict = option(50, client.address), option(54, client.server_id)
     client.tap.send(client.request(4, *conflict))
     _wait_for_log(it, '"event":"decline"')
@@ -318,7 +318,7 @@ def stranger_asks(it: Patient) -> None:
     it.up()
     client = it.hold_tap()
     client.tap.send(frame(bootp(message(1), chaddr=STRANGER), source_mac=STRANGER))
-    client.exchange(10)
+    client.exchange()
 
 
 def offers_in_the_network(it: Patient) -> None:

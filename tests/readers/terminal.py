@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from testbed.patience import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-_PATIENCE = 20
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|[\x07\r]")
 
 
@@ -34,7 +35,7 @@ class Terminal:
 
     def wait_for(self, pattern: str) -> str:
         """Wait until the screen shows what matches."""
-        until = time.monotonic() + _PATIENCE
+        until = time.monotonic() + PATIENCE
         while not (found := re.search(pattern, self.said)):
             left = until - time.monotonic()
             assert left > 0, f"{pattern!r} did not come, but {self.said!r}"
@@ -61,4 +62,4 @@ def terminal(shell: Sequence[str], directory: Path, environment: Mapping[str, st
         yield Terminal(ours)
     finally:
         os.close(ours)  # which hangs up
-        running.wait(_PATIENCE)
+        running.wait(PATIENCE)

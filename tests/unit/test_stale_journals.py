@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.extent import amount, seed
 from tests.unit import layouts
 from vmnet.codec import encode
 from vmnet.errors import RefusedError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-MUTATED = 200_000 if os.environ.get("VMNET_SOAK") else 20_000
+MUTATED = amount(1_000, 20_000, 200_000)
 HERE = Here(42, "b00t")
 LARGEST = 64 * 1024
 READS = f"this vmnet reads 1 to {SCHEMA}; use the vmnet that wrote it"
@@ -110,9 +111,7 @@ def _exchanged(value: Any, rng: random.Random) -> Any:  # noqa: ANN401 # JSON is
 def test_mutated_journals_are_loaded_whole_ignored_or_refused_in_one_line(
     state: StateDirectory, found: Status
 ) -> None:
-    seed = random.SystemRandom().randrange(1 << 32)
-    print(f"seed {seed}")  # noqa: T201 # to try the same again
-    mutations = _mutations(encode(_journal()), random.Random(seed))  # noqa: S311 # not for secrets
+    mutations = _mutations(encode(_journal()), random.Random(seed()))  # noqa: S311 # not for secrets
     refused = 0
     for _ in range(MUTATED):
         data = next(mutations)
@@ -127,9 +126,7 @@ def test_mutated_journals_are_loaded_whole_ignored_or_refused_in_one_line(
 
 
 def test_mutated_notes_are_the_note_or_none(state: StateDirectory, found: Status) -> None:
-    seed = random.SystemRandom().randrange(1 << 32)
-    print(f"seed {seed}")  # noqa: T201 # to try the same again
-    rng = random.Random(seed)  # noqa: S311 # not for secrets
+    rng = random.Random(seed())  # noqa: S311 # not for secrets
     journal = _journal()
     right = written(journal)
     for _ in range(MUTATED):

@@ -20,7 +20,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,7 +38,7 @@ from testbed.pods import must_answer
 from testbed.power_button import with_power_button
 from testbed.qemu import MARK, understand
 from testbed.snapshot import difference, snapshot
-from tests import docs
+from tests import docs, figures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,10 +52,6 @@ QEMU_USER = ("libvirt-qemu", "kvm")
 PROGRESS = ["plumbed", "serving", "domain-started", "guest-asked", "lease-bound"]
 REPOSITORY = Path(__file__).parents[2]
 DOMAINS = REPOSITORY / "tests" / "data" / "domains"
-REPLACED_WITHIN = 1.0
-"""Seconds that a guest may be without a DHCP server."""
-
-
 SCREEN = 100
 """Columns."""
 
@@ -153,7 +148,7 @@ def test_guest_is_what_the_pod_was_and_sigterm_ends_it_cleanly(room: Room) -> No
     owner = pwd.getpwnam(QEMU_USER[0]).pw_uid
     made = with_power_button(room.domain("vm1"))
     with room.launched(made, "--owner", str(owner)) as launch:
-        launch.wait_for("lease-bound", 60)
+        launch.wait_for("lease-bound")
         guest = facts_of(made.console)
         assert differences(room.facts, guest) == ""
         assert guest.hostname == HOSTNAME
@@ -161,7 +156,7 @@ def test_guest_is_what_the_pod_was_and_sigterm_ends_it_cleanly(room: Room) -> No
         [qemu] = room.daemon.guests()
         assert Path(f"/proc/{qemu}").stat().st_uid == owner
         launch.process.send_signal(signal.SIGTERM)
-        assert launch.wait(40) == 0
+        assert launch.wait() == 0
     assert '"power button"' in made.console.text
     assert happened(launch) == [*PROGRESS, "ending", "domain-ended", "down"]
     room.restored()
@@ -171,10 +166,10 @@ def test_deaf_guest_is_destroyed_after_the_grace_period_and_people_see_the_progr
     argv = [*room.argv(room.domain("vm2"), "--grace", "1")]
     terminal = ["script", "--quiet", "--flush", "--return", "--command", f"exec {shlex.join(argv)}", "/dev/null"]
     with background(terminal, room.directory / "vm2.launch") as launch:
-        launch.wait_for("^vmnet: domain vm2 is started", 60)
+        launch.wait_for("^vmnet: domain vm2 is started")
         [pid] = children(launch.process.pid)
         os.kill(pid, signal.SIGTERM)
-        assert launch.wait(40) == 0
+        assert launch.wait() == 0
     lines = [line.rstrip() for line in launch.text.splitlines()]
     assert [line for line in lines if "the guest " not in line or "will be" in line or "told" in line] == [
         "vmnet: eth0 is handed over to tap0",
@@ -192,7 +187,7 @@ def test_deaf_guest_is_destroyed_after_the_grace_period_and_people_see_the_progr
 def test_libvirtd_killed_and_back_the_guest_went_on(room: Room) -> None:
     made = with_power_button(room.domain("vm3"))
     with room.launched(made) as launch:
-        launch.wait_for("lease-bound", 60)
+        launch.wait_for("lease-bound")
         facts_of(made.console)
         before = room.daemon.guests()
         room.daemon.kill()
@@ -202,14 +197,14 @@ def test_libvirtd_killed_and_back_the_guest_went_on(room: Room) -> None:
         launch.wait_for("libvirt-back")
         assert room.daemon.guests() == before
         launch.process.send_signal(signal.SIGTERM)
-        assert launch.wait(40) == 0
+        assert launch.wait() == 0
     assert happened(launch)[-5:] == ["libvirt-lost", "libvirt-back", "ending", "domain-ended", "down"]
     room.restored()
 
 
 def test_libvirtd_gone_for_good_is_one_line_and_the_guest_keeps_its_network(room: Room) -> None:
     with room.launched(room.domain("vm4"), "--grace", "0.5") as launch:
-        launch.wait_for("domain-started", 60)
+        launch.wait_for("domain-started")
         room.daemon.kill()
         try:
             launch.wait_for("libvirt-lost")
@@ -228,7 +223,7 @@ def test_libvirtd_gone_for_good_is_one_line_and_the_guest_keeps_its_network(room
 
 def test_crash_is_10_and_the_pod_is_given_back(room: Room) -> None:
     with room.launched(room.domain("vm5")) as launch:
-        launch.wait_for("domain-started", 60)
+        launch.wait_for("domain-started")
         [qemu] = room.daemon.guests()
         kill(qemu)
         assert launch.wait() == 10
@@ -239,12 +234,12 @@ def test_crash_is_10_and_the_pod_is_given_back(room: Room) -> None:
 
 def test_crash_while_libvirtd_is_away_is_10_too(room: Room) -> None:
     with room.launched(room.domain("vm6")) as launch:
-        launch.wait_for("domain-started", 60)
+        launch.wait_for("domain-started")
         [qemu] = room.daemon.guests()
         room.daemon.kill()
         kill(qemu)
         room.daemon.start()
-        assert launch.wait(30) == 10
+        assert launch.wait() == 10
     assert the_error(launch)["event"] == "DomainCrashedError"
     room.restored()
 
@@ -254,7 +249,7 @@ def test_domain_that_somebody_destroys_has_not_crashed(room: Room) -> None:
     entering = len(room.pod.netns.command())
     argv = [*room.argv(room.domain("vm7"))[entering:], "--netns", room.pod.netns.name]
     with background(argv, room.directory / "vm7.launch") as launch:
-        launch.wait_for("domain-started", 60)
+        launch.wait_for("domain-started")
         room.daemon.virsh("destroy", "vm7")
         assert launch.wait() == 0
     assert [event["message"] for event in said(launch)][-2:] == [
@@ -267,18 +262,13 @@ def test_domain_that_somebody_destroys_has_not_crashed(room: Room) -> None:
 def test_dead_dhcp_server_is_replaced_and_a_second_launch_refused(room: Room) -> None:
     made = room.domain("vm8")
     with room.launched(made) as launch:
-        launch.wait_for("domain-started", 60)
-        seconds = []
-        for times in (1, 2):  # the better counts: the machine may be busy
-            [server] = room.agent.servers()
-            began = time.monotonic()
-            kill(server)
-            launch.wait_for(r"(?:server-back(?:.|\n)*){" f"{times}}}")
-            seconds.append(time.monotonic() - began)
-            [other] = room.agent.servers()
-            assert other != server
-        print(f"replaced after {min(seconds):.2f} s")  # noqa: T201
-        assert min(seconds) < REPLACED_WITHIN
+        launch.wait_for("domain-started")
+        [server] = room.agent.servers()
+        kill(server)
+        with figures.timed("a killed server is replaced", at_most=1):
+            launch.wait_for("server-back")
+        [other] = room.agent.servers()
+        assert other != server
         with background(room.argv(made), room.directory / "second.launch") as second:
             assert second.wait() == 9
         assert the_error(second)["message"] == "domain vm8 runs already; end it first"
@@ -294,7 +284,7 @@ def test_binding_stays_with_keep(room: Room) -> None:
     """And a NIC with several queues gets a tap with several."""
     made = replace(room.domain("vm9"), interface=marked_with_queues(2))
     with room.launched(made, "--keep") as launch:
-        launch.wait_for("domain-started", 60)
+        launch.wait_for("domain-started")
         [tap] = room.pod.netns.ip("link", "show", "dev", "tap0")
         queues = tap["linkinfo"]["info_data"]
         assert queues["numqueues"] + queues["numdisabled"] == 2  # the guest has not asked for the second yet
@@ -374,14 +364,14 @@ def test_process_1_of_a_container_starts_libvirtd_and_reaps_orphans(
 ) -> None:
     made = with_power_button(room.domain("vm11"))
     with background(contained(room, made, *container), room.directory / "container.launch") as launch:
-        launch.wait_for("domain-started", 60)
+        launch.wait_for("domain-started")
         [process_1] = children(launch.process.pid)
         run(["nsenter", "--pid", "--target", str(process_1), "--", "sh", "-c", "sh -c : & exec true"])
-        launch.wait_for("lease-bound", 60)
+        launch.wait_for("lease-bound")
         facts_of(made.console)
         assert zombies_of(process_1) == []
         launch.process.send_signal(signal.SIGTERM)
-        assert launch.wait(40) == 0
+        assert launch.wait() == 0
     assert [name for name in happened(launch) if name != "libvirtd"] == [
         "libvirtd-started",
         *PROGRESS,
@@ -397,7 +387,7 @@ def test_libvirtd_of_our_own_ends_with_us(room: Room, container: tuple[str, ...]
     made = replace(room.domain("vm12"), attributes="<sysinfo type='no-such'/>")
     shell = ("sh", "-c", '"$@"; echo "code: $?"; cat /proc/[0-9]*/comm', "sh")
     with background(contained(room, made, *container, *shell), room.directory / "container.launch") as launch:
-        assert launch.wait(40) == 0
+        assert launch.wait() == 0
     assert "libvirtd-started" in launch.text
     left = set(launch.text.partition("code: 9\n")[2].split())
     assert "sh" in left

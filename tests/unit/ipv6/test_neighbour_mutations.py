@@ -1,4 +1,4 @@
-"""A million solicitations and advertisements of each kind that were once good: none raises, none takes long."""
+"""Solicitations and advertisements of each kind that were once good: none raises."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit.ipv6.discovery import GATEWAY_MAC, NOBODY, NODE, SOURCE, SYNTHETIC, na, ns, option, packed, rs
-from tests.unit.mutations import MOST_SECONDS, Mutations, read_all
+from tests.unit.mutations import Mutations, read_all
 from vmnet.ipv6 import neighbour, packet
 from vmnet.ipv6.neighbour import NeighbourSolicitation, RouterSolicitation, heard
 from vmnet.ipv6.packet import parse
@@ -66,7 +66,6 @@ def read(data: bytes, status: int) -> str:
     return got if isinstance(got, str) else type(got).__name__
 
 
-@pytest.mark.timeout(10 * MOST_SECONDS)
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
@@ -75,7 +74,7 @@ def read(data: bytes, status: int) -> str:
         ("advertisement", {neighbour.NOT_SOLICITATION, "heard"}),
     ],
 )
-def test_mutated_frames_none_raises_and_none_takes_long(kind: str, expected: set[str]) -> None:
+def test_mutated_frames_none_raises(kind: str, expected: set[str]) -> None:
     seen = read_all(Solicitations(SEEDS[kind], (), OCTETS), read)
     assert expected | BEFORE <= seen
     assert seen <= FAULTS | BEFORE | {"heard", RouterSolicitation.__name__, NeighbourSolicitation.__name__}

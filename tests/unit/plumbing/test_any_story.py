@@ -11,6 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from tests.extent import amount
 from tests.unit import layouts
 from tests.unit.fake_kernel import FakeKernel
 from vmnet.codec import decode
@@ -180,4 +181,6 @@ def _comparable(status: Status) -> tuple[object, ...]:
 
 
 TestAnyStory = Story.TestCase
-TestAnyStory.settings = settings(max_examples=150, stateful_step_count=25, deadline=None, print_blob=True)
+TestAnyStory.settings = settings(
+    max_examples=amount(25, 150), stateful_step_count=25, deadline=None, print_blob=True
+)
