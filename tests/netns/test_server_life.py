@@ -28,6 +28,7 @@ from tests import figures
 from tests.extent import amount
 from tests.netns.forked import Forked
 from tests.netns.test_up_down import wait_for_an_offer
+from vmnet import server_call
 from vmnet.kernel.inotify import watch_file
 
 if TYPE_CHECKING:
@@ -218,6 +219,27 @@ def test_no_process_that_is_not_a_server_of_ours_is_signalled(pod: Pod, agent: A
         assert len(agent.servers()) == 1
         agent.down()
         assert squatter.process.poll() is None
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_where_the_kernel_gives_no_handle_of_a_peer(pod: Pod, agent: Agent, named: bool) -> None:
+    """Before Linux 6.5: what is written down is what counts, and by its file the server ends as it is asked."""
+
+    def tamper() -> None:
+        server_call._peer_handle = lambda _: server_call.NO_HANDLE  # type: ignore[assignment]
+
+    found = snapshot(pod)
+    vmnet = Forked(agent)
+    vmnet.run("up", tamper=tamper).ok()
+    [server] = agent.servers()
+    if named:
+        [door] = agent.state_dir.glob("**/server.sock")
+        door.unlink()
+    assert '"changed": false' in vmnet.run("up", tamper=tamper).ok().stderr
+    assert agent.servers() == [server]
+    vmnet.run("down", tamper=tamper).ok()
+    assert _servers(pod) == []
+    assert difference(found, snapshot(pod)) == ""
 
 
 @IN_ANOTHER
