@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import yaml
-from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from vmnet import config as checks
 from vmnet import patterns
@@ -85,17 +85,17 @@ class Interface(_Table):
     allow_mac: Annotated[list[Annotated[str, Meta(pattern=patterns.MAC)]], Meta(min_length=1)] | UnsetType = UNSET
     server_user: int | str | UnsetType = UNSET
     sandbox: Literal["on", "off"] | UnsetType = UNSET
-    dns: Dns = field(default_factory=Dns)
-    ntp: list[_Either] = []
-    boot: BootFrom = field(default_factory=BootFrom)
+    dns: Dns | None = None
+    ntp: list[_Either] | None = None
+    boot: BootFrom | None = None
     ipv6_only_wait: Annotated[int, Meta(ge=300, le=0xFFFFFFFF)] | UnsetType = UNSET
-    options: list[Option] = []
+    options: list[Option] | None = None
 
 
 class File(_Table):
-    """The whole file."""
+    """The whole file. A table or list without anything in it asks for nothing."""
 
-    interfaces: dict[str, Interface]
+    interfaces: dict[str, Interface | None] | None = None
 
 
 _FLAGS = (
@@ -134,17 +134,21 @@ _NOT_FREE = {
 def read(path: str, interface: str) -> FromFile:
     """Return what the file says of `interface`; without a name, of the only one it speaks of.
 
+    A file that speaks of none asks for nothing.
+
     Raises:
         UsageError: no such file, not YAML or JSON, or something in it that the language does not have.
     """
-    file = _checked(path, _data(path, checks.small_file(path, "configuration file")))
-    if not interface and len(file.interfaces) != 1:
-        count = f"{len(file.interfaces)} interfaces"
+    interfaces = _checked(path, _data(path, checks.small_file(path, "configuration file"))).interfaces
+    if not interfaces:
+        return FromFile()
+    if not interface and len(interfaces) != 1:
+        count = f"{len(interfaces)} interfaces"
         raise UsageError(f"{path}: interfaces: it speaks of {count}; say with --interface which is meant")
-    name = interface or next(iter(file.interfaces))
-    if name not in file.interfaces:
-        raise UsageError(f"{path}: interfaces.{name} is not there; it speaks of {', '.join(file.interfaces)}")
-    said, place = file.interfaces[name], f"{path}: interfaces.{name}"
+    name = interface or next(iter(interfaces))
+    if name not in interfaces:
+        raise UsageError(f"{path}: interfaces.{name} is not there; it speaks of {', '.join(interfaces)}")
+    said, place = interfaces[name] or Interface(), f"{path}: interfaces.{name}"
     texts = {flag: _text(value) for flag in _FLAGS if (value := getattr(said, flag)) is not UNSET}
     for flag, check in _CHECKS.items():
         _refuse_text(texts.get(flag), check, f"{place}.{flag}")
@@ -176,8 +180,31 @@ class _Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 # yaml's own form
 
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._aliases = 0
+
+    def fetch_more_tokens(self) -> None:
+        """Refuse depth before anything is made of it: PyYAML's time grows with its square."""
+        if max(self.flow_level, len(self.indents)) > _DEEPEST:
+            raise RecursionError(_TOO_DEEP)
+        super().fetch_more_tokens()
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401 # yaml's own form
+        """Refuse what multiplies: a file of 64 KiB may name a list of it thousands of times."""
+        self._aliases += self.check_event(yaml.AliasEvent)
+        if self._aliases > _MOST_ALIASES:
+            raise ValueError(f"more than {_MOST_ALIASES} aliases")
+        tag = getattr(self.peek_event(), "tag", None)  # type: ignore[no-untyped-call]
+        if tag in _NO_TAGS:
+            # PyYAML raises anything for a value that is not of its tag, and merges without end.
+            raise ValueError(f"the tag {tag.replace(_YAML, '!!')} is not part of this language")
+        return super().compose_node(parent, index)
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Refuse a key that stands twice: of two values one would be lost in silence."""
+        if not all(isinstance(key, yaml.ScalarNode) for key, _ in node.value):
+            raise ValueError("a key is not text")
         _refuse_twice([key.value for key, _ in node.value])
         return super().construct_mapping(node, deep)
 
@@ -185,15 +212,31 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(true|false)$"), ["t", "f"])
 _Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile("^-?(0|[1-9][0-9]*)$"), list("-0123456789"))
 _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^(null|~|)$"), ["n", "~", ""])
+_YAML = "tag:yaml.org,2002:"
+_NO_TAGS = {tag for tag in yaml.SafeLoader.yaml_constructors if tag} | {f"{_YAML}merge", f"{_YAML}value"}
+_NO_TAGS -= {f"{_YAML}str", f"{_YAML}map", f"{_YAML}seq"}
+_MOST_ALIASES = 100
+_DEEPEST = 32
+"""Levels. The language has 5; json's own limit depends on Python's version, and can be none."""
+_TOO_DEEP = f"maximum recursion depth exceeded: {_DEEPEST} levels"
 
 
 def _data(path: str, text: str) -> Any:  # noqa: ANN401 # whatever the file holds
     try:
         if text.lstrip().startswith("{"):
-            return json.loads(text, object_pairs_hook=_pairs)
+            return _json(text)
         return yaml.load(text, _Loader)  # noqa: S506 # a child of SafeLoader
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise UsageError(f"{path}: {' '.join(str(error).split())}") from error
+
+
+def _json(text: str) -> Any:  # noqa: ANN401 # whatever the file holds
+    depth = 0
+    for bracket in re.findall(r'"(?:[^"\\]|\\.)*"?|[{\[]|[]}]', text):
+        depth += (bracket in "{[") - (bracket in "]}")
+        if depth > _DEEPEST:
+            raise RecursionError(_TOO_DEEP)
+    return json.loads(text, object_pairs_hook=_pairs)
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -201,17 +244,21 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _refuse_twice(keys: list[Any]) -> None:
-    twice = [key for at, key in enumerate(keys) if key in keys[:at]]
-    if twice:
-        raise ValueError(f"the key {twice[0]!r} stands twice")
+def _refuse_twice(keys: list[str]) -> None:
+    seen: set[str] = set()
+    for key in keys:
+        if key in seen:
+            raise ValueError(f"the key {key!r} stands twice")
+        seen.add(key)
 
 
 def _checked(path: str, data: Any) -> File:  # noqa: ANN401
     try:
-        return msgspec.convert(data, File)
+        return File() if data is None else msgspec.convert(data, File)
     except msgspec.ValidationError as error:
         raise UsageError(f"{path}: {_located(data, error)}") from error
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{path}: half a character (a lone surrogate) stands in it") from error
 
 
 def _located(data: Any, error: msgspec.ValidationError) -> str:  # noqa: ANN401
@@ -220,7 +267,7 @@ def _located(data: Any, error: msgspec.ValidationError) -> str:  # noqa: ANN401
         return _said(error, "")
     for name, value in data["interfaces"].items():
         try:
-            msgspec.convert(value, Interface)
+            msgspec.convert(value, Interface | None)
         except msgspec.ValidationError as known:
             return _said(known, f"interfaces.{name}")
     return _said(error, "")
@@ -233,23 +280,24 @@ def _said(error: msgspec.ValidationError, prefix: str) -> str:
     unknown = re.fullmatch("Object contains unknown field `(.*)`", what)
     if unknown:
         return f"{place}.{unknown[1]}".lstrip(".") + ": there is no such key"
+    what = what.replace(" | null`", "`")
     for pattern, words in patterns.IN_WORDS.items():
         what = what.replace(f"`str` matching regex {pattern!r}", words)
     return f"{place.lstrip('.') or 'the file'}: {what[0].lower()}{what[1:]}"
 
 
 def _told(said: Interface, path: str) -> Told:
-    boot, dns = said.boot, said.dns
-    codes = [option.code for option in said.options]
+    boot, dns, options = said.boot or BootFrom(), said.dns or Dns(), said.options or []
+    codes = [option.code for option in options]
     return Told(
         nameservers=None if dns.servers is UNSET else _global(dns.servers, f"{path}.dns.servers"),
         domain_search=None if dns.search is UNSET else tuple(dns.search),
-        ntp_servers=_global(said.ntp, f"{path}.ntp"),
+        ntp_servers=_global(said.ntp or [], f"{path}.ntp"),
         boot=Boot(boot.server, boot.file, boot.vendor_class),
         ipv6_only_wait=None if said.ipv6_only_wait is UNSET else said.ipv6_only_wait,
         options=tuple(
             _option(option, f"{path}.options[{at}]", twice=option.code in codes[:at])
-            for at, option in enumerate(said.options)
+            for at, option in enumerate(options)
         ),
         autonomous=said.autonomous == "on",
         nat64_prefix=_nat64_prefix(said.nat64_prefix, f"{path}.nat64_prefix"),
