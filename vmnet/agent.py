@@ -8,12 +8,10 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from vmnet import processes, server_call
+from vmnet import processes, resolver, server_call
 from vmnet.changed import first_change
-from vmnet.config import resolver_text
 from vmnet.conflict import conflict
 from vmnet.dhcp.lease import lease
-from vmnet.dhcp.resolv import parse
 from vmnet.errors import (
     KernelError,
     RefusedError,
@@ -289,17 +287,17 @@ def _begin(place: Place, config: Config, now: Status) -> Journal:
         )
     # A tap that nobody owns is anybody's who can open /dev/net/tun (drivers/net/tun.c, tun_not_capable).
     owner = os.geteuid() if wished.owner is None else wished.owner
-    settings = replace(wished, owner=owner, hostname=wished.hostname or config.default_hostname)
+    settings = replace(wished, owner=owner, hostname=wished.hostname or resolver.hostname(config))
     refuse_orphans(now, config.interface)
     pod = discover(now, config.interface)
     _refuse_node(now, config, pod.ifname)
     refuse_names_taken(now, pod, settings)
     if settings.mtu is not None and settings.mtu > pod.mtu:
         raise RefusedError(f"MTU {settings.mtu} is larger than {pod.ifname}'s {pod.mtu}; frames would be lost")
-    text = resolver_text(config.resolv_conf)
-    resolver = Resolver(warnings=("there is no resolv.conf: the guest gets no DNS server",))
-    resolver = resolver if text is None else parse(text)
-    ipv4, ipv6 = _leases(pod, resolver, settings)
+    ipv4, ipv6 = _leases(pod, resolver.resolver(config), settings)
+    if said := resolver.borrowed(config):
+        ipv4 = ipv4 and replace(ipv4, warnings=(*ipv4.warnings, said))
+        ipv6 = ipv6 and replace(ipv6, warnings=(*ipv6.warnings, said))
     return Journal(
         schema=SCHEMA,
         boot_id=place.here.boot_id,
@@ -321,16 +319,16 @@ def _refuse_node(now: Status, config: Config, ifname: str) -> None:
         )
 
 
-def _leases(pod: PodInterface, resolver: Resolver, settings: Settings) -> tuple[Lease | None, Lease6 | None]:
+def _leases(pod: PodInterface, dns: Resolver, settings: Settings) -> tuple[Lease | None, Lease6 | None]:
     """Compose what the guest is told, of at least one family."""
     if not global_addresses(pod, ipv6=True):
-        return lease(pod, resolver, settings), None
+        return lease(pod, dns, settings), None
     from vmnet.ipv6.lease import lease6, untold  # a millisecond that only pods with IPv6 pay
 
-    ipv6 = lease6(pod, resolver, settings)
+    ipv6 = lease6(pod, dns, settings)
     if ipv6 and all(address.ipv6 for address in pod.addresses):
         return None, ipv6
-    ipv4 = lease(pod, resolver, settings)
+    ipv4 = lease(pod, dns, settings)
     return replace(ipv4, warnings=(*ipv4.warnings, *untold(pod, settings))), ipv6
 
 

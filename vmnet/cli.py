@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vmnet import __version__, options, standard_streams
 from vmnet import config as checks
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from vmnet.agent import Outcome
     from vmnet.model import Told
     from vmnet.outline import Node
+
+_T = TypeVar("_T")
 
 
 _LONGEST_SOCKET_PATH = 107
@@ -78,32 +80,16 @@ def parser(words: Container[str] | None = None) -> Parser:
 
 def _config(asked: argparse.Namespace) -> Config:
     """Join flags, environment and configuration file into a checked Config."""
-    from_file = _from_file(asked)
-
-    def text(option: str) -> str | None:
-        said = _text(asked, option)
-        return from_file.texts.get(option) if said is None else said
-
-    config = Config(settings=_isolated(_settings(text, from_file.told), text))
-    interface, netns, state_dir, resolv_conf = map(text, ("interface", "netns", "state_dir", "resolv_conf"))
-    if interface is not None:
-        config = replace(config, interface=checks.link_name(interface, "interface"))
-    if netns is not None:
-        if not netns:
-            raise UsageError("network namespace '' is no name or path")
-        config = replace(config, netns=netns)
-    if state_dir is not None:
-        config = replace(config, state_dir=checks.state_directory(state_dir))
-    if resolv_conf is not None:
-        if not resolv_conf:
-            raise UsageError("resolver file '' is no path")
-        config = replace(config, resolv_conf=resolv_conf)
-    on_node = text("on_node")
-    if on_node is not None:
-        config = replace(config, on_node=checks.switch(on_node, "on-node"))
-    if not config.netns:
-        config = replace(config, default_hostname=os.uname().nodename)
-    return config
+    said = _Said(asked, _from_file(asked))
+    return Config(
+        interface=said("interface", lambda text: checks.link_name(text, "interface")) or "",
+        settings=_settings(said),
+        default_hostname="" if (netns := said("netns", checks.namespace)) else os.uname().nodename,
+        netns=netns or "",
+        state_dir=said("state_dir", checks.state_directory) or checks.DEFAULT_STATE_DIR,
+        resolv_conf=said("resolv_conf", checks.resolver_path) or "",
+        on_node=said("on_node", lambda text: checks.switch(text, "on-node")) or False,
+    )
 
 
 def _from_file(asked: argparse.Namespace) -> FromFile:
@@ -121,55 +107,76 @@ def _text(asked: argparse.Namespace, option: str) -> str | None:
     flag: str | list[str] | None = getattr(asked, option, None)
     if isinstance(flag, list):
         return ",".join(flag)
-    return os.environ.get(f"{VARIABLE_PREFIX}{option.upper()}") if flag is None else flag
+    return os.environ.get(_variable(option)) if flag is None else flag
 
 
-def _settings(text: Callable[[str], str | None], told: Told) -> Settings:
-    lease_time, dhcp, ipv6 = text("lease_time"), text("dhcp"), text("ipv6")
-    if lease_time is not None:
-        told = replace(told, lease_time=checks.lease_seconds(lease_time))
-    if ipv6 is not None:
-        told = replace(told, ipv6=checks.switch(ipv6, "ipv6"))
-    settings = Settings(told=told)
-    if dhcp is not None:
-        settings = replace(settings, dhcp=checks.dhcp_mode(dhcp))
-    options = ("tap", "owner", "queues", "mac", "mtu", "hostname")
-    tap, owner, queues, mac, mtu, hostname = map(text, options)
-    if tap is not None:
-        settings = replace(settings, tap=checks.link_name(tap, "tap"))
-    if owner is not None:
-        uid, gid = checks.owner_ids(owner)
-        settings = replace(settings, owner=uid, group=gid)
-    if queues is not None:
-        settings = replace(settings, multi_queue=checks.queue_count(queues) > 1)
-    if mac is not None:
-        settings = replace(settings, mac=checks.mac_address(mac))
-    if mtu is not None:
-        settings = replace(settings, mtu=checks.mtu_bytes(mtu))
-    if hostname is not None:
-        settings = replace(settings, hostname=checks.host_name(hostname))
-    return _server_settings(settings, text)
+def _variable(option: str) -> str:
+    return f"{VARIABLE_PREFIX}{option.upper()}"
 
 
-def _server_settings(settings: Settings, text: Callable[[str], str | None]) -> Settings:
-    sandbox, server_user = map(text, ("sandbox", "server_user"))
-    if sandbox is not None:
-        settings = replace(settings, sandbox=checks.switch(sandbox, "sandbox"))
-    if server_user is not None:
-        uid, gid = checks.server_ids(server_user)
-        settings = replace(settings, server_user=uid, server_group=gid)
-    return settings
+def _value(asked: argparse.Namespace, option: str, check: Callable[[str], _T]) -> _T | None:
+    """Return what a flag or its variable says, checked; None where neither does.
+
+    Raises:
+        UsageError: as `check` does; it names the variable if that is where the value is from.
+    """
+    text = _text(asked, option)
+    if text is None:
+        return None
+    try:
+        return check(text)
+    except UsageError as error:
+        if getattr(asked, option, None) is not None:
+            raise
+        raise UsageError(f"{_variable(option)}: {error}") from error
 
 
-def _isolated(settings: Settings, text: Callable[[str], str | None]) -> Settings:
-    isolation, addresses, macs = map(text, ("isolation", "allow_address", "allow_mac"))
-    if isolation is not None:
-        settings = replace(settings, isolation=checks.isolation(isolation))
-    if addresses is not None:
-        settings = replace(settings, allow_addresses=checks.listed(addresses, checks.prefix))
-    if macs is not None:
-        settings = replace(settings, allow_macs=checks.listed(macs, checks.mac_address))
-    return settings
+class _Said:
+    """What is asked for, an option at a time: by a flag, else by its variable, else by the file."""
+
+    def __init__(self, asked: argparse.Namespace, from_file: FromFile) -> None:
+        self._asked = asked
+        self._texts = from_file.texts
+        self.told = from_file.told
+
+    def __call__(self, option: str, check: Callable[[str], _T]) -> _T | None:
+        """Return the checked value of an option, None where nobody speaks of it."""
+        if (value := _value(self._asked, option, check)) is not None:
+            return value
+        return check(self._texts[option]) if option in self._texts else None
+
+
+def _settings(said: _Said) -> Settings:
+    queues = said("queues", checks.queue_count)
+    found = {
+        "tap": said("tap", lambda text: checks.link_name(text, "tap")),
+        "multi_queue": None if queues is None else queues > 1,
+        "mac": said("mac", checks.mac_address),
+        "mtu": said("mtu", checks.mtu_bytes),
+        "hostname": said("hostname", checks.host_name),
+        "dhcp": said("dhcp", checks.dhcp_mode),
+        "sandbox": said("sandbox", lambda text: checks.switch(text, "sandbox")),
+        "isolation": said("isolation", checks.isolation),
+        "allow_addresses": said("allow_address", lambda text: checks.listed(text, checks.prefix)),
+        "allow_macs": said("allow_mac", lambda text: checks.listed(text, checks.mac_address)),
+    }
+    found["owner"], found["group"] = said("owner", checks.owner_ids) or (None, None)
+    found["server_user"], found["server_group"] = said("server_user", checks.server_ids) or (None, None)
+    return replace(Settings(told=_told(said)), **_given(found))
+
+
+def _told(said: _Said) -> Told:
+    found = {
+        "lease_time": said("lease_time", checks.lease_seconds),
+        "ipv6": said("ipv6", lambda text: checks.switch(text, "ipv6")),
+        "nameservers": said("dns", checks.name_servers),
+        "domain_search": said("dns_search", checks.search_domains),
+    }
+    return replace(said.told, **_given(found))
+
+
+def _given(found: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _plan(asked: argparse.Namespace) -> int:
@@ -242,8 +249,8 @@ def _wait(asked: argparse.Namespace) -> int:
     from vmnet.watching import wait
 
     gc.enable()  # it may live for long
-    timeout = _text(asked, "timeout")
-    seconds = wait.DEFAULT_SECONDS if timeout is None else checks.seconds(timeout, "timeout")
+    timeout = _value(asked, "timeout", lambda text: checks.seconds(text, "timeout"))
+    seconds = wait.DEFAULT_SECONDS if timeout is None else timeout
     waited = wait.wait(_config(asked), asked.goal, seconds)
     _show(asked, wait.value(waited), wait.outline(waited))
     if waited.cause:
@@ -329,8 +336,13 @@ def _exporter(asked: argparse.Namespace) -> int:
     from vmnet import exporter
 
     gc.enable()  # it lives for long
-    said = asked.state_dir or (_text(asked, "state_dir") or checks.DEFAULT_STATE_DIR).split(",")
-    return exporter.export(_text(asked, "listen") or checks.DEFAULT_LISTEN, list(map(checks.state_pattern, said)))
+    patterns = (
+        list(map(checks.state_pattern, asked.state_dir))
+        if asked.state_dir
+        else _value(asked, "state_dir", lambda text: list(map(checks.state_pattern, text.split(","))))
+    )
+    listen = _text(asked, "listen") or checks.DEFAULT_LISTEN
+    return exporter.export(listen, patterns or [checks.DEFAULT_STATE_DIR])
 
 
 def _serve(asked: argparse.Namespace) -> int:
@@ -367,8 +379,8 @@ def _qmp(path: str) -> str:
 
 
 def _grace(asked: argparse.Namespace) -> float:
-    grace = _text(asked, "grace")
-    return checks.DEFAULT_GRACE if grace is None else checks.seconds(grace, "grace")
+    grace = _value(asked, "grace", lambda text: checks.seconds(text, "grace"))
+    return checks.DEFAULT_GRACE if grace is None else grace
 
 
 def _render(asked: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vmnet.errors import UsageError
 from vmnet.model import DHCP_EXTERNAL, DHCP_OFF, DHCP_ON, FOREVER, ISOLATIONS, Settings, Told
 from vmnet.plumbing.names import IFNAME_BYTES, is_link_name
+from vmnet.told import is_link_local
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -249,6 +250,67 @@ def host_name(text: str) -> str:
 def _is_label(text: str) -> bool:
     bare = text.replace("-", "")
     return 0 < len(text) <= 63 and bare.isascii() and bare.isalnum() and text[0] != "-" != text[-1]
+
+
+def name_servers(text: str) -> tuple[str, ...]:
+    """Return the addresses of name servers, as iproute2 writes them, of a list with commas.
+
+    Raises:
+        UsageError: one is no address, or none that a guest can use.
+    """
+    return listed(text, _name_server)
+
+
+def _name_server(text: str) -> str:
+    from vmnet.dhcp import resolv  # who names none need not wait for it
+
+    address, fault = resolv.guest_address(text)
+    if fault or text.strip("0123456789abcdefABCDEF:."):
+        raise UsageError(f"name server {text!r} {fault or 'is not an address'}")
+    if is_link_local(address):
+        raise UsageError(f"name server {text!r} is link-local: it means nothing without the name of a link")
+    return address
+
+
+def search_domains(text: str) -> tuple[str, ...]:
+    """Return the domains of a list with commas in lower case; none of "." or nothing.
+
+    Raises:
+        UsageError: one is no domain name.
+    """
+    domains = listed(text, _search_domain)
+    return tuple(filter(None, domains))
+
+
+def _search_domain(text: str) -> str:
+    from vmnet.dhcp import resolv
+
+    domain, fault = resolv.domain(text)
+    if fault:
+        raise UsageError(f"search domain {text!r} {fault}")
+    return domain
+
+
+def namespace(text: str) -> str:
+    """Return the name or path of a network namespace.
+
+    Raises:
+        UsageError: empty.
+    """
+    if not text:
+        raise UsageError("network namespace '' is no name or path")
+    return text
+
+
+def resolver_path(text: str) -> str:
+    """Return the path of a resolv.conf.
+
+    Raises:
+        UsageError: empty.
+    """
+    if not text:
+        raise UsageError("resolver file '' is no path")
+    return text
 
 
 def state_directory(text: str) -> str:

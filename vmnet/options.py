@@ -45,6 +45,18 @@ def settings(parser: argparse.ArgumentParser) -> None:
     add("--mtu", metavar="BYTES", help="the MTU the guest is told (default: the pod's)")
     add("--hostname", metavar="NAME", help="the host name the guest is told (default: the pod's)")
     add("--resolv-conf", metavar="FILE", help=f"where DNS is read from (default: {checks.DEFAULT_RESOLV_CONF})")
+    add(
+        "--dns",
+        metavar="ADDRESS",
+        action="append",
+        help="a name server instead of resolv.conf's; may be given again",
+    )
+    add(
+        "--dns-search",
+        metavar="DOMAIN",
+        action="append",
+        help="a search domain instead of its; may be given again",
+    )
     add("--isolation", metavar="|".join(ISOLATIONS), help="what keeps the guest apart (default: strict)")
     further = "that the guest may use besides its own; may be given again"
     add("--allow-address", metavar="CIDR", action="append", help=f"a further address or prefix {further}")

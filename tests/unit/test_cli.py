@@ -138,6 +138,75 @@ def test_isolation_reaches_the_agent(asked: list[Config], monkeypatch: pytest.Mo
     assert second.allow_addresses == ("10.9.9.9", "10.9.9.8")
 
 
+def test_name_servers_reach_the_agent(
+    asked: list[Config], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A flag may be given again, or hold a list; what one says replaces what the file says."""
+    file = tmp_path / "c"
+    file.write_text("interfaces: {eth0: {dns: {servers: [192.0.2.1], search: [file.example]}, ntp: [192.0.2.9]}}")
+    flags = "--dns 192.0.2.2,2001:DB8::2 --dns 192.0.2.3 --dns-search Flag.example. --dns-search ."
+    assert cli.main(["up", "--config", str(file), *flags.split()]) == 0
+    monkeypatch.setenv("VMNET_DNS", "192.0.2.4, 192.0.2.5")
+    assert cli.main(["up", "--config", str(file)]) == 0
+    assert cli.main(["up"]) == 0
+    first, second, third = (config.settings.told for config in asked)
+    assert first.nameservers == ("192.0.2.2", "2001:db8::2", "192.0.2.3")
+    assert (first.domain_search, first.ntp_servers) == (("flag.example",), ("192.0.2.9",))
+    assert (second.nameservers, second.domain_search) == (("192.0.2.4", "192.0.2.5"), ("file.example",))
+    assert (third.nameservers, third.domain_search) == (("192.0.2.4", "192.0.2.5"), None)
+
+
+@pytest.mark.parametrize("server", ["", "x", "127.0.0.11", "::1", "fe80::1", "10.0.0.1#5", "10.0.0.1,", "0.0.0.0"])  # noqa: S104
+def test_what_is_no_name_server_for_a_guest(capsys: pytest.CaptureFixture[str], server: str) -> None:
+    assert cli.main(["up", f"--dns={server}"]) == 2
+    assert "name server" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("TAP", "a b", "up"),
+        ("INTERFACE", "", "up"),
+        ("OWNER", "qemu", "up"),
+        ("QUEUES", "0", "up"),
+        ("MAC", "x", "up"),
+        ("MTU", "1", "up"),
+        ("HOSTNAME", "-", "up"),
+        ("DHCP", "yes", "up"),
+        ("LEASE_TIME", "1", "up"),
+        ("IPV6", "yes", "up"),
+        ("ISOLATION", "none", "up"),
+        ("ALLOW_ADDRESS", "x", "up"),
+        ("ALLOW_MAC", "x", "up"),
+        ("SERVER_USER", "0", "up"),
+        ("SANDBOX", "1", "up"),
+        ("DNS", "x", "up"),
+        ("DNS_SEARCH", "a..b", "up"),
+        ("NETNS", "", "up"),
+        ("STATE_DIR", "", "up"),
+        ("RESOLV_CONF", "", "up"),
+        ("TIMEOUT", "long", "wait --for ready"),
+        ("GRACE", "long", "launch vm.xml"),
+        ("STATE_DIR", "/x*", "exporter"),
+    ],
+)
+def test_a_variable_s_value_is_refused_by_the_variable_s_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv(f"VMNET_{variable}", value)
+    assert cli.main(words.split()) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert f"VMNET_{variable}: " in line
+
+
+def test_a_flag_s_value_is_refused_without_the_variable_s_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VMNET_TAP", "tap1")
+    assert cli.main(["up", "--tap", "a b"]) == 2
+    assert "VMNET_TAP" not in capsys.readouterr().err
+
+
 def test_a_flag_beats_the_environment_which_beats_the_default(
     asked: list[Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:

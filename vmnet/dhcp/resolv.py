@@ -41,8 +41,15 @@ def _words(line: str) -> list[str]:
     return words
 
 
-def _nameserver(word: str) -> tuple[str, str]:
-    """(address, "") of a resolver that a guest may be given, or ("", why not)."""
+def loopbacks(text: str) -> tuple[str, ...]:
+    """Return the resolvers of a resolv.conf that answer on this machine only."""
+    words = [line for line in map(_words, text.split("\n")) if line[:1] == ["nameserver"]]
+    found = [guest_address(word) for _, *rest in words for word in rest[:1]]
+    return tuple(dict.fromkeys(address for address, fault in found if address and fault))
+
+
+def guest_address(word: str) -> tuple[str, str]:
+    """(address, "") of a resolver that a guest may be given; (address or "", why not) of any other."""
     # glibc ends the address at the first comment sign or blank; a zone says something on one machine only.
     address = word.partition("#")[0].partition(";")[0].partition("%")[0]
     for family in (AF_INET, AF_INET6):
@@ -52,12 +59,20 @@ def _nameserver(word: str) -> tuple[str, str]:
             continue
         packed = packed.removeprefix(_V4_MAPPED)
         if _own_loopback(packed):
-            return "", (
-                f"resolv.conf: nameserver {address} is the pod's own loopback, which the guest cannot reach: "
+            return address, (
+                "is the pod's own loopback, which the guest cannot reach: "
                 "without another nameserver the guest resolves no names"
             )
         return inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, packed), ""
-    return "", f"resolv.conf: nameserver {word!r} is not an address: left out"
+    return "", "is not an address"
+
+
+def _nameserver(word: str) -> tuple[str, str]:
+    """(address, "") of a resolver that a guest may be given, or ("", why not)."""
+    address, fault = guest_address(word)
+    if not fault:
+        return address, ""
+    return "", f"resolv.conf: nameserver {f'{address} {fault}' if address else f'{word!r} {fault}: left out'}"
 
 
 def _own_loopback(packed: bytes) -> bool:
@@ -71,13 +86,19 @@ def _domains(words: list[str]) -> tuple[list[str], list[str]]:
     domains: list[str] = []
     warnings: list[str] = []
     for word in words:
-        domain = word.lower().removesuffix(".")
-        fault = _fault(domain)
+        name, fault = domain(word)
         if fault:
             warnings.append(f"resolv.conf: search domain {word!r} {fault}: left out")
-        elif domain not in domains:
-            domains.append(domain)
+        elif name and name not in domains:
+            domains.append(name)
     return domains, warnings
+
+
+def domain(word: str) -> tuple[str, str]:
+    """(name in lower case, "") of a search domain, or ("", why it is none). The root, ".", is no domain to add."""
+    name = word.lower().removesuffix(".")
+    fault = _fault(name) if word != "." else ""
+    return ("", fault) if fault else (name, "")
 
 
 def _fault(domain: str) -> str:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _BOOTED_SECONDS = 60
 """By then a guest that asks at all has asked."""
 
+_DOCKERS = "Docker's 127.0.0.11 answers inside the container only, and the guest cannot reach it by any address: "
+
 
 def no_dns(evidence: Evidence) -> Iterator[Finding]:
     """The guest is told of a name server."""
@@ -31,8 +33,9 @@ def no_dns(evidence: Evidence) -> Iterator[Finding]:
             WARNING,
             "the guest is told of no name server, and resolves no names",
             seen or ("resolv.conf names none, or is not there",),
-            "give the pod a resolver that the guest can reach (dnsPolicy, dnsConfig), or name one in --config "
-            "(dns.nameservers); then `vmnet down` and `vmnet up`",
+            f"{_DOCKERS if any('127.0.0.11' in line for line in seen) else ''}"
+            "give the pod a resolver that the guest can reach (dnsPolicy, dnsConfig), or name one: "
+            "`vmnet down`, then `vmnet up --dns ADDRESS` (dns.servers in --config)",
         )
 
 
@@ -53,7 +56,7 @@ def dns_changed(evidence: Evidence) -> Iterator[Finding]:
     journal = evidence.journal
     if journal is None or evidence.resolv_conf is None:
         return
-    resolver = parse(evidence.resolv_conf)
+    resolver = evidence.resolver or parse(evidence.resolv_conf)
     ipv4, ipv6, _ = nameservers(journal.pod, resolver, journal.settings)
     search, _ = domain_search(resolver, journal.settings)
     now = ((*ipv4, *ipv6), search)

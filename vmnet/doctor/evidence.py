@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from vmnet.guest.domain import Domain
     from vmnet.kernel.inspect import LinkState, NeighbourState, Probed
-    from vmnet.model import FilterChain
+    from vmnet.model import FilterChain, Resolver
     from vmnet.schema import Journal
 
 INFO, WARNING, ERROR = SEVERITIES = ("info", "warning", "error")
@@ -99,6 +99,8 @@ class Evidence:
     """In words, that the guest has declined its address."""
     resolv_conf: str | None = None
     """What it says now; None where there is none."""
+    resolver: Resolver | None = None
+    """The same as read, or what stands behind the stub that it names; None for what `resolv_conf` says."""
     domain: Domain | None = None
     listened: float = 0.0
     """Seconds."""

@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from vmnet import agent, processes, server_call
-from vmnet.config import resolver_text, small_file
+from vmnet import agent, processes, resolver, server_call
+from vmnet.config import small_file
 from vmnet.conflict import conflict
 from vmnet.doctor.evidence import Evidence, Heard, Left, Netfilter, Surroundings
 from vmnet.doctor.listen import listen
@@ -59,7 +59,7 @@ def gather(config: Config, wishes: Wishes) -> Evidence:
     domain = _domain(wishes.domain) if wishes.domain else None
     if config.netns:
         netns.enter(config.netns)
-        config = replace(config, netns="")
+        config = resolver.within(config)
     with agent.standing_here(config) as place:
         now = read(place.netlink)
         evidence = Evidence(
@@ -71,7 +71,8 @@ def gather(config: Config, wishes: Wishes) -> Evidence:
             neighbours=inspect.neighbour_states(place.netlink),
             probed=inspect.probed_addresses(),
             netfilter=Netfilter(inspect.bridge_calls(), firewall.read_bridged_chains(), inspect.legacy_tables()),
-            resolv_conf=resolver_text(config.resolv_conf),
+            resolv_conf=resolver.text(config),
+            resolver=resolver.resolver(config),
             domain=domain,
         )
         evidence = _with_plan(evidence, config)

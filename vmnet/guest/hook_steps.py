@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vmnet import agent
+from vmnet import agent, resolver
 from vmnet.config import Config
 from vmnet.errors import RefusedError, UsageError, VmnetError
 from vmnet.guest.claims import Claim, ClaimDirectory
@@ -120,12 +120,14 @@ def _refuse_unreachable(claims: ClaimDirectory, wish: Wish, claim: Claim, libvir
 
 def _bring_up(claim: Claim, wish: Wish) -> Journal:
     """Bring the binding up as the domain needs it; one that is up otherwise is given back first."""
-    config = Config(
+    asked = Config(
         interface=wish.interface,
         default_hostname="" if wish.netns else os.uname().nodename,
+        netns=wish.netns,
         state_dir=claim.state_dir,
         resolv_conf=wish.resolv_conf,
     )
+    config = resolver.within(asked)  # where we are by now
     found = agent.status(config).journal
     settings = _settled(wish.settings, found.settings if found else None)
     _refuse_unopenable(settings)

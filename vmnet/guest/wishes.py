@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ATTRIBUTES = (
     *("netns", "interface", "binding", "tap", "mac", "hostname", "resolv-conf", "state-dir", "owner"),
-    *("isolation", "allow-address", "allow-mac", "ipv6"),
+    *("isolation", "allow-address", "allow-mac", "ipv6", "dns", "dns-search"),
 )
 """Of `<vmnet:network>`: each what the flag of that name is to `vmnet up`; `mac` and `tap` also tell which
 `<interface>` is meant."""
@@ -105,7 +105,11 @@ def _of_metadata(domain: Domain, network: Network, taken: list[Interface]) -> Wi
 
 
 def _told(said: dict[str, str]) -> Told:
-    return Told(ipv6=checks.switch(said["ipv6"], "ipv6")) if "ipv6" in said else Told()
+    return Told(
+        ipv6=checks.switch(said.get("ipv6", "on"), "ipv6"),
+        nameservers=checks.name_servers(said["dns"]) if "dns" in said else None,
+        domain_search=checks.search_domains(said["dns-search"]) if "dns-search" in said else None,
+    )
 
 
 def _isolation(said: dict[str, str]) -> dict[str, Any]:

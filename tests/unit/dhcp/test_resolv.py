@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.dhcp.frames import NO_ADDRESS
-from vmnet.dhcp.resolv import parse
+from vmnet.dhcp.resolv import loopbacks, parse
 
 LABEL, LONG_LABEL = "a" * 63, "a" * 64
 NAME, LONG_NAME = ".".join(("a" * 62,) * 4 + ("b",)), ".".join(("a" * 62,) * 4 + ("bc",))
@@ -71,6 +71,9 @@ def test_a_loopback_resolver_is_left_out_and_the_consequence_named(address: str)
         ("search a.com A.com a.com.", ("a.com",)),
         ("search _x.local foo_bar.local xn--p1ai", ("_x.local", "foo_bar.local", "xn--p1ai")),
         (f"search {LABEL}.com {NAME}", (f"{LABEL}.com", NAME)),
+        ("search .", ()),  # the root: "look names up as they are"
+        ("search . b.com .", ("b.com",)),
+        ("domain .", ()),
     ],
 )
 def test_search_domains(text: str, search: tuple[str, ...]) -> None:
@@ -88,7 +91,6 @@ def test_search_domains(text: str, search: tuple[str, ...]) -> None:
             "foo-.com",
             "foo,com",
             "a..b",
-            ".",
             "..",
             "10.0.0.1",
             "fd00::1",
@@ -108,3 +110,8 @@ def test_an_invalid_search_domain_is_skipped_with_a_warning(domain: str) -> None
 def test_the_longest_names() -> None:
     assert len(NAME) == 253
     assert len(LONG_NAME) == 254
+
+
+def test_loopbacks_are_told_apart_from_servers() -> None:
+    text = "\n".join(f"nameserver {word}" for word in ("127.0.0.53", "::1 # x", "10.0.0.1", "", "x", "127.0.0.53"))
+    assert loopbacks(text) == ("127.0.0.53", "::1")
