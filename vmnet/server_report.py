@@ -11,12 +11,14 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from vmnet import lease_state
+from vmnet import lease_state, left_out
 from vmnet.bounded_json import parse
 from vmnet.server_state import COMPILING, FAILED, SERVING, STATES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from vmnet.left_out import LeftOut
 
 LARGEST_REPORT = 16384
 """Octets; the server's own limit (vmnet.server.loop)."""
@@ -70,6 +72,8 @@ class FamilyReport:
     events: dict[str, int] = field(default_factory=dict)
     addresses: tuple[str, ...] = ()
     routers: tuple[RouterReport, ...] = ()
+    left_out: LeftOut = field(default_factory=dict)
+    """What the last reply with its lease had no room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +191,7 @@ def _family_as_json(family: FamilyReport) -> dict[str, Any]:
         "uses": family.uses,
         "uses_foreign": family.uses_foreign,
         "events": family.events,
+        "left_out": {str(code): list(values) for code, values in family.left_out.items()},
     }
 
 
@@ -237,6 +242,7 @@ def _family(said: dict[str, Any]) -> FamilyReport:
         events=_maybe(said, "events", _counts) or {},
         addresses=_maybe(said, "addresses", _list_of(_address)) or (),
         routers=_maybe(said, "routers", _list_of(_router)) or (),
+        left_out=_maybe(said, "left_out", left_out.checked) or {},
     )
 
 

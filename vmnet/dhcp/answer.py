@@ -28,15 +28,23 @@ _PATCH = struct.Struct("!HIIHHI")
 class Answer:
     """What became of a request: `event` for counters and lease state, `frame` to send or None for silence.
 
-    `dropped` are the codes of options that the client's maximum size left no room for.
+    `left_out` has by its code each option that the client's maximum size left no room for: how many of its values
+    are told, and of how many.
     """
 
-    __slots__ = ("dropped", "event", "frame")
+    __slots__ = ("event", "frame", "left_out")
 
-    def __init__(self, event: str, frame: bytes | None = None, dropped: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, event: str, frame: bytes | None = None, left_out: dict[int, tuple[int, int]] | None = None
+    ) -> None:
         self.event = event
         self.frame = frame
-        self.dropped = dropped
+        self.left_out = left_out or {}
+
+    @property
+    def dropped(self) -> tuple[int, ...]:
+        """The codes of options that are not told whole."""
+        return tuple(self.left_out)
 
 
 def answer(request: Request, replies: Replies) -> Answer:
@@ -62,10 +70,10 @@ def answer(request: Request, replies: Replies) -> Answer:
         if len(replies.memo) >= _MEMO:
             replies.memo.clear()
         prepared = replies.memo[key] = _prepare(request, replies, key[:3])
-    before, total, after, dropped = prepared
+    before, total, after, left_out = prepared
     xid, flags = request.xid, request.flags
     checksum = 0xFFFF - (total + xid + flags + ciaddr) % 0xFFFF  # never 0, which would mean "none" (RFC 768)
-    return Answer(event, before + _PATCH.pack(checksum, 0x02010600, xid, 0, flags, ciaddr) + after, dropped)
+    return Answer(event, before + _PATCH.pack(checksum, 0x02010600, xid, 0, flags, ciaddr) + after, left_out)
 
 
 def _ciaddr(request: Request, kind: int, yiaddr: int) -> int:
@@ -158,8 +166,8 @@ _DECISIONS = {
 
 def _prepare(
     request: Request, replies: Replies, key: tuple[int, bool, bool]
-) -> tuple[bytes, int, bytes, tuple[int, ...]]:
-    """A reply up to the UDP checksum, the sum of its words, its rest from yiaddr on, and the dropped options."""
+) -> tuple[bytes, int, bytes, dict[int, tuple[int, int]]]:
+    """A reply up to the UDP checksum, the sum of its words, its rest from yiaddr on, and what is left out."""
     kind, broadcast, rapid = key
     head = replies.templates[kind].head
     chosen = fields(request, replies, kind, rapid=rapid)
@@ -173,4 +181,4 @@ def _prepare(
     # RFC 768's pseudo header: addresses, protocol, length. The patched fields are still zero in the head.
     total = int.from_bytes(ip[12:20]) + 17 + length + int.from_bytes(udp)
     total += int.from_bytes(bootp + b"\0" * (len(bootp) & 1))
-    return link + ip + udp, total % 0xFFFF, bootp[16:], chosen.dropped
+    return link + ip + udp, total % 0xFFFF, bootp[16:], chosen.left_out

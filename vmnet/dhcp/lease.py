@@ -5,8 +5,10 @@ Whatever of the pod's network DHCP cannot carry becomes a sentence in `Lease.war
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vmnet import told as shared
-from vmnet.dhcp import classless
+from vmnet.dhcp import classless, fitting
 from vmnet.errors import RefusedError
 from vmnet.model import (
     DHCP_ON,
@@ -41,7 +43,7 @@ def lease(pod: PodInterface, resolver: Resolver, settings: Settings) -> Lease:
     mtu, mtu_warnings = _mtu(pod, default, settings)
     hostname, hostname_warnings = shared.hostname(settings.hostname)
     neighbours, neighbour_warnings = _neighbours(pod)
-    return Lease(
+    composed = Lease(
         chaddr=(settings.mac or pod.mac).lower(),
         yiaddr=address.local,
         prefixlen=classless.own_prefixlen(address),
@@ -71,6 +73,7 @@ def lease(pod: PodInterface, resolver: Resolver, settings: Settings) -> Lease:
             *hostname_warnings,
         ),
     )
+    return replace(composed, warnings=(*composed.warnings, *fitting.left_out(composed)))
 
 
 def _address(pod: PodInterface) -> tuple[Address, list[str]]:

@@ -58,7 +58,7 @@ class Replies:
         self.mtu = mtu
         self.templates = templates
         self.arp = arp
-        self.memo: dict[object, tuple[bytes, int, bytes, tuple[int, ...]]] = {}
+        self.memo: dict[object, tuple[bytes, int, bytes, dict[int, tuple[int, int]]]] = {}
         """What `answer` has put together before; bounded there."""
 
 

@@ -42,6 +42,9 @@ def no_dns(evidence: Evidence) -> Iterator[Finding]:
 def not_carried(evidence: Evidence) -> Iterator[Finding]:
     """All that the pod has can be told."""
     warnings = evidence.journal.leases.warnings if evidence.journal else ()
+    warnings += tuple(
+        f"{said}: the guest's last message had no room for more" for said in evidence.server.left_out
+    )
     if warnings:
         yield Finding(
             INFO,

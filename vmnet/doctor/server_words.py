@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vmnet.lease_state import FOREIGN_ADDRESS
+from vmnet.left_out import DHCPV4, DHCPV6, sentences
 
 if TYPE_CHECKING:
     from vmnet.server_report import ServerReport
@@ -41,6 +42,8 @@ class Server:
     missed: dict[str, str] = field(default_factory=dict)
     """The stages of the sandbox that were not reached, and why."""
     silent_gateways: tuple[SilentGateway, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """In words, what the last replies had no room for."""
 
 
 def understand(report: ServerReport | None) -> Server:
@@ -64,5 +67,9 @@ def understand(report: ServerReport | None) -> Server:
             SilentGateway(router.gateway, router.address, router.silent_seconds or 0.0)
             for router in routers
             if router.gateway and (not router.mac or router.silent_seconds)
+        ),
+        left_out=(
+            *sentences(report.ipv4.left_out, DHCPV4),
+            *sentences(report.ipv6.left_out if report.ipv6 else {}, DHCPV6),
         ),
     )

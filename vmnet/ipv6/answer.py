@@ -11,6 +11,7 @@ import struct
 
 from vmnet.ipv6 import message as dhcpv6
 from vmnet.ipv6.associations import granted, named, unbound
+from vmnet.ipv6.lists import fitted
 from vmnet.ipv6.replies import (
     DNS,
     FQDN,
@@ -56,15 +57,23 @@ _PATCH = struct.Struct("!HI")
 class Answer:
     """What became of a message: `event` for counters and lease state, `frame` to send or None for silence.
 
-    `dropped` are the codes of options that the packet had no room for.
+    `left_out` has by its code each option that the packet had no room for: how many of its values are told, and of
+    how many.
     """
 
-    __slots__ = ("dropped", "event", "frame")
+    __slots__ = ("event", "frame", "left_out")
 
-    def __init__(self, event: str, frame: bytes | None = None, dropped: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, event: str, frame: bytes | None = None, left_out: dict[int, tuple[int, int]] | None = None
+    ) -> None:
         self.event = event
         self.frame = frame
-        self.dropped = dropped
+        self.left_out = left_out or {}
+
+    @property
+    def dropped(self) -> tuple[int, ...]:
+        """The codes of options that are not told whole."""
+        return tuple(self.left_out)
 
 
 class _Reply:
@@ -91,12 +100,12 @@ def answer(message: Message, replies: Replies) -> Answer:
             replies.memo.clear()
         # §18.3.2 forbids to send again what was sent for the sake of the lifetimes in it; ours do not run down.
         prepared = replies.memo[key] = _prepare(message, replies)
-    event, kind, before, total, after, dropped = prepared
+    event, kind, before, total, after, left_out = prepared
     if not kind:
         return Answer(event)
     head = kind << 24 | message.xid
     checksum = 0xFFFF - (total + head) % 0xFFFF  # never 0, which would mean "none" (RFC 8200 §8.1)
-    return Answer(event, before + _PATCH.pack(checksum, head) + after, dropped)
+    return Answer(event, before + _PATCH.pack(checksum, head) + after, left_out)
 
 
 def _prepare(message: Message, replies: Replies) -> Prepared:
@@ -104,26 +113,32 @@ def _prepare(message: Message, replies: Replies) -> Prepared:
     event = _invalid(message, replies)
     reply = _Reply(event) if event else _DECISIONS[message.type](message, replies)
     if not reply.type:
-        return reply.event, 0, b"", 0, b"", ()
+        return reply.event, 0, b"", 0, b"", {}
     options = _identifiers(message, replies) + reply.options
     room = replies.mtu - _IPV6_UDP_MESSAGE - len(options)
-    dropped = []
+    left_out: dict[int, tuple[int, int]] = {}
+    long = []
     for code in reply.asked:
         option = _asked_for(code, message, replies)
         if len(option) > room:
-            dropped.append(code)
+            long.append((code, option))
             continue
         room -= len(option)
         options += option
+    for code, option in long:
+        part, told, of = fitted(code, option, room)
+        left_out[code] = told, of
+        room -= len(part)
+        options += part
     if room < 0:
-        return "reply_too_long", 0, b"", 0, b"", ()
+        return "reply_too_long", 0, b"", 0, b"", {}
     head, length = replies.head, _IPV6_UDP_MESSAGE - 40 + len(options)
     # RFC 8200 §8.1: source, destination, length and protocol are summed up with the packet.
     total = int.from_bytes(head[22:38] + message.source + head[54:58]) + 2 * length + _IPPROTO_UDP
     total += int.from_bytes(options + b"\0" * (len(options) & 1))
     size = length.to_bytes(2)
     before = head[:18] + size + head[20:38] + message.source + head[54:58] + size
-    return reply.event, reply.type, before, total % 0xFFFF, options, tuple(dropped)
+    return reply.event, reply.type, before, total % 0xFFFF, options, left_out
 
 
 def _invalid(message: Message, replies: Replies) -> str:

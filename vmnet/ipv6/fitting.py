@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from vmnet.ipv6.lists import fitted as option_fitted
+from vmnet.ipv6.replies import DNS, NTP, SEARCH
+from vmnet.left_out import DHCPV6, LeftOut, sentences
+from vmnet.told import SMALLEST_IPV6_MTU
+
 if TYPE_CHECKING:
     from vmnet.model import Lease6, Router
 
@@ -14,6 +19,8 @@ _ALWAYS = 40 + 16 + 8 + 8
 """IPv6 header, advertisement, MTU and source link-layer address (RFC 4861 §4.2, §4.6)."""
 _PREFIX, _ROUTE, _PREF64 = 32, 24, 16
 """Octets of a prefix (RFC 4861 §4.6.2), a route (RFC 4191 §2.3) and PREF64 (RFC 8781 §4)."""
+_BEFORE_LISTS, _IA_ADDRESS = 40 + 8 + 4 + 18 + 14 + 5 + 16 + 4 + 65, 28
+"""IPv6, UDP, message, both identifiers, preference, IA_NA and FQDN of DHCPv6; of each address in the IA_NA."""
 _LIST_HEAD = 8
 """Of RDNSS and DNSSL (RFC 8106 §5), neither of which can be too long for its length of 8 bits in such a frame."""
 
@@ -46,8 +53,27 @@ def fitted(lease: Lease6) -> Lease6:
         warnings=(
             *lease.warnings,
             *(f"{what}: the router advertisement has no room for it, the guest does not get it" for what in lost),
+            *_by_dhcpv6(lease),
         ),
     )
+
+
+def _by_dhcpv6(lease: Lease6) -> list[str]:
+    """Say what of the time servers a reply of DHCPv6 has no room for; the rest is advertised as well."""
+    room = max(lease.mtu or _LONGEST, SMALLEST_IPV6_MTU) - _BEFORE_LISTS - _IA_ADDRESS * len(lease.addresses)
+    labels = [label.encode() for domain in lease.domain_search for label in (*domain.split("."), "")]
+    names = b"".join(bytes((len(label),)) + label for label in labels)
+    lists = {
+        DNS: bytes(4 + 16 * len(lease.nameservers)),
+        SEARCH: bytes(4) + names,
+        NTP: bytes(4 + 20 * len(lease.ntp_servers)),
+    }
+    left: LeftOut = {}
+    for code in sorted(lists, key=lambda code: len(lists[code]) > room // 2):  # what is long comes after the rest
+        part, told, of = option_fitted(code, lists[code], room)
+        room -= len(part)
+        left |= {code: (told, of)} if told < of and code == NTP else {}
+    return [f"{said}: a DHCPv6 message has no room for more" for said in sentences(left, DHCPV6)]
 
 
 def _fitted(router: Router, room: int) -> Router:

@@ -27,7 +27,7 @@ _IAADDR, _STATUS_CODE = 5, 13
 _IAADDR_SIZE = 28
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    Prepared = tuple[str, int, bytes, int, bytes, tuple[int, ...]]
+    Prepared = tuple[str, int, bytes, int, bytes, dict[int, tuple[int, int]]]
     """`answer.answer` unpacks it."""
 # head | T1, T2 | MTU | how many addresses, options, statuses
 _FACTS = struct.Struct(f"!{HEAD}s8sHBBB")

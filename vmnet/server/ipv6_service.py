@@ -46,6 +46,7 @@ _SENTENCES = {
     "pod too, or its last owner may not be gone. It is offered again: there is no other",
     "release": "the guest gave its IPv6 lease back",
 }
+_TELLING = frozenset(("reply_rapid_commit", "reply_request", "reply_renew", "reply_rebind", "information"))
 
 
 class Ipv6Service:
@@ -59,6 +60,8 @@ class Ipv6Service:
         self._gateways = self._advertisements.gateways
         self.lease = GuestLease("ipv6", lease_state.after, _SENTENCES, log, clock)
         self._log = log
+        self._left_out: dict[int, tuple[int, int]] = {}
+        """What the last reply with options did not tell whole."""
 
     def frame(self, frame: bytes, tp_status: int, vlan_tci: int) -> tuple[str, Sends | None]:
         """What became of a frame of the guest in a word, and what to send; None where it is ignored."""
@@ -100,6 +103,7 @@ class Ipv6Service:
         routers = zip(self._advertisements.routers, speaker.macs, silent, strict=True)
         return {
             **self.lease.report(began, text),
+            "left_out": {str(code): values for code, values in self._left_out.items()},
             "addresses": tuple(text(address) for address in self._replies.addresses),
             "routers": tuple(_router(*router) for router in routers),
         }
@@ -123,6 +127,8 @@ class Ipv6Service:
         if isinstance(message, str):
             return message, None
         answered = answer(message, self._replies)
+        if answered.event in _TELLING:
+            self._left_out = answered.left_out
         if self.lease.happened(answered.event):
             self.lease.tell(answered.event, xid=message.xid)
         return answered.event, ((answered.frame,) if answered.frame else (), ())

@@ -49,6 +49,7 @@ _SENTENCES = {
     "It is offered again: there is no other",
     "release": "the guest gave its lease back",
 }
+_TELLING = frozenset(event for event in _SENTENCES if event.startswith("ack_")) | {"ack_inform"}
 
 
 class Service:
@@ -68,6 +69,8 @@ class Service:
         self.ring = Ring(clock)
         self._foreign: set[bytes] = set()
         self._dropped: set[int] = set()
+        self._left_out: dict[int, tuple[int, int]] = {}
+        """What the last ACK did not tell whole."""
         self._last_xid: int | None = None
         self.state = COMPILING
         self.reason = ""
@@ -112,7 +115,9 @@ class Service:
         self._last_xid = request.xid
         if self._lease.happened(event):
             self._lease.tell(event, xid=request.xid, address=self._yiaddr())
-        if answered.dropped and not self._dropped.issuperset(answered.dropped):
+        if event in _TELLING:
+            self._left_out = answered.left_out
+        if answered.left_out and not self._dropped.issuperset(answered.left_out):
             self._tell_dropped(answered.dropped)
         self.ring.keep(GUEST, event, frame, reply)
         return reply
@@ -231,6 +236,7 @@ class Service:
             "ignored": self.ignored,
             "errors": self.errors,
             "dropped_options": tuple(sorted(self._dropped)),
+            "left_out": {str(code): values for code, values in self._left_out.items()},
             "foreign_macs": tuple(sorted(mac.hex(":") for mac in self._foreign)),
             "ipv6": self.ipv6.report(self._began) if self.ipv6 else None,
         }
@@ -248,6 +254,7 @@ class Service:
         self._log(
             "warning",
             "options_dropped",
-            "the reply has no room for all options: the guest's largest message size is too small",
+            "the reply has no room for all options: the guest's largest message size is too small for them; lists "
+            "are told as far as they fit",
             codes=codes,
         )

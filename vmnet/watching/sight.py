@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from vmnet import agent
 from vmnet.kernel import inspect
 from vmnet.lease_state import SILENT
+from vmnet.left_out import DHCPV4, DHCPV6, sentences
 from vmnet.plumbing.names import bridge_name, nic_name
 from vmnet.server_report import FamilyReport
 
@@ -42,6 +43,8 @@ class Family:
     """The own address that it was seen to use last, and the foreign one; empty for none."""
     uses_foreign: str = ""
     events: dict[str, int] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+    """In words, what the last reply with its lease had no room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,4 +118,5 @@ def _family(name: str, told: tuple[str, ...], said: FamilyReport | None, *, serv
         uses=said.uses,
         uses_foreign=said.uses_foreign,
         events=said.events,
+        left_out=tuple(sentences(said.left_out, DHCPV4 if name == IPV4 else DHCPV6)),
     )

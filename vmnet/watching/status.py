@@ -68,6 +68,7 @@ def _guest_value(sight: Sight, journal: Journal) -> dict[str, Any]:
                 "told": list(family.told),
                 "uses": family.uses or None,
                 "uses_foreign": family.uses_foreign or None,
+                **({"left_out": list(family.left_out)} if family.left_out else {}),
             }
             for family in sight.families
         },
@@ -197,6 +198,8 @@ def _details(family: Family, sight: Sight) -> Iterator[Node]:
         yield Node(f"uses {family.uses}")
     if family.uses_foreign:
         yield Node(f"uses {family.uses_foreign}, which is not its", "warning")
+    for sentence in family.left_out:
+        yield Node(f"{sentence}: the guest's largest message has no room for more", "warning")
     ipv6 = sight.server.ipv6 if sight.server and family.name == IPV6 else None
     for router in ipv6.routers if ipv6 else ():
         yield _router(router)

@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.unit.dhcp.frames import (
     END,
@@ -30,8 +32,9 @@ from tests.unit.dhcp.frames import (
 )
 from vmnet.dhcp.answer import answer
 from vmnet.dhcp.compile import compile_replies
+from vmnet.dhcp.domain_search import encode
 from vmnet.dhcp.request import Request, parse
-from vmnet.model import Boot, ClasslessRoute
+from vmnet.model import Boot, ClasslessRoute, Lease, RawOption
 
 if TYPE_CHECKING:
     from vmnet.dhcp.replies import Replies
@@ -127,7 +130,7 @@ def test_no_reply_is_longer_than_the_client_and_the_tap_take(size: bytes, limit:
         reply = replied(frame(bootp(options)), LONG)
         assert len(reply) - 14 <= limit
         assert {53, 54, 51, 1, 3, 6, 26, 61, 82} <= dissect(reply)[1].keys()
-        assert (121 in options_of(reply)) is (limit > 900)
+        assert (len(routes_of(options_of(reply)[121])) == 60) is (limit > 900)
 
 
 def test_the_last_octet_is_used_and_no_more() -> None:
@@ -135,11 +138,156 @@ def test_the_last_octet_is_used_and_no_more() -> None:
     assert max(lengths) == 576
 
 
-def test_what_does_not_fit_is_dropped_whole_and_named() -> None:
+def routes_of(value: bytes) -> list[tuple[bytes, bytes]]:
+    """The routes of option 121: length and prefix, gateway."""
+    found, at = [], 0
+    while at < len(value):
+        end = at + 1 + (value[at] + 7) // 8
+        found.append((value[at:end], value[end : end + 4]))
+        at = end + 4
+    assert at == len(value)
+    return found
+
+
+def test_what_does_not_fit_is_told_as_far_as_it_fits_and_named() -> None:
     asked = parse(frame(bootp(message(1, prl=PRL))), VM_MAC)
     assert isinstance(asked, Request)
-    assert answer(asked, LONG).dropped == (119, 121)
-    assert answer(asked, REPLIES).dropped == ()
+    answered = answer(asked, LONG)
+    assert set(answered.left_out) == {15, 119, 121}
+    told, of = answered.left_out[121]
+    assert answered.frame
+    routes = routes_of(options_of(answered.frame)[121])
+    assert (len(routes), of) == (told, 60)
+    assert [prefix for prefix, _ in routes] == [b"\x20" + packed(f"192.0.2.{number}") for number in range(told)]
+    assert answer(asked, REPLIES).left_out == {}
+
+
+DOMAINS = tuple(f"{'d' * (28 + number)}.x{number}.example" for number in range(20))
+NAMES = encode(DOMAINS)
+
+
+def count_of(names: bytes) -> int:
+    """How many of the domains are whole in there."""
+    return next(count for count in range(20, -1, -1) if encode(DOMAINS[:count]) == names)
+
+
+@pytest.mark.parametrize("prl", [b"", PRL, b"\x77"])
+@pytest.mark.parametrize(("size", "all_told"), [(b"", False), (b"\x02\x40", False), (b"\x05\xdc", True)])
+def test_of_a_long_search_list_the_first_domains_are_told(size: bytes, all_told: bool, prl: bytes) -> None:
+    asked = parse(frame(bootp(message(1, *([option(57, size)] if size else []), prl=prl))), VM_MAC)
+    assert isinstance(asked, Request)
+    answered = answer(asked, compile_replies(replace(LEASE, domain_search=DOMAINS)))
+    assert answered.frame
+    value = options_of(answered.frame)[119]
+    assert NAMES.startswith(value)
+    assert (value == NAMES) is all_told
+    if not all_told:
+        assert answered.left_out == {119: (count_of(value), 20)}
+        assert len(answered.frame) - 14 > 576 - 40  # none of the next domain's room is left idle
+
+
+@pytest.mark.parametrize(
+    ("code", "lease"),
+    [
+        (6, replace(LEASE, nameservers=tuple(f"10.96.1.{number}" for number in range(200)))),
+        (42, replace(LEASE, ntp_servers=tuple(f"10.96.1.{number}" for number in range(200)))),
+    ],
+)
+def test_of_many_servers_the_first_are_told(code: int, lease: Lease) -> None:
+    asked = parse(frame(bootp(message(1, prl=b"\x2a"))), VM_MAC)
+    assert isinstance(asked, Request)
+    answered = answer(asked, compile_replies(lease))
+    assert answered.frame
+    value = options_of(answered.frame)[code]
+    told, of = answered.left_out[code]
+    assert value == b"".join(packed(f"10.96.1.{number}") for number in range(told))
+    assert (of, told > 60) == (200, True)
+
+
+def test_of_many_routes_the_default_and_the_way_to_its_gateway_stay() -> None:
+    on_link = tuple(ClasslessRoute(f"192.0.2.{number}/32", NO_ADDRESS) for number in range(70))
+    way = (ClasslessRoute("169.254.1.1/32", NO_ADDRESS), ClasslessRoute("0.0.0.0/0", "169.254.1.1"))
+    lease = replace(LEASE, classless_routes=(*on_link, *way), router="169.254.1.1")
+    for prl in (b"", b"\x79\xf9", b"\xf9"):
+        asked = parse(frame(bootp(message(1, prl=prl))), VM_MAC)
+        assert isinstance(asked, Request)
+        answered = answer(asked, compile_replies(lease))
+        assert answered.frame
+        options = options_of(answered.frame)
+        for code in {121, 249} & options.keys():
+            routes = routes_of(options[code])
+            gateway = packed("169.254.1.1")
+            assert routes[-2:] == [(b"\x20" + gateway, bytes(4)), (b"\0", gateway)]
+            assert len(routes) == answered.left_out[code][0] < 72
+        assert {121, 249} & options.keys()
+        assert {1, 3, 6, 26} <= options.keys()
+
+
+def test_an_option_that_is_no_list_is_split_and_never_cut() -> None:
+    """RFC 3396: 400 octets over all three fields; 700 fit nowhere, and half of them would be of no use."""
+    for length, told in ((400, True), (700, False)):
+        opaque = replace(LEASE, options=(RawOption(43, "07" * length),))
+        asked = parse(frame(bootp(message(1, prl=b"\x2b"))), VM_MAC)
+        assert isinstance(asked, Request)
+        answered = answer(asked, compile_replies(opaque))
+        assert answered.frame
+        assert options_of(answered.frame).get(43) == (b"\7" * length if told else None)
+        assert answered.left_out == ({} if told else {43: (0, 1)})
+
+
+def test_a_long_list_leaves_the_others_their_first_values() -> None:
+    long = replace(
+        LEASE,
+        nameservers=tuple(f"10.96.1.{number}" for number in range(100)),
+        classless_routes=tuple(ClasslessRoute(f"192.0.2.{number}/32", "10.0.0.1") for number in range(100)),
+    )
+    reply = replied(request(1, CLIENT_ID, RELAY_AGENT), compile_replies(long))
+    options = options_of(reply)
+    assert {1, 3, 6, 12, 26, 28, 58, 59, 121} <= options.keys()
+    assert reply.rstrip(b"\0").endswith(RELAY_AGENT + END)
+
+
+@given(
+    counts=st.tuples(st.integers(0, 70), st.integers(0, 70), st.integers(0, 20), st.integers(0, 500)),
+    size=st.integers(500, 1500),
+    prl=st.binary(max_size=12),
+    boot=st.booleans(),
+)
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_whatever_is_left_out_the_rest_is_well_formed_and_true(
+    counts: tuple[int, int, int, int], size: int, prl: bytes, boot: bool
+) -> None:
+    servers, routes, domains, opaque = counts
+    lease = replace(
+        LEASE,
+        nameservers=tuple(f"10.96.1.{number}" for number in range(servers)),
+        classless_routes=tuple(ClasslessRoute(f"192.0.2.{number}/32", "10.0.0.1") for number in range(routes)),
+        domain_search=DOMAINS[:domains],
+        options=(RawOption(43, "07" * opaque),) if opaque else (),
+        boot=Boot("10.0.0.9", "ipxe.efi") if boot else Boot(),
+    )
+    replies = compile_replies(lease)
+    asked = parse(frame(bootp(message(1, option(57, size.to_bytes(2)), prl=prl))), VM_MAC)
+    assert isinstance(asked, Request)
+    answered = answer(asked, replies)
+    assert answered.frame
+    assert len(answered.frame) - 14 <= max(576, min(size, 1450))
+    options = options_of(answered.frame)
+    for code, value in options.items():
+        if code != 52:
+            whole = value_of(replies.templates[0].options[code])
+            assert whole == value if code not in answered.left_out else whole.startswith(value)
+    assert not {code for code, (told, _) in answered.left_out.items() if told} - options.keys()
+    assert not {code for code, (told, _) in answered.left_out.items() if not told} & options.keys()
+
+
+def value_of(option_: bytes) -> bytes:
+    """The pieces of an option, joined."""
+    value, at = b"", 0
+    while at < len(option_):
+        value += option_[at + 2 : at + 2 + option_[at + 1]]
+        at += 2 + option_[at + 1]
+    return value
 
 
 def test_what_has_no_room_goes_into_file_and_sname() -> None:
@@ -163,9 +311,10 @@ def test_what_has_no_room_goes_into_file_and_sname() -> None:
 
 
 def test_where_the_names_carry_nothing_more_there_is_no_overload() -> None:
-    reply = replied(request(1), compile_replies(replace(LONG_LEASE, domain_search=())))
+    opaque = replace(LEASE, options=(RawOption(43, "07" * 700),))
+    reply = replied(request(1), compile_replies(opaque))
     assert 52 not in options_of(reply)
-    assert 121 not in options_of(reply)
+    assert 43 not in options_of(reply)
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,15 @@ def test_options_without_room_are_told_once() -> None:
     served.frame(discover(), 0, 0)
     served.frame(frame(bootp(message(1, prl=PRL[:3]))), 0, 0)
     assert served.report()["dropped_options"] == (121,)
+    assert served.report()["left_out"] == {}, "it has no lease yet"
+    served.frame(frame(bootp(message(3, option(50, YIADDR), option(54, SERVER_ID)))), 0, 0)
+    left = served.report()["left_out"]
+    assert isinstance(left, dict)
+    assert left.keys() == {"121"}
+    assert 0 < left["121"][0] < left["121"][1] == 60
+    roomy = option(57, b"\x05\xdc")
+    served.frame(frame(bootp(message(3, option(50, YIADDR), option(54, SERVER_ID), roomy))), 0, 0)
+    assert served.report()["left_out"] == {}, "what it was told last counts"
     assert told.events().count("options_dropped") == 1
 
 
