@@ -13,6 +13,10 @@ from vmnet.errors import UsageError
 
 NAMESPACE = "urn:vmnet:domain:1"
 """Of `<vmnet:network>` in a domain's metadata."""
+ALIAS = "ua-vmnet-"
+"""libvirt leaves aliases alone that begin with "ua-"."""
+_ESCAPES = {"_": "_5f", ".": "_2e"}
+"""An underscore is escaped so that every alias is one interface's; it comes first."""
 LARGEST = 1 << 20
 """Bytes of a domain's XML; libvirt's own are a few thousand."""
 DEEPEST = 64
@@ -175,8 +179,21 @@ def parse(text: str) -> Domain:
 
 
 def alias_of(pod_interface: str) -> str:
-    """Return the alias that marks the interface for this pod interface: libvirt takes letters, digits, - and _."""
-    return f"ua-vmnet-{pod_interface.replace('.', '_')}"
+    """Return the alias that marks the interface for a pod interface; libvirt allows no full stop in it."""
+    return ALIAS + "".join(_ESCAPES.get(character, character) for character in pod_interface)
+
+
+def pod_interface_of(alias: str) -> str:
+    """Return the pod interface whose alias this is. One without escapes, as they once were, is the name itself."""
+    name = alias.removeprefix(ALIAS)
+    for character, escape in reversed(_ESCAPES.items()):
+        name = name.replace(escape, character)
+    return name
+
+
+def _aliases_of(pod_interface: str) -> tuple[str, str]:
+    """Return the alias for a pod interface, and the one that was once written."""
+    return alias_of(pod_interface), f"{ALIAS}{pod_interface.replace('.', '_')}"
 
 
 def marked(domain: Domain, pod_interface: str, tap: str) -> Interface | None:
@@ -193,7 +210,7 @@ def marked(domain: Domain, pod_interface: str, tap: str) -> Interface | None:
     found = [
         interface
         for interface in domain.interfaces
-        if interface.alias == alias_of(pod_interface) or interface.tap in taps or interface.mac in macs
+        if interface.alias in _aliases_of(pod_interface) or interface.tap in taps or interface.mac in macs
     ]
     if len(found) > 1:
         raise UsageError(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from vmnet import config as checks
 from vmnet.errors import UsageError
-from vmnet.guest.domain import marked
+from vmnet.guest.domain import ALIAS, marked, pod_interface_of
 from vmnet.model import Settings, Told
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ ATTRIBUTES = (
 """Of `<vmnet:network>`: each what the flag of that name is to `vmnet up`; `mac` and `tap` also tell which
 `<interface>` is meant."""
 BINDINGS = ("", "bridge")
-_ALIAS = "ua-vmnet-"
 _DEFAULT_TAP = Settings().tap
 
 
@@ -61,9 +60,9 @@ def wishes(domain: Domain) -> tuple[Wish, ...]:
     taken: list[Interface] = []
     found = [_of_metadata(domain, network, taken) for network in domain.networks]
     for interface in domain.interfaces:
-        if interface.alias.startswith(_ALIAS) and _unmanaged(interface) and interface not in taken:
+        if interface.alias.startswith(ALIAS) and _unmanaged(interface) and interface not in taken:
             taken.append(interface)
-            name = checks.link_name(interface.alias.removeprefix(_ALIAS), "interface")
+            name = checks.link_name(pod_interface_of(interface.alias), "interface")
             found.append(Wish(_settings(interface), interface=name))
     if not found:
         found += _of_default_tap(domain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -17,8 +18,10 @@ from vmnet.guest.domain import (
     decoded,
     marked,
     parse,
+    pod_interface_of,
 )
 from vmnet.guest.splice import InterfaceSpec, set_interface
+from vmnet.guest.wishes import wishes
 
 DOMAINS = Path(__file__).parents[2] / "data" / "domains"
 NAMES = sorted(path.name.removesuffix(".before.xml") for path in DOMAINS.glob("*.before.xml"))
@@ -95,7 +98,16 @@ def test_mac_in_capitals_is_the_same_mac() -> None:
 
 
 def test_alias_of_a_vlan_is_one_that_libvirt_takes() -> None:
-    assert alias_of("eth0.7") == "ua-vmnet-eth0_7"
+    for name, alias in (
+        ("eth0", "ua-vmnet-eth0"),
+        ("eth0.7", "ua-vmnet-eth0_2e7"),
+        ("eth0_7", "ua-vmnet-eth0_5f7"),
+        ("eth0_2e7", "ua-vmnet-eth0_5f2e7"),
+        ("a.b_c-d._", "ua-vmnet-a_2eb_5fc-d_2e_5f"),
+    ):
+        assert alias_of(name) == alias
+        assert pod_interface_of(alias) == name
+    assert pod_interface_of("ua-vmnet-eth0_7") == "eth0_7", "as it was written once"
 
 
 def test_what_is_read() -> None:
@@ -256,3 +268,19 @@ def test_rubbish_is_refused_or_taken_but_never_a_crash(data: bytes) -> None:
         except UsageError as error:
             message = str(error)
         assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", ["eth0", "eth0.7", "eth0_7", "a.b_c-d"])
+def test_what_is_written_for_an_interface_is_read_back_as_a_wish_for_it(name: str) -> None:
+    domain = parse(set_interface("<domain><devices/></domain>", replace(WANTED, pod_interface=name)))
+    [wish] = wishes(domain)
+    assert wish.interface == name
+
+
+def test_an_alias_of_the_old_form_still_marks_its_interface() -> None:
+    wanted = replace(WANTED, pod_interface="eth0.7")
+    old = (
+        set_interface("<domain><devices/></domain>", wanted).replace("eth0_2e7", "eth0_7").replace("tap0", "tap9")
+    )
+    [interface] = parse(set_interface(old, wanted)).interfaces
+    assert (interface.tap, interface.alias) == ("tap0", "ua-vmnet-eth0_7")
