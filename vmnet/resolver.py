@@ -54,6 +54,11 @@ def resolver(config: Config) -> Resolver:
     return found if found.nameservers else _behind_stub(found, loopbacks(said))
 
 
+def behind() -> tuple[str, ...]:
+    """Return what all the files say that may stand behind a stub."""
+    return tuple(map(_text, dict.fromkeys((*_SYSTEMD, *_OTHERS))))
+
+
 def hostname(config: Config) -> str:
     """Return the host name that the pod goes by; of a named namespace the one that /etc/netns has for it."""
     named = _of_netns(config.netns, "hostname")

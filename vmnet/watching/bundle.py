@@ -20,6 +20,7 @@ from vmnet.kernel import firewall
 from vmnet.outline import plain
 from vmnet.watching import frames, output, pcap, status
 from vmnet.watching.dissect import host_names
+from vmnet.watching.own_names import own_names
 from vmnet.watching.redact import Redactor
 from vmnet.watching.sight import look
 
@@ -57,7 +58,7 @@ def bundle(config: Config, path: str, *, redact: bool) -> dict[str, str]:
     seen = _seen(config)
     contents = _gathered(config, seen)
     if redact:
-        contents = _redacted(contents, seen)
+        contents = _redacted(contents, config, seen)
     said = {"schema": SCHEMA, "redacted": redact, "files": sorted(contents.files), "missing": contents.missing}
     _write(path, {"contents.json": json.dumps(said, indent=2), **contents.files})
     return contents.missing
@@ -163,9 +164,9 @@ def _capture_file(seen: _Seen) -> bytes:
     )
 
 
-def _redacted(contents: Contents, seen: _Seen) -> Contents:
+def _redacted(contents: Contents, config: Config, seen: _Seen) -> Contents:
     """Replace what tells whose they are; what cannot be replaced is left out."""
-    redactor = Redactor(_names(seen))
+    redactor = Redactor(_names(config, seen))
     files: dict[str, str | bytes] = {}
     missing = {name: redactor(why) for name, why in contents.missing.items()}
     for name, data in contents.files.items():
@@ -176,18 +177,9 @@ def _redacted(contents: Contents, seen: _Seen) -> Contents:
     return Contents(files, missing)
 
 
-def _names(seen: _Seen) -> Iterator[str]:
-    """Every name that is known: the node's, the pod's, the guest's, and of domains."""
-    yield os.uname().nodename
-    journal = seen.sight.report.journal
-    if journal:
-        yield journal.settings.hostname
-        yield from journal.settings.told.domain_search or ()
-        for lease in (journal.lease, journal.lease6):
-            yield from (lease.hostname, *lease.domain_search) if lease else ()
-        if journal.lease:
-            yield journal.lease.boot.server
-            yield from (f"{option.code}={option.value}" for option in journal.lease.options)
+def _names(config: Config, seen: _Seen) -> Iterator[str]:
+    """Every name that is known, and those that the guest says."""
+    yield from own_names(config, seen.sight.report.journal)
     for frame in seen.frames or ():
         yield from host_names(frame.data)
 

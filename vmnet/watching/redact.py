@@ -37,11 +37,11 @@ class Redactor:
         self._given: dict[str, str] = {}
         self._counts: dict[str, int] = {}
         longest_first = sorted(
-            {form for name in names for form in (name, name.lower()) if len(name) >= _SHORTEST_NAME},
+            {name.lower() for name in names if len(name) >= _SHORTEST_NAME},
             key=lambda name: (-len(name), name),
         )
         words = "|".join(map(re.escape, longest_first))
-        self._names = re.compile(rf"(?<![\w-])(?:{words})(?![\w-])") if words else None
+        self._names = re.compile(rf"(?<![\w-])(?:{words})(?![\w-])", re.IGNORECASE) if words else None
 
     def __call__(self, text: str) -> str:
         """Return the text without them. Names go first: a domain may look like an address."""
