@@ -42,6 +42,7 @@ from vmnet.plumbing.diff import diff, missing_links, standing_chains
 from vmnet.plumbing.discover import discover, refuse_names_taken, refuse_orphans
 from vmnet.plumbing.names import bridge_name
 from vmnet.plumbing.node_signs import signs
+from vmnet.privileges import remedy
 from vmnet.recall import Known, held, is_untouched, lost_note, recall, written
 from vmnet.schema import SCHEMA, Here, Journal
 from vmnet.serving import ServerStart, open_packets
@@ -62,6 +63,8 @@ _OVERTAKEN = frozenset(
     }
 )
 """What the kernel says when somebody else changed something, or a message was lost: look again and go on."""
+_FORBIDDEN = frozenset({errno.EPERM, errno.EACCES, errno.ENOENT})
+"""What the kernel says where a capability, a right or a device is missing."""
 _NOTHING = Status(())
 _ROUNDS = 5
 """Apply, read, compare: the second round takes away what the kernel added by itself, the third the note; one more
@@ -421,7 +424,8 @@ def _roll_back(place: Place, directory: BindingDirectory, journal: Journal, caus
         ) from cause
     if isinstance(cause, RefusedError) or not isinstance(cause, VmnetError | OSError):
         return
-    raise RolledBackError(f"{cause}; the pod is as it was found") from cause
+    lacking = remedy() if isinstance(cause, OSError) and cause.errno in _FORBIDDEN else ""
+    raise RolledBackError("; ".join(filter(None, (str(cause), "the pod is as it was found", lacking)))) from cause
 
 
 def _restore(place: Place, directory: BindingDirectory, journal: Journal) -> None:

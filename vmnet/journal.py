@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from vmnet.codec import encode
 from vmnet.errors import RefusedError, UsageError
+from vmnet.privileges import remedy
 from vmnet.schema import UnknownSchemaError, understand
 
 if TYPE_CHECKING:
@@ -336,4 +337,6 @@ def _is_there(descriptor: int, name: str, parent: int) -> bool:
 
 def _unusable(path: str, error: OSError) -> RefusedError | UsageError:
     kind = UsageError if error.errno in _NO_DIRECTORY else RefusedError
-    return kind(f"cannot keep the pod's facts in {path}: {error.strerror}; name another place with --state-dir")
+    forbidden = error.errno in (errno.EACCES, errno.EPERM)
+    how = (remedy() if forbidden else "") or "name another place with --state-dir"
+    return kind(f"cannot keep the pod's facts in {path}: {error.strerror}; {how}")

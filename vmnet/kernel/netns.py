@@ -54,7 +54,9 @@ def _setns(descriptor: int, name: str) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.setns(descriptor, _CLONE_NEWNET) != 0:
         code = ctypes.get_errno()
-        needs = "; entering another namespace needs CAP_SYS_ADMIN" if code == errno.EPERM else ""
+        needs = (
+            "; that needs CAP_SYS_ADMIN: root on the node, or `--cap-add SYS_ADMIN`" if code == errno.EPERM else ""
+        )
         raise RefusedError(f"cannot enter network namespace {name}: {os.strerror(code)}{needs}")
 
 
