@@ -191,7 +191,11 @@ def _family_as_json(family: FamilyReport) -> dict[str, Any]:
         "uses": family.uses,
         "uses_foreign": family.uses_foreign,
         "events": family.events,
-        "left_out": {str(code): list(values) for code, values in family.left_out.items()},
+        **(
+            {"left_out": {str(code): values for code, values in family.left_out.items()}}
+            if family.left_out
+            else {}
+        ),
     }
 
 
