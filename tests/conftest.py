@@ -18,10 +18,11 @@ BUILDS = pytest.mark.timeout(900)
 """The first test of an image builds it, from nothing on a new machine."""
 LONGEST = (
     "image/test_contents.py",  # builds the images, which the other files of the room then find
-    "netns/test_crash.py",
+    "netns/test_lease_life.py",
     "vm/test_hook.py",
     "vm/test_launch.py",
-    "fuzz/test_fuzz.py",
+    "netns/test_crash.py",
+    "netns/test_ipv6_clients.py",
     "netns/test_faults.py",
     "netns/test_up_down.py",
     "vm/test_boot_clients.py",
@@ -29,9 +30,8 @@ LONGEST = (
     "netns/test_render.py",
     "netns/test_concurrency.py",
     "netns/test_state_directory.py",
-    "netns/test_soak.py",
-    "unit/test_stale_journals.py",
     "vm/test_guest.py",
+    "fuzz/test_fuzz.py",
 )
 """The files whose tests take longest, for the workers to begin with; some minutes are lost without it, no test."""
 FIGURES = pytest.StashKey[dict[str, str]]()

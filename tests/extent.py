@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from _pytest.mark import ParameterSet
 
@@ -36,6 +36,11 @@ def some(cases: Iterable[Case], one_of: int) -> list[Case]:
     """All the cases; in a sample one of so many, evenly, so that each run of `make test` tries the same."""
     every = list(cases)
     return every if ALL else every[::one_of]
+
+
+def turn(cases: Sequence[Case], number: int, sample: int) -> list[Case]:
+    """All the cases; in a sample so many, from another place for each number, so that together they are all."""
+    return list(cases) if ALL else [cases[(number * sample + offset) % len(cases)] for offset in range(sample)]
 
 
 def chosen(cases: Iterable[Case], is_chosen: Callable[[Case], bool]) -> list[Case | ParameterSet]:

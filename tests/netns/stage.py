@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from testbed.agent import Agent
     from testbed.clients import Living
+    from testbed.netns import Netns
     from testbed.pods import Pod
 
 
@@ -53,3 +56,16 @@ def stage(directory: Path, layout: str = "bridge", *flags: str) -> Iterator[Stag
         before = read_pod(pod)
         agent.up(*flags)
         yield Stage(pod, agent, before, directory)
+
+
+@contextmanager
+def standing_still(namespace: Netns) -> Iterator[None]:
+    """Stop all of a guest's programs: should T1 pass meanwhile, because others are at work, they see it later."""
+    programs = namespace.processes()
+    for pid in programs:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in programs:
+            os.kill(pid, signal.SIGCONT)

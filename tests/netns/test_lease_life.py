@@ -8,9 +8,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -24,7 +22,7 @@ from testbed.pods import must_answer, readdress
 from testbed.tap_guest import tap_guest
 from tests.at_once import at_once
 from tests.extent import ALL
-from tests.netns.stage import Stage, stage
+from tests.netns.stage import Stage, stage, standing_still
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,19 +69,6 @@ def acknowledged(message: Message) -> bool:
     return message.kind == "ACK"
 
 
-@contextmanager
-def standing_still(guest: TapGuest) -> Iterator[None]:
-    """Stop all of a guest's programs: should T1 pass meanwhile, because others are at work, they see it later."""
-    programs = guest.netns.processes()
-    for pid in programs:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in programs:
-            os.kill(pid, signal.SIGCONT)
-
-
 def renewed(client: str, layout: str, directory: Path) -> None:
     """At T1 the client asks the server it knows; that one was started anew meanwhile."""
     with (
@@ -92,7 +77,7 @@ def renewed(client: str, layout: str, directory: Path) -> None:
     ):
         with eavesdropping(guest.netns, guest.ifname) as ears, clients.living(client, guest) as leased:
             server = IPv4Address(ears.wait_for(acknowledged).options[54])
-            with standing_still(guest):
+            with standing_still(guest.netns):
                 mine.restart()
             asked = ears.wait_for(renewing)
             assert (asked.destination, asked.ciaddr) == (str(server), mine.pod.address)
@@ -112,7 +97,7 @@ def rebound_and_released(client: str, layout: str, directory: Path) -> None:
     ):
         with eavesdropping(guest.netns, guest.ifname) as ears, clients.living(client, guest) as leased:
             server = IPv4Address(ears.wait_for(acknowledged).options[54])
-            with standing_still(guest):
+            with standing_still(guest.netns):
                 guest.netns.run("nft", "-f", "-", stdin=LOST.format(server=server))
             asked = ears.wait_for(rebinding)
             assert asked.ciaddr == mine.pod.address

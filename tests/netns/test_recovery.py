@@ -22,7 +22,7 @@ from testbed.snapshot import difference, snapshot
 from testbed.steady_traffic import give_addresses, steady_traffic
 from testbed.tap_guest import tap_guest
 from tests import docs
-from tests.extent import amount
+from tests.extent import amount, chosen
 from tests.netns.forked import killed_after
 from tests.netns.trials import Trial, note_names, trial
 from vmnet import schema
@@ -89,7 +89,7 @@ def test_no_frame_is_lost_by_a_repair_beside_the_data_path(tmp_path: Path) -> No
         mine.vmnet.down()
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", chosen(LAYOUTS, ("calico-dual",).__contains__))
 def test_a_lost_journal_is_resumed_from_the_note_without_losing_a_frame(layout: str, tmp_path: Path) -> None:
     """A launcher container restarts with an empty file system; its server died with it, or lives on in another."""
     with trial(layout, tmp_path) as mine:
@@ -110,7 +110,7 @@ def test_a_lost_journal_is_resumed_from_the_note_without_losing_a_frame(layout: 
         mine.must_be_as_found("the journal was lost and an up and a down came")
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", chosen(LAYOUTS, ("calico-dual",).__contains__))
 def test_with_the_journal_lost_a_down_alone_gives_the_pod_back(layout: str, tmp_path: Path) -> None:
     with trial(layout, tmp_path) as mine:
         mine.vmnet.up()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -26,7 +26,7 @@ from testbed.watch import wait_for_sure_addresses, watched
 from tests.need import need
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from testbed.agent import Agent
     from testbed.pods import Pod
@@ -101,12 +101,24 @@ def of_ipv4(guest: TapGuest, told: Told) -> GuestFacts:
     return replace(read_facts(guest.netns, guest.ifname), nameservers=nameservers, search=told.search)
 
 
+def of_layouts(layouts: Sequence[str], by_another_way: Sequence[str]) -> list[Any]:
+    """Layouts, and who applies what was rendered. In a sample each layout is there once, and each who applies."""
+    several = [
+        pytest.param(layout, apply, marks=[] if number % 2 == place else pytest.mark.exhaustive)
+        for number, layout in enumerate(layouts)
+        for place, apply in enumerate((by_networkd, by_ifupdown))
+    ]
+    first, *rest = by_another_way
+    return [
+        *several,
+        (first, by_netplan),
+        *(pytest.param(one, by_netplan, marks=pytest.mark.exhaustive) for one in rest),
+    ]
+
+
 @pytest.mark.parametrize(
     ("layout", "apply"),
-    [
-        *((layout, apply) for layout in LAYOUTS for apply in (by_networkd, by_ifupdown)),
-        *((layout, by_netplan) for layout in ("calico", "ovn")),  # the same by another way: a sample
-    ],
+    of_layouts(LAYOUTS, ("calico", "ovn")),
 )
 def test_guest_without_dhcp_is_what_the_pod_was(
     pod: Pod, before: GuestFacts, guest: TapGuest, agent: Agent, apply: Callable[[Agent, TapGuest], Told]
@@ -121,10 +133,7 @@ def test_guest_without_dhcp_is_what_the_pod_was(
 
 @pytest.mark.parametrize(
     ("layout", "apply"),
-    [
-        *((layout, apply) for layout in LAYOUTS6 for apply in (by_networkd, by_ifupdown)),
-        *((layout, by_netplan) for layout in ("calico-dual", "ipv6-only")),
-    ],
+    of_layouts(LAYOUTS6, ("ipv6-only", "calico-dual")),
 )
 def test_its_ipv6_is_the_pods_too_and_goes_by_the_pods_own_gateway(
     pod: Pod, agent: Agent, tmp_path: Path, apply: Callable[[Agent, TapGuest], Told]
