@@ -15,6 +15,7 @@ from xml.sax.saxutils import quoteattr
 
 from testbed.kernel import initramfs, kernel
 from testbed.netns import TestbedError
+from testbed.patience import PATIENCE
 from testbed.qemu import CMDLINE, MARK, MEMORY
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Console:
         """All it has said since QEMU was started."""
         return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
 
-    def wait_for(self, pattern: str, timeout: float = 60) -> re.Match[str]:
+    def wait_for(self, pattern: str, timeout: float = PATIENCE) -> re.Match[str]:
         """Wait until it has said something that matches."""
         expression = re.compile(pattern, re.MULTILINE)
         deadline = time.monotonic() + timeout

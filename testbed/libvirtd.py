@@ -99,7 +99,9 @@ class Libvirtd:
         """What QEMU of the domain `name` said, and its command line."""
         return self.directory / "log" / "qemu" / f"{name}.log"
 
-    def virsh(self, *words: str | Path, check: bool = True, timeout: float = 60, stdin: str = "") -> Completed:
+    def virsh(
+        self, *words: str | Path, check: bool = True, timeout: float = PATIENCE, stdin: str = ""
+    ) -> Completed:
         """Run one virsh command from outside; a failure is an error unless `check` is false."""
         return run(self.virsh_command(*words), check=check, timeout=timeout, stdin=stdin)
 

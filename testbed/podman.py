@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from testbed.netns import Completed, TestbedError, background, run
 from testbed.once import one_at_a_time
+from testbed.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,7 +120,7 @@ class Podman:
             "CONTAINERS_STORAGE_CONF": str(self.directory / "storage.conf"),
         }
 
-    def run(self, *words: str | Path, check: bool = True, timeout: float = 60) -> Completed:
+    def run(self, *words: str | Path, check: bool = True, timeout: float = PATIENCE) -> Completed:
         """Run a podman command to its end; a failure is an error unless `check` is false."""
         return run(self.command(*words), check=check, timeout=timeout)
 
@@ -240,7 +241,11 @@ def _home() -> Iterator[Path]:
 def _pip_settings() -> dict[str, str]:
     """What pip is told here by files and, stronger, by the environment; local paths mean nothing inside."""
     listed = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-m", "pip", "config", "list"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
     )
     found = [line.partition("=") for line in listed.stdout.splitlines()]
     ranked = sorted(found, key=lambda parts: parts[0].startswith(":env:"))
@@ -289,7 +294,7 @@ class Container:
             "--read-only", "--read-only-tmpfs=false", *mounts, *options, self.image, *words,
         )  # fmt: skip
 
-    def run(self, *words: str, check: bool = True, timeout: float = 60) -> Completed:
+    def run(self, *words: str, check: bool = True, timeout: float = PATIENCE) -> Completed:
         """Run a container to its end."""
         return run(self.command(_name(), *words), check=check, timeout=timeout)
 

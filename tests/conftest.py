@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 TESTS = Path(__file__).parent
 ROOMS = ("unit", "readers", "netns", "vm", "image")
-BUILDS = pytest.mark.timeout(900)
+BUILDS = pytest.mark.timeout(3600)
 """The first test of an image builds it, from nothing on a new machine."""
 LONGEST = (
     "image/test_contents.py",  # builds the images, which the other files of the room then find

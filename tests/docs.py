@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING
 
 from testbed.agent import VMNET
 from testbed.netns import Completed, run
+from testbed.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -133,7 +134,7 @@ def play(
     inside: Callable[..., list[str]],
     directory: Path,
     environment: Mapping[str, str | Path],
-    timeout: float = 60,
+    timeout: float = PATIENCE,
 ) -> Completed:
     """Run a page's blocks as one script; `inside` puts an argument list where they belong.
 

@@ -121,7 +121,7 @@ def test_base(container: Container, launcher: str, pod: Pod, volumes: Volumes, t
     options = (*as_user(volumes.spec, told), *volumes.options(told))
 
     with as_told(container, launcher, told).running(tmp_path / "log", *told["args"], options=options) as running:
-        running.program.wait_for("lease-bound", timeout=90)
+        running.program.wait_for("lease-bound")
 
         assert found_in(pod) == documented("base", frozenset(capabilities(told)))
 
@@ -138,7 +138,7 @@ def test_sidecar(container: Container, launcher: str, pod: Pod, volumes: Volumes
             words = (*qemu["command"][1:], *qemu["args"])
             theirs = as_told(container, launcher, qemu)
             with theirs.running(tmp_path / "qemu.log", *words, options=options) as guest:
-                server.wait_for('"lease": ?"bound"', timeout=90)
+                server.wait_for('"lease": ?"bound"')
 
                 guest.exec("sh", "-c", "kill -TERM 1")
                 guest.program.wait_for("the guest's power button is pressed")
@@ -170,7 +170,7 @@ def test_base_killed_begins_anew(container: Container, launcher: str, volumes: V
     ours = as_told(container, launcher, told)
     for time in range(KILLS):
         with ours.running(tmp_path / f"log-{time}", *told["args"], options=options) as running:
-            running.program.wait_for("lease-bound", timeout=90)
+            running.program.wait_for("lease-bound")
             happened = [json.loads(line)["event"] for line in running.program.text.splitlines()]
             assert happened.index("domain-started") < happened.index("guest-asked")
             container.engine.run("kill", "--signal=KILL", running.name)

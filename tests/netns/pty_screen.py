@@ -23,5 +23,5 @@ def shown(argv: list[str], columns: int) -> str:
             with suppress(OSError):  # EIO: the other end is closed (pty(7))
                 while part := arrived.read(4096):
                     parts.append(part)
-            running.wait(20)
+            running.wait()
     return b"".join(parts).decode().replace("\r\n", "\n")

@@ -22,6 +22,7 @@ from testbed import agent as agents
 from testbed import pods
 from testbed.agent import VMNET, Agent
 from testbed.netns import Completed, run
+from testbed.patience import PATIENCE
 from testbed.snapshot import difference, look, steady
 from testbed.watch import watched
 
@@ -242,7 +243,7 @@ def test_a_terminal_gets_a_sentence(crowded_agent: Agent) -> None:
     ours, theirs = pty.openpty()
     with os.fdopen(ours, "rb", buffering=0) as terminal:
         try:
-            done = subprocess.run(typed(crowded_agent, case), stderr=theirs, check=False, timeout=20)
+            done = subprocess.run(typed(crowded_agent, case), stderr=theirs, check=False, timeout=PATIENCE)
         finally:
             os.close(theirs)
         line = terminal.read(4096).decode()

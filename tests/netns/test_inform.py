@@ -49,6 +49,6 @@ def test_dhcpcd_asks_for_more(ready_pod: Pod, before: GuestFacts, guest: TapGues
     assert (asked.kind, asked.ciaddr) == ("INFORM", ready_pod.address)
     assert (answered.kind, answered.destination, answered.yiaddr) == ("ACK", ready_pod.address, "0.0.0.0")  # noqa: S104
     assert not answered.options.keys() & TIMES
-    agent.run("wait", "--for", "bound", "--timeout", "20")  # its ARP is looked at five times a second
+    agent.run("wait", "--for", "bound", "--timeout", str(PATIENCE / 2))  # its ARP is looked at five times a second
     server = agent.status()["server"]
     assert (server["events"], server["lease"]) == ({"ack_inform": 1}, "static")

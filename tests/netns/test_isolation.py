@@ -22,7 +22,7 @@ import pytest
 from testbed import agent as agents
 from testbed import pods, tap_guest
 from testbed.netns import entered
-from testbed.patience import wait_until_so
+from testbed.patience import PATIENCE, wait_until_so
 from testbed.pods import must_answer, ping
 from testbed.snapshot import difference, snapshot
 from testbed.tap_copier import open_wire
@@ -185,7 +185,7 @@ def line(directory: Path, *flags: str) -> Iterator[Line]:
                 with entered(pod.netns):
                     server = open_wire(BRIDGE)
                 with network, server:
-                    network.settimeout(5)
+                    network.settimeout(PATIENCE)
                     network.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 << 20)  # for all probes at once
                     [path] = agent.state_dir.glob("**/journal.json")
                     journal = decode(Journal, path.read_bytes())

@@ -11,6 +11,7 @@ import pytest
 from testbed import agent as agents
 from testbed import pods
 from testbed.netns import kill, run, wait_for_end
+from testbed.patience import PATIENCE
 from testbed.prometheus import Prometheus, prometheus
 from testbed.tap_guest import raw_tap
 from testbed.unpacked import PROMETHEUS, programs
@@ -42,7 +43,7 @@ def bound(layout: str, directory: Path) -> Iterator[tuple[Pod, Agent]]:
     directory.mkdir()
     with pods.pod(layout) as pod, agents.cleared(pod, directory) as agent:
         agent.up()
-        agent.run("wait", "--for", "ready", "--timeout", "20")
+        agent.run("wait", "--for", "ready", "--timeout", str(PATIENCE / 2))
         yield pod, agent
 
 

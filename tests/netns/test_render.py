@@ -127,7 +127,7 @@ def test_guest_without_dhcp_is_what_the_pod_was(
     assert differences(before, of_ipv4(guest, told)) == ""
     must_answer(guest.netns, pod.peer)
     must_answer(pod.node, pod.address)
-    agent.run("wait", "--for", "bound", "--timeout", "20")
+    agent.run("wait", "--for", "bound", "--timeout", str(PATIENCE / 2))
     assert agent.status()["server"]["lease"] == "static"
 
 

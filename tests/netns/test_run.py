@@ -297,7 +297,7 @@ def test_closed_and_full_standard_streams_are_nobodys_error(
 ) -> None:
     found, made = snapshot(pod), tmp_path / "made"
     words = argv(agent, ("sh", "-c", f"touch {made}; exit 3"))
-    done = run(["sh", "-c", f'exec "$@" {how}', "sh", *words], check=False, timeout=30)
+    done = run(["sh", "-c", f'exec "$@" {how}', "sh", *words], check=False)
     assert (done.returncode, made.exists()) == (3, True), done.stderr
     assert "a bug in vmnet" not in done.stderr
     assert difference(found, snapshot(pod)) == ""

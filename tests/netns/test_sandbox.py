@@ -151,7 +151,7 @@ def test_what_its_starter_s_caller_left_open_is_closed(pod: Pod, mine: Agent) ->
     del pod
     read_end, write_end = os.pipe()
     argv = mine.argv("up")
-    subprocess.run(argv, pass_fds=(read_end, write_end), check=True, capture_output=True, timeout=30)
+    subprocess.run(argv, pass_fds=(read_end, write_end), check=True, capture_output=True, timeout=PATIENCE)
     os.close(write_end)
     # The compiler, which has not seen the guest and will not, may have a moment to live.
     assert select.select([read_end], [], [], PATIENCE)[0], "somebody can still write"

@@ -24,6 +24,7 @@ import pytest
 from testbed import agent as agents
 from testbed import pods
 from testbed.netns import background, kill
+from testbed.patience import PATIENCE
 from testbed.tap_guest import tap_guest
 from tests.netns.guest_by_hand import guest_by_hand
 from tests.netns.pty_screen import shown
@@ -89,7 +90,7 @@ def _restart(guest: GuestByHand) -> None:
     dead = status(guest.agent)
     assert (dead["server"], dead["guest"]["families"]["ipv4"]["state"]) == (None, "unknown")
     guest.agent.up()
-    assert guest.agent.run("wait", "--for", "ready", "--timeout", "20").returncode == 0
+    assert guest.agent.run("wait", "--for", "ready", "--timeout", str(PATIENCE / 2)).returncode == 0
 
 
 def test_links_and_counters(tmp_path: Path) -> None:
@@ -156,7 +157,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Any:  # noqa: ANN401 # a f
                     f"address add {pod.address}/24 dev {guest.ifname}",
                     f"address add {pod.address6}/64 dev {guest.ifname} nodad",
                 )
-                agent.run("wait", "--for", "reachable", "--timeout", "20")
+                agent.run("wait", "--for", "reachable", "--timeout", str(PATIENCE / 2))
                 with background(agent.argv("status", "--watch", "--json"), directory / "watch.log") as watching:
                     watching.wait_for('"ipv4": {"state": "static".*"ipv6": {"state": "static"')
                 yield agent

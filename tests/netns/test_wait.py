@@ -142,13 +142,13 @@ def real_client(directory: Path) -> None:
     directory.mkdir()
     with pods.pod("bridge") as pod, agents.cleared(pod, directory) as agent:
         agent.up()
-        argv = agent.argv("wait", "--for", "bound", "--timeout", "40", "--json")
+        argv = agent.argv("wait", "--for", "bound", "--timeout", str(IN_TIME), "--json")
         with (
             background(argv, directory / "wait.log") as waiting,
             tap_guest(pod.netns, pod.mac, directory) as guest,
         ):
             with clients.living("udhcpc", guest):
-                must_have_come((waiting.wait(40), json.loads(waiting.text)), ipv4="bound")
+                must_have_come((waiting.wait(), json.loads(waiting.text)), ipv4="bound")
                 assert must_have_come(waited(agent, "reachable", IN_TIME), ipv4="bound") == {pod.address: pod.mac}
                 guest.netns.ip_batch(f"address flush dev {guest.ifname}", f"link set {guest.ifname} arp off")
                 must_be(waited(agent, "reachable")[1]["cause"], "unreachable", "nobody answered")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from testbed.patience import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 VERB = "import sys; from vmnet.cli import main; sys.exit(main())"
 CLOSED = ("<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-", "2>/dev/full")
@@ -15,7 +17,7 @@ CLOSED = ("<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-", "2>/dev/full")
 
 def ended(redirected: str, *words: str) -> subprocess.CompletedProcess[str]:
     argv = ["sh", "-c", f'exec "$@" {redirected}', "sh", sys.executable, "-c", VERB, *words]
-    return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT, input="", timeout=60)
+    return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT, input="", timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("how", CLOSED)

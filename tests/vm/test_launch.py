@@ -427,5 +427,5 @@ def test_page_launch(room: Room, tmp_path: Path) -> None:
         "VMNET_CONNECT": room.daemon.uri,
         "PATH": f"{VMNET.parent}:{os.environ['PATH']}",  # onDefineDomain is beside vmnet
     }
-    docs.play(docs.page("guide/launch.md"), room.pod.netns.command, tmp_path, environment, timeout=90)
+    docs.play(docs.page("guide/launch.md"), room.pod.netns.command, tmp_path, environment)
     room.restored()
