@@ -3,7 +3,7 @@
     VmnetError                      exit  who acts, and how
     ├── UnexpectedError               1   the vmnet developers: a bug
     ├── UsageError (ValueError)       2   whoever typed the command or wrote the configuration
-    │   └── OutputError               2   the caller: standard output takes no more
+    │   └── OutputError               2   the caller: standard output or the named file takes no more
     ├── RefusedError                  3   the pod's author: nothing was touched, the pod cannot be bound as it is
     │   └── NotYetError               3   nobody: the CNI is not done; the same call later may succeed
     ├── KernelError (OSError)         4   the node's operator: the kernel refused an operation
@@ -42,7 +42,7 @@ class UsageError(VmnetError, ValueError):
 
 
 class OutputError(UsageError):
-    """Standard output cannot be written: what was asked for is lost."""
+    """Standard output, or the file that was named, takes no more: what was asked for is lost."""
 
 
 class RefusedError(VmnetError):

@@ -9,7 +9,7 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
-from vmnet.errors import UsageError
+from vmnet.errors import OutputError, UsageError, VmnetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,13 +24,20 @@ def opened(path: str, *, new: bool) -> Iterator[BinaryIO]:
     """Give where to write. With `new` a file that is there already is left alone.
 
     Raises:
-        UsageError: it cannot be written; before the block begins.
+        UsageError: it cannot be opened; before the block begins.
+        OutputError: it cannot be written, as where the disk is full.
     """
     if path in STDOUT and os.isatty(1):
         raise UsageError("stdout is a terminal, and this is no text: pipe it, or redirect it to a file")
     sys.stdout.flush()
-    with open(os.dup(1) if path in STDOUT else _opened(path, new=new), "wb") as file:
-        yield file
+    descriptor = os.dup(1) if path in STDOUT else _opened(path, new=new)
+    try:
+        with open(descriptor, "wb") as file:
+            yield file
+    except (BrokenPipeError, VmnetError):
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write {named(path)}: {error.strerror}") from error
 
 
 def named(path: str) -> str:

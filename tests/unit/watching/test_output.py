@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vmnet.errors import UsageError
+from vmnet.errors import KernelError, OutputError, UsageError
 from vmnet.watching.output import named, opened
 
 if TYPE_CHECKING:
@@ -48,6 +48,20 @@ def test_what_cannot_be_written_is_one_line(path: str) -> None:
     with pytest.raises(UsageError, match=r"^cannot write ") as caught, opened(path, new=True):
         pass
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("octets", [1, 1 << 20])
+def test_a_full_disk_is_said_in_one_line(octets: int) -> None:
+    """Small files are refused only when they are closed."""
+    expected = r"^cannot write /dev/full: No space left on device$"
+    with pytest.raises(OutputError, match=expected), opened("/dev/full", new=True) as file:
+        file.write(bytes(octets))
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), KernelError(errno.EPERM, "read the links")])
+def test_an_error_that_is_not_the_files_stays_what_it_is(tmp_path: Path, error: OSError) -> None:
+    with pytest.raises(type(error)), opened(str(tmp_path / "file"), new=True):
+        raise error
 
 
 def test_stdout_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
