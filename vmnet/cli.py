@@ -204,11 +204,17 @@ def _up(asked: argparse.Namespace) -> int:
 
 
 def _tell_ready(outcome: Outcome) -> None:
+    from vmnet.kernel import inspect
+
     leases, settings = outcome.journal.leases, outcome.journal.settings
     for warning in leases.warnings:
         say("warning", "not-carried-over", warning)
     if not settings.sandbox:
         say("warning", "sandbox-off", checks.SANDBOX_OFF)
+    closed = inspect.tun_closed_to(settings.owner, settings.group)
+    if closed:
+        text = f"QEMU as uid {settings.owner} cannot open /dev/net/tun ({closed}); `chmod 0666` it on the node"
+        say("warning", "tun-closed", text)
     state = "ready" if outcome.changed else "ready already"
     say(
         "info",

@@ -146,6 +146,28 @@ def test_the_sidecar_is_a_native_one() -> None:
     assert int(owner) == launcher["securityContext"]["runAsUser"]
 
 
+@every_kustomization
+def test_what_is_applied_is_used(name: str) -> None:
+    """A ConfigMap that nobody mounts would be left behind in the namespace."""
+    mounted = {volume["configMap"]["name"] for volume in pod(name)["volumes"] if "configMap" in volume}
+    assert {found["metadata"]["name"] for found in objects(name, "ConfigMap")} == mounted
+
+
+@every_kustomization
+def test_probes_are_the_cheap_one_and_ready_means_the_guest(name: str) -> None:
+    every = {kind: probe for one in containers(name) for kind in PROBES if (probe := one.get(kind))}
+    commands = {kind: probe["exec"]["command"] for kind, probe in every.items()}
+    assert commands == {"startupProbe": ["vmnet", "probe"], "readinessProbe": ["vmnet", "probe", "--for", "bound"]}
+
+
+@every_kustomization
+def test_exec_leads_to_a_container_that_sees_the_binding(name: str) -> None:
+    [found] = objects(name, "Pod")
+    default = found["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"]
+    [container] = [one for one in containers(name) if one["name"] == default]
+    assert DEFAULT_STATE_DIR in [mount["mountPath"] for mount in container["volumeMounts"]]
+
+
 def test_the_policy_selects_the_pod() -> None:
     [policy] = objects("overlays/network-policy", "NetworkPolicy")
     [found] = objects("overlays/network-policy", "Pod")

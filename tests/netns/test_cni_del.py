@@ -15,7 +15,7 @@ import pytest
 
 from testbed import pods
 from testbed.agent import Agent
-from testbed.netns import netns
+from testbed.netns import TestbedError, netns
 from testbed.pods import NAMESERVERS, SEARCH, Sandbox, cni, resolv_conf_text
 from tests.netns.forked import Forked
 
@@ -69,6 +69,9 @@ def test_del_succeeds_and_leaks_neither_address_nor_rule(plugin: str, given_back
             if given_back:
                 vmnet.down()
                 cni("CHECK", network, sandbox, result)
+            else:  # docs/guide/kubernetes.md says so, and what to do: the stand-in is a bridge
+                with pytest.raises(TestbedError, match="Container interface eth0 not of type veth"):
+                    cni("CHECK", network, sandbox, result)
             cni("DEL", network, sandbox, result)
             assert pods.IFNAME not in [link["ifname"] for link in inside.ip("link")]
         finally:

@@ -52,6 +52,14 @@ def tun(evidence: Evidence) -> Iterator[Finding]:
             "give the container the device /dev/net/tun, by a device plugin or hostPath; on the node, `modprobe "
             "tun`",
         )
+    if evidence.surroundings.tun_closed:
+        yield Finding(
+            WARNING,
+            f"QEMU as uid {evidence.told_settings.owner} cannot open /dev/net/tun, which it has to where nobody "
+            "hands it the tap opened",
+            (f"/dev/net/tun has {evidence.surroundings.tun_closed}",),
+            "on the node, `chmod 0666 /dev/net/tun`, as udev's rule does",
+        )
 
 
 def nft(evidence: Evidence) -> Iterator[Finding]:

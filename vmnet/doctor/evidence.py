@@ -29,6 +29,8 @@ class Surroundings:
     """The effective ones, as bits."""
     tun: str = ""
     """Why no tap can be made; empty where one can."""
+    tun_closed: str = ""
+    """Why the tap's owner cannot open the device; empty where it can."""
     nft: bool = True
     """Whether the program is there."""
     sysctls_writable: bool = True

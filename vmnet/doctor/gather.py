@@ -91,10 +91,12 @@ def _domain(path: str) -> Domain:
 
 
 def _surroundings(config: Config) -> Surroundings:
+    settings = config.settings
     return Surroundings(
         is_host=netns.is_host(),
         capabilities=inspect.effective_capabilities(),
         tun=inspect.tun_trouble(),
+        tun_closed=inspect.tun_closed_to(settings.owner, settings.group),
         nft=firewall.program() is not None,
         sysctls_writable=sysctl.ipv6_settable(),
         state_directory=_unwritable(config.state_dir),

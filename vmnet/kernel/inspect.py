@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +147,22 @@ def tun_trouble() -> str:
     except OSError as error:
         return error.strerror or "it cannot be opened"
     return ""
+
+
+def tun_closed_to(uid: int | None, gid: int | None) -> str:
+    """Say why a QEMU of that user cannot open /dev/net/tun; empty where it can, or where nobody knows.
+
+    It has to even where the tap is its: a tap is opened by that device.
+    """
+    try:
+        there = os.stat(TUN)
+    except OSError:
+        return ""
+    ours = ((there.st_uid, uid, 0o600), (there.st_gid, gid, 0o060))
+    needed = next((bits for owner, who, bits in ours if owner == who), 0o006)
+    if not uid or there.st_mode & needed == needed:
+        return ""
+    return f"mode {stat.S_IMODE(there.st_mode):04o}, of {there.st_uid}:{there.st_gid}"
 
 
 def _text(path: str) -> str:

@@ -113,6 +113,7 @@ CASES = (
     Case("host", _surroundings(is_host=True), "VMN-101", "error", "/proc/self/ns/net"),
     Case("no capability", _surroundings(capabilities=0x1C0), "VMN-102", "error", "CapEff is 00000000000001c0"),
     Case("no tun", _surroundings(tun="No such file"), "VMN-103", "error", "/dev/net/tun: No such file"),
+    Case("tun closed", _surroundings(tun_closed="mode 0600, of 0:0"), "VMN-103", "warning", "mode 0600"),
     Case("no nft", _surroundings(nft=False), "VMN-104", "error", "PATH"),
     Case("no sysctl", _surroundings(sysctls_writable=False), "VMN-105", "info", "accept_ra"),
     Case("no setuid", _surroundings(capabilities=0x3000), "VMN-106", "info", "CapEff"),
