@@ -26,23 +26,32 @@ LIFETIMES = frozenset({"valid_life_time", "preferred_life_time", "expires"})
 RUNNING, FOREVER = "running", 0xFFFFFFFF
 """What a lifetime is shown as that is neither over nor without end: it is another at each look."""
 SETTLED_SECONDS = 30
-TITLES = ("IPv4 routes", "permanent neighbours", "IPv4 rules", "IPv6 routes", "proxied neighbours", "IPv6 rules")
+TITLES = (
+    *("IPv4 routes", "permanent neighbours", "IPv4 proxied neighbours", "IPv4 rules", "nexthop objects"),
+    *("IPv6 routes", "IPv6 proxied neighbours", "IPv6 rules", "IPv6 tokens", "address labels", "multicast"),
+)
 ALL_LOOKS = """
 ip -d -j -batch - <<.
 address
 route show table all
 neighbour show nud permanent
+neighbour show proxy
 rule
+nexthop show
 .
 ip -6 -d -j -batch - <<.
 route show table all
 neighbour show proxy
 rule
+token
+addrlabel
 .
+ip -0 -d -j maddress
 printf '\\0'
+tc -d qdisc show
 nft list ruleset
 """
-"""One shell and three programs, since tests look hundreds of times; `ip -batch` says one JSON value a line."""
+"""One shell and few programs, since tests look hundreds of times; `ip -batch` says one JSON value a line."""
 IPV6_ADDRESS = re.compile(r'^\S+ address {.*"family": "inet6".* "local": "([^"]+)"', re.MULTILINE)
 LOCAL_ROUTE = re.compile(r'^{.*"dst": "([^"]+)".*"type": "local"}', re.MULTILINE)
 CARRIERS = re.compile(
@@ -81,9 +90,20 @@ def look(namespace: Netns) -> str:
     shown, _, firewall = namespace.run("sh", "-ec", ALL_LOOKS).stdout.partition("\0")
     links, *entries = _values(shown)
     parts = [("links and addresses", "\n".join(_links(links)))]
-    parts += [(title, _entries(title, value)) for title, value in zip(TITLES, entries, strict=True)]
-    parts.append(("firewall", firewall))
+    *entries, groups = entries
+    parts += [(title, _entries(title, value)) for title, value in zip(TITLES, (*entries, _joined(groups)), strict=True)]
+    parts.append(("queueing disciplines and firewall", firewall))
     return "\n".join(f"== {title}\n{text}" for title, text in parts)
+
+
+def _joined(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The multicast MACs that somebody joined by hand: the others follow from addresses and sockets."""
+    return [
+        {"ifname": link["ifname"], "link": group["link"]}
+        for link in groups
+        for group in sorted(link["maddr"], key=lambda group: str(group.get("link")))
+        if "static" in group.get("features", "")
+    ]
 
 
 def _values(text: str) -> Iterator[list[dict[str, Any]]]:

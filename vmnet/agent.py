@@ -39,7 +39,7 @@ from vmnet.model import (
 )
 from vmnet.plumbing.bridge import bound, unbound
 from vmnet.plumbing.diff import diff, missing_links, standing_chains
-from vmnet.plumbing.discover import discover, refuse_names_taken, refuse_orphans
+from vmnet.plumbing.discover import better_interface, discover, refuse_names_taken, refuse_orphans
 from vmnet.plumbing.names import bridge_name
 from vmnet.plumbing.node_signs import signs
 from vmnet.privileges import remedy
@@ -298,7 +298,8 @@ def _begin(place: Place, config: Config, now: Status) -> Journal:
     if settings.mtu is not None and settings.mtu > pod.mtu:
         raise RefusedError(f"MTU {settings.mtu} is larger than {pod.ifname}'s {pod.mtu}; frames would be lost")
     ipv4, ipv6 = _leases(pod, resolver.resolver(config), settings)
-    if said := resolver.borrowed(config):
+    better = "" if config.interface else better_interface(now, pod)
+    for said in filter(None, (better, resolver.borrowed(config))):
         ipv4 = ipv4 and replace(ipv4, warnings=(*ipv4.warnings, said))
         ipv6 = ipv6 and replace(ipv6, warnings=(*ipv6.warnings, said))
     return Journal(

@@ -30,6 +30,8 @@ class Link:
     loopback: bool = False
     controller: str = ""
     """The ifname of the bridge this link is a port of; empty when it is none's."""
+    lower: str = ""
+    """The ifname of the link of this namespace that it stands on, as a VLAN does; of a veth, its peer."""
     mode: str = ""
     """macvlan's or ipvlan's mode."""
     stp: bool | None = None
@@ -94,7 +96,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route of the main table, with everything needed to give it back exactly."""
+    """A route of any table, with everything needed to give it back exactly."""
 
     ifname: str
     dst: str
@@ -115,6 +117,8 @@ class Route:
     """IPv6 router preference (RFC 4191)."""
     lifetime: int = FOREVER
     """`RTA_EXPIRES`: what is left of a route that a router has advertised."""
+    table: int = 254
+    """`RT_TABLE_MAIN` unless told otherwise (linux/rtnetlink.h)."""
 
     @property
     def ipv6(self) -> bool:
@@ -133,7 +137,35 @@ class Route:
 
 
 RTAX_MTU = 2
+RT_TABLE_MAIN, RT_TABLE_LOCAL = 254, 255
 """linux/rtnetlink.h."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of policy routing: whose packets take which table (ip-rule(8))."""
+
+    ipv6: bool
+    priority: int
+    table: int
+    """0 for a rule that ends the look-up: blackhole, unreachable, prohibit."""
+    src: str = ""
+    """`address/length`; empty for any source."""
+    selective: bool = False
+    """Whether it asks for more than the source: a destination, mark, interface, protocol, port or user."""
+    inverted: bool = False
+    """Whether it takes what does not match."""
+    suppress_prefixlen: int = -1
+    """Routes of the table that are no longer than this are passed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A table that packets from the pod's address are looked up in, after those before it."""
+
+    ipv6: bool
+    table: int = RT_TABLE_MAIN
+    suppress_prefixlen: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +177,17 @@ class Neighbour:
     mac: str
     permanent: bool = False
     flags: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyNeighbour:
+    """An address that the pod answers ARP or neighbour discovery for on a link, without having it."""
+
+    ifname: str
+    dst: str
+    flags: int = 0
+    """`NTF_ROUTER` or 0."""
+    protocol: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +252,11 @@ class Status:
     """The chains of our nftables tables; None where we may not look, which takes CAP_NET_ADMIN."""
     not_restorable: tuple[tuple[str, str], ...] = ()
     """(ifname, what): things of a link that a `Route` or `Address` cannot carry, in words."""
+    proxies: tuple[ProxyNeighbour, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    """In the order of their priorities."""
+    read_at: int = 0
+    """When it was read, seconds of CLOCK_MONOTONIC; 0 for a status that nobody read."""
 
     def link(self, ifname: str) -> Link | None:
         """Return the link of that name, if there is one."""
@@ -223,14 +271,15 @@ class Status:
 class Spec:
     """What shall be there. Speaks of its `links` and of `absent` names only; everything else is not vmnet's.
 
-    On each of its links exactly `addresses`, `routes`, permanent `neighbours`, `fdb` and `notes` stand. A note is
-    the first thing to be made and the last to go.
+    On each of its links exactly `addresses`, `routes`, permanent `neighbours`, `proxies`, `fdb` and `notes` stand.
+    A note is the first thing to be made and the last to go.
     """
 
     links: tuple[LinkSpec, ...]
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
+    proxies: tuple[ProxyNeighbour, ...] = ()
     fdb: tuple[FdbEntry, ...] = ()
     notes: tuple[Note, ...] = ()
     absent: tuple[str, ...] = ()
@@ -255,6 +304,11 @@ class PodInterface:
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
+    lookups: tuple[Lookup, ...] = (Lookup(ipv6=False), Lookup(ipv6=True))
+    """The tables that its own traffic takes, in order."""
+    proxies: tuple[ProxyNeighbour, ...] = ()
+    read_at: int = 0
+    """When the addresses' lifetimes were read, seconds of CLOCK_MONOTONIC; 0 where that is not known."""
 
 
 ISOLATION_STRICT, ISOLATION_DHCP_ONLY, ISOLATION_OFF = ISOLATIONS = ("strict", "dhcp-only", "off")
@@ -529,7 +583,7 @@ class AlterLink:
         return f"set {self.ifname} " + " ".join(f"{field}={value!s}" for field, value in self.values)
 
 
-LinkEntry = Address | Route | Neighbour | FdbEntry | Note
+LinkEntry = Address | Route | Neighbour | ProxyNeighbour | FdbEntry | Note
 """What stands on a link."""
 
 
@@ -588,9 +642,12 @@ def describe(entry: LinkEntry) -> str:
     if isinstance(entry, Route):
         via = f" via {entry.gateway}" if entry.gateway else ""
         metric = f" metric {entry.metric}" if entry.metric else ""
-        return f"route {'default' if entry.is_default else entry.dst}{via}{metric} on {entry.ifname}"
+        table = f" table {entry.table}" if entry.table != RT_TABLE_MAIN else ""
+        return f"route {'default' if entry.is_default else entry.dst}{via}{metric}{table} on {entry.ifname}"
     if isinstance(entry, Neighbour):
         return f"neighbour {entry.dst} at {entry.mac} on {entry.ifname}"
+    if isinstance(entry, ProxyNeighbour):
+        return f"proxied neighbour {entry.dst} on {entry.ifname}"
     if isinstance(entry, FdbEntry):
         return f"forwarding entry {entry.mac} on {entry.ifname}"
     return f"note of the pod's facts on {entry.ifname}"

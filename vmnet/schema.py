@@ -1,4 +1,4 @@
-"""What a journal says, whichever vmnet wrote it: today's schema, and the way there from the two before it.
+"""What a journal says, whichever vmnet wrote it: today's schema, and the way there from those before it.
 
 A VM outlives the vmnet that started it: the next one finds the binding up, and its journal and note as the last
 one wrote them.
@@ -12,7 +12,7 @@ from typing import Any
 from vmnet.codec import parse, plain, typed
 from vmnet.model import Lease, Lease6, Leases, PodInterface, Route, Settings, Told
 
-SCHEMA = 3
+SCHEMA = 4
 """Raised by the first change to what a journal holds after a release; `tests/data/journals` keeps one of each."""
 _ADDED: dict[int, tuple[tuple[str, str], ...]] = {
     1: (
@@ -25,8 +25,13 @@ _ADDED: dict[int, tuple[tuple[str, str], ...]] = {
         *(("settings.told", name) for name in ("ipv6", "autonomous", "nat64_prefix")),
         ("pod.routes", "lifetime"),
     ),
+    3: (
+        ("pod.routes", "table"),
+        *(("pod", name) for name in ("lookups", "proxies", "read_at")),
+    ),
 }
 """The older schemas that are read, and what the next one added to each: part and field, which gets its default."""
+_FIRST_WITH_LEASE6 = 3
 _PARTS: dict[str, type[PodInterface | Route | Settings | Told | Lease]] = {
     "pod": PodInterface,
     "pod.routes": Route,
@@ -102,10 +107,12 @@ def _upgraded(value: Any) -> Any:  # noqa: ANN401 # JSON is of any type
     for older in range(SCHEMA - 1, schema - 1, -1):
         for part, name in _ADDED[older]:
             value = _with_default(value, tuple(part.split(".")), part, name)
-    if "lease6" in value:
-        raise ValueError("lease6 should not be there yet")
-    # A guest that was told nothing of IPv6 is not told while it runs: it would begin to use it.
-    return {"lease6": None, **value, "schema": SCHEMA}
+    if schema < _FIRST_WITH_LEASE6:
+        if "lease6" in value:
+            raise ValueError("lease6 should not be there yet")
+        # A guest that was told nothing of IPv6 is not told while it runs: it would begin to use it.
+        value = {"lease6": None, **value}
+    return {**value, "schema": SCHEMA}
 
 
 def _with_default(fields: Any, path: tuple[str, ...], part: str, name: str) -> Any:  # noqa: ANN401 # as above

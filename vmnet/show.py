@@ -9,6 +9,7 @@ from vmnet.codec import plain
 from vmnet.lease_facts import lease_facts
 from vmnet.model import describe
 from vmnet.outline import Node
+from vmnet.traffic import table_words
 
 if TYPE_CHECKING:
     from vmnet.agent import Plan
@@ -38,6 +39,8 @@ def plan_outline(plan: Plan) -> tuple[Node, ...]:
     found += [describe(address) for address in pod.addresses]
     found += [describe(route) for route in pod.routes]
     found += [describe(neighbour) for neighbour in pod.neighbours if neighbour.permanent]
+    found += [describe(proxy) for proxy in pod.proxies]
+    found += filter(None, [table_words(pod)])
     changes = [str(change) for change in plan.changes] or ["nothing: all is as it shall be"]
     sections = (
         ("the pod was found with" if plan.already_up else "the pod has", found, ""),

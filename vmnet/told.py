@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vmnet import traffic
+
 if TYPE_CHECKING:
     from vmnet.model import Address, PodInterface, Resolver, Route, Settings
 
@@ -35,9 +37,19 @@ def is_unicast(route: Route) -> bool:
 
 def ipv6_defaults(pod: PodInterface) -> list[Route]:
     """The IPv6 default routes via a gateway, the best first."""
-    defaults = [route for route in pod.routes if route.ipv6 and route.is_default]
+    defaults = [route for route in traffic.routes(pod) if route.ipv6 and route.is_default]
     usable = [route for route in defaults if route.gateway and is_unicast(route)]
     return sorted(usable, key=lambda route: route.metric)
+
+
+def passed_over(pod: PodInterface, *, ipv6: bool) -> list[str]:
+    """In words, which of the pod's routes are not told, since its own traffic takes another table before."""
+    return [
+        f"route {route.dst} of table {route.table}: the pod's own traffic takes another table before, the guest "
+        "does not get it"
+        for route in traffic.passed_over(pod)
+        if route.ipv6 is ipv6 and is_unicast(route)
+    ]
 
 
 def mtu(pod: PodInterface, default: Route | None, settings: Settings) -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from socket import inet_aton, inet_ntoa
 
+from vmnet import told as shared
+from vmnet import traffic
 from vmnet.model import RTAX_MTU, Address, ClasslessRoute, PodInterface, Route
 
 ON_LINK = "0.0.0.0"  # noqa: S104 - RFC 3442's "no router", not an address to bind to
@@ -32,6 +34,7 @@ def routes(pod: PodInterface, address: Address) -> tuple[tuple[ClasslessRoute, .
         if entry.gateway != ON_LINK and not _reached(entry.gateway, (_text(subnet), *on_link), via):
             on_link.append(f"{entry.gateway}/32")
     warnings += _unsaid([*best.values(), *([default] if default else [])], address, default)
+    warnings += shared.passed_over(pod, ipv6=False)
     return (*(ClasslessRoute(dst, ON_LINK) for dst in on_link), *via), default, warnings
 
 
@@ -59,7 +62,7 @@ def _text(key: tuple[int, int]) -> str:
 def _best(pod: PodInterface, warnings: list[str]) -> dict[tuple[int, int], Route]:
     """Of each destination the route that the pod uses: the lowest metric, the first of equals."""
     best: dict[tuple[int, int], Route] = {}
-    for route in pod.routes:
+    for route in traffic.routes(pod):
         if route.ipv6:
             continue
         obstacle = _obstacle(route)

@@ -13,9 +13,11 @@ from vmnet.plumbing.discover import (
     refuse_names_taken,
     refuse_not_ready,
     refuse_not_restorable,
+    refuse_occupied,
     refuse_orphans,
     refuse_unbridgeable,
 )
+from vmnet.plumbing.discover import not_restorable as discover_not_restorable
 from vmnet.plumbing.names import bridge_name, nic_name
 
 if TYPE_CHECKING:
@@ -37,20 +39,30 @@ def not_ready(evidence: Evidence) -> Iterator[Finding]:
 
 
 def unbridgeable(evidence: Evidence) -> Iterator[Finding]:
-    """It is of a kind that can be a port of a bridge, and is nobody's yet."""
+    """It is of a kind that can be a port of a bridge, nobody's yet, and a tap can have its MTU."""
     link = _link(evidence)
     if link:
         controller = f", a port of {link.controller}" if link.controller else ""
         mode = f" in {link.mode} mode" if link.mode else ""
-        seen = f"{link.ifname} is of kind {link.kind or 'hardware'}{mode}{controller}"
-        yield from _refused(lambda: refuse_unbridgeable(link), (seen,))
+        seen = [f"{link.ifname} is of kind {link.kind or 'hardware'}{mode}{controller}, its MTU {link.mtu}"]
+        seen += [
+            f"{other.ifname} is of kind {other.kind}, on {link.ifname}"
+            for other in evidence.status.links
+            if other.lower == link.ifname
+        ]
+
+        def free() -> None:
+            refuse_unbridgeable(link)
+            refuse_occupied(evidence.status, link)
+
+        yield from _refused(free, tuple(seen))
 
 
 def not_restorable(evidence: Evidence) -> Iterator[Finding]:
     """All that it has could be given back."""
     link = _link(evidence)
     if link:
-        seen = tuple(what for ifname, what in evidence.status.not_restorable if ifname == link.ifname)
+        seen = discover_not_restorable(evidence.status, link)
         yield from _refused(lambda: refuse_not_restorable(evidence.status, link), seen)
 
 

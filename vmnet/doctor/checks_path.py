@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vmnet import traffic
 from vmnet.doctor.evidence import ERROR, INFO, WARNING, Finding
 from vmnet.kernel.inspect import UNANSWERED
 from vmnet.model import ISOLATION_OFF
+from vmnet.plumbing.discover import better_interface
 from vmnet.plumbing.names import bridge_name, nic_name
 from vmnet.told import SMALLEST_IPV6_MTU, global_addresses, ipv6_mtu
 
@@ -104,12 +106,18 @@ def no_default_route(evidence: Evidence) -> Iterator[Finding]:
         return
     pod = journal.pod
     has = {
-        6 if ipv6 else 4: any(route.is_default and route.ipv6 == ipv6 for route in pod.routes)
+        6 if ipv6 else 4: any(route.is_default and route.ipv6 == ipv6 for route in traffic.routes(pod))
         for ipv6 in (False, True)
         if global_addresses(pod, ipv6=ipv6)
     }
     lacking = [f"IPv{version}" for version, found in has.items() if not found]
-    if lacking:
+    elsewhere = "" if evidence.interface else better_interface(evidence.status, pod)
+    if elsewhere:
+        what, _, remedy = elsewhere.partition(": ")
+        defaults = (route for route in evidence.status.routes if route.is_default)
+        seen = tuple(f"default route via {route.gateway or 'the link'} on {route.ifname}" for route in defaults)
+        yield Finding(WARNING, what, seen, remedy)
+    elif lacking:
         yield Finding(
             WARNING,
             f"the pod has no default route of {' and '.join(lacking)}: the guest reaches its own subnet only",

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from socket import AF_INET6, inet_ntop, inet_pton
 
+from vmnet import told as shared
+from vmnet import traffic
 from vmnet.model import RTAX_MTU, LeasedAddress, Neighbour, PodInterface, Route, Router
 from vmnet.told import ipv6_defaults, is_link_local, is_unicast
 
@@ -71,7 +73,8 @@ def _defaults(pod: PodInterface, warnings: list[str]) -> list[Route]:
 def _best(pod: PodInterface, warnings: list[str]) -> dict[str, Route]:
     """Of each destination but the default the route that the pod uses: the lowest metric, the first of equals."""
     best: dict[str, Route] = {}
-    candidates = [route for route in pod.routes if route.ipv6 and not _every_link_has(route)]
+    candidates = [route for route in traffic.routes(pod) if route.ipv6 and not _every_link_has(route)]
+    warnings += shared.passed_over(pod, ipv6=True)
     for route in sorted(candidates, key=lambda route: route.metric):
         obstacle = _obstacle(route)
         if obstacle:

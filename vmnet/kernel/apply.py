@@ -18,10 +18,10 @@ from vmnet.kernel.netlink import (
     NLM_F_EXCL,
     NLM_F_REPLACE,
     NTF_MASTER,
+    NTF_PROXY,
     NUD_NOARP,
     NUD_PERMANENT,
     NUD_STALE,
-    RT_TABLE_MAIN,
     RTM_DELADDR,
     RTM_DELLINK,
     RTM_DELLINKPROP,
@@ -49,6 +49,7 @@ from vmnet.model import (
     LoadRules,
     Neighbour,
     Note,
+    ProxyNeighbour,
     Route,
 )
 
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
 _IFF_UP = 0x1
 _METRIC_NAMES = {number: name for name, number in METRIC_NUMBERS.items()}
 _FAMILY_SETTINGS = ("arp_ignore", "addr_gen_mode")
+_TABLES_IN_OCTET = 256
+"""A table with a larger number is told by RTA_TABLE alone (rtnetlink(7))."""
 _ALREADY_THERE = frozenset({errno.EEXIST})
 _ALREADY_GONE = frozenset({errno.ENODEV, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENOENT})
 _MISSING = {errno.EPERM: "CAP_NET_ADMIN", errno.EACCES: "CAP_NET_ADMIN", errno.EOPNOTSUPP: "kernel support"}
@@ -223,6 +226,8 @@ def _entry_request(entry: LinkEntry, adding: bool) -> tuple[Message, int, int]:
     if isinstance(entry, Note):
         return _note(entry, ifindex), RTM_NEWLINKPROP if adding else RTM_DELLINKPROP, NLM_F_CREATE | NLM_F_EXCL
     operation = RTM_NEWNEIGH if adding else RTM_DELNEIGH
+    if isinstance(entry, ProxyNeighbour):
+        return _proxy(entry, ifindex), operation, NLM_F_CREATE | NLM_F_REPLACE
     return _neighbour(entry, ifindex), operation, NLM_F_CREATE | NLM_F_REPLACE
 
 
@@ -263,13 +268,13 @@ def _route(entry: Route, ifindex: int) -> Message:
     address, length = entry.dst.split("/")
     message["family"] = socket.AF_INET6 if entry.ipv6 else socket.AF_INET
     message["dst_len"] = int(length)
-    message["table"] = RT_TABLE_MAIN
+    message["table"] = entry.table if entry.table < _TABLES_IN_OCTET else 0
     message["tos"] = entry.tos
     message["scope"] = entry.scope
     message["proto"] = entry.protocol
     message["type"] = entry.type
     message["flags"] = entry.flags
-    message["attrs"] = [("RTA_OIF", ifindex)]
+    message["attrs"] = [("RTA_OIF", ifindex), ("RTA_TABLE", entry.table)]
     if int(length):
         message["attrs"].append(("RTA_DST", address))
     if entry.gateway and (":" in entry.gateway) != entry.ipv6:
@@ -301,4 +306,14 @@ def _neighbour(entry: Neighbour | FdbEntry, ifindex: int) -> Message:
         message["family"] = AF_BRIDGE
         message["state"] = NUD_NOARP
         message["flags"] = NTF_MASTER
+    return message
+
+
+def _proxy(entry: ProxyNeighbour, ifindex: int) -> Message:
+    message = ndmsg()
+    message["ifindex"] = ifindex
+    message["family"] = socket.AF_INET6 if ":" in entry.dst else socket.AF_INET
+    message["flags"] = NTF_PROXY | entry.flags
+    message["attrs"] = [("NDA_DST", entry.dst)]
+    _attach(message, "NDA_PROTOCOL", entry.protocol or None)
     return message

@@ -14,12 +14,10 @@ import struct
 from typing import TYPE_CHECKING
 
 from vmnet.errors import KernelError
-from vmnet.kernel.netlink import NetlinkSocket
+from vmnet.kernel.netlink import ATTRIBUTE, NetlinkSocket, attributes
 from vmnet.model import FilterChain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from vmnet.model import Ruleset
 
 _NETLINK_NETFILTER = 12
@@ -33,8 +31,6 @@ _COMMENT = 0
 """NFTNL_UDATA_RULE_COMMENT: an octet of type, one of length, and the text with its NUL."""
 _HEADERS = 20
 """struct nlmsghdr and struct nfgenmsg."""
-_ATTRIBUTE = struct.Struct("=HH")
-_TYPE_MASK = 0x3FFF
 _FAMILIES = {1: "inet", 5: "netdev", 7: "bridge"}
 """NFPROTO_* (linux/netfilter.h) to nft's word, of what we load."""
 _IP_FAMILIES = {1: "inet", 2: "ip", 10: "ip6"}
@@ -117,8 +113,8 @@ def _chain(message: bytes, families: dict[int, str]) -> FilterChain | None:
     family = families.get(message[16])
     if family is None:
         return None
-    found = dict(_attributes(message[_HEADERS:]))
-    hook = dict(_attributes(found.get(_HOOK, b"")))
+    found = dict(attributes(message[_HEADERS:]))
+    hook = dict(attributes(found.get(_HOOK, b"")))
     number = int.from_bytes(hook.get(_HOOK_NUMBER, b""))
     policy = int.from_bytes(found.get(_POLICY, b""))
     return FilterChain(
@@ -135,24 +131,13 @@ def _chain(message: bytes, families: dict[int, str]) -> FilterChain | None:
 def _comments(netlink: NetlinkSocket, family: str, table: str) -> dict[str, list[str]]:
     """Return the comment of every rule of a table, by chain, in order."""
     name = table.encode() + b"\0"
-    question = struct.pack("=BBH", _NUMBERS[family], 0, 0) + _ATTRIBUTE.pack(_ATTRIBUTE.size + len(name), _TABLE)
+    question = struct.pack("=BBH", _NUMBERS[family], 0, 0) + ATTRIBUTE.pack(ATTRIBUTE.size + len(name), _TABLE)
     found: dict[str, list[str]] = {}
     for message in netlink.dump_bytes(question + name + bytes(-len(name) % 4), _GETRULE):
-        rule = dict(_attributes(message[_HEADERS:]))
+        rule = dict(attributes(message[_HEADERS:]))
         if _text(rule.get(_TABLE, b"")) == table:
             found.setdefault(_text(rule.get(_RULE_CHAIN, b"")), []).append(_comment(rule.get(_USERDATA, b"")))
     return found
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Walk netlink attributes: length and type, the value, padded to four octets (netlink(7))."""
-    at = 0
-    while at + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, at)
-        if length < _ATTRIBUTE.size:
-            return
-        yield kind & _TYPE_MASK, data[at + _ATTRIBUTE.size : at + length]
-        at += (length + 3) & ~3
 
 
 def _comment(userdata: bytes) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from vmnet.errors import KernelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 def _import_message_classes() -> tuple[Any, ...]:
@@ -83,6 +83,7 @@ RTM_NEWLINKPROP, RTM_DELLINKPROP = 108, 109
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
+RTM_GETRULE, RTM_GETNEXTHOP = 34, 106
 
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
 NLM_F_DUMP_INTR = 0x10
@@ -90,11 +91,14 @@ NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x8
 
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 NUD_STALE, NUD_NOARP, NUD_PERMANENT = 0x04, 0x40, 0x80
-NTF_MASTER, NTF_EXT_LEARNED, NTF_ROUTER = 0x04, 0x10, 0x80
+NTF_MASTER, NTF_PROXY, NTF_EXT_LEARNED, NTF_ROUTER = 0x04, 0x08, 0x10, 0x80
 AF_BRIDGE = 7
-RT_TABLE_MAIN = 254
 
 _HEADER = struct.Struct("=IHHII")
+ATTRIBUTE = struct.Struct("=HH")
+"""Length and type of an attribute (netlink(7))."""
+_TYPE_MASK = 0x3FFF
+"""Without NLA_F_NESTED and NLA_F_NET_BYTEORDER (linux/netlink.h)."""
 _SOL_NETLINK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 270, 11, 12
 _DUMP_ATTEMPTS = 10
 """A dump that somebody else's changes interrupt is read again this often before we give up."""
@@ -133,14 +137,23 @@ class NetlinkSocket:
                 _raise_errno(payload)
                 return
 
-    def dump(self, message: Any, operation: int) -> list[Any]:  # noqa: ANN401 # pyroute2 is untyped
+    def dump(
+        self,
+        message: Any,  # noqa: ANN401 # pyroute2 is untyped
+        operation: int,
+        passed_over: Callable[[bytes], bool] = lambda _message: False,
+    ) -> list[Any]:
         """Return every message of a dump, decoded lazily; read again where the kernel says it was interrupted.
+
+        What is `passed_over` by its bytes is not decoded, which takes most of the time.
 
         Raises:
             KernelError: the dump stayed interrupted, or the kernel refused it.
         """
         decoded = []
         for data in self.dump_bytes(_payload(message), operation):
+            if passed_over(data):
+                continue
             answer = type(message)(data)
             answer.decode()
             decoded.append(answer)
@@ -190,6 +203,17 @@ class NetlinkSocket:
                 if sequence == self._sequence:
                     yield number, flags, data[offset : offset + length]
                 offset += (length + 3) & ~3
+
+
+def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Walk netlink attributes: length and type, the value, padded to four octets (netlink(7))."""
+    at = 0
+    while at + ATTRIBUTE.size <= len(data):
+        length, kind = ATTRIBUTE.unpack_from(data, at)
+        if length < ATTRIBUTE.size:
+            return
+        yield kind & _TYPE_MASK, data[at + ATTRIBUTE.size : at + length]
+        at += (length + 3) & ~3
 
 
 def _payload(message: Any) -> bytes:  # noqa: ANN401 # pyroute2 is untyped

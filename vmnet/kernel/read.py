@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 from vmnet.errors import KernelError
+from vmnet.kernel import attached
 from vmnet.kernel.firewall import read_chains
 from vmnet.kernel.netlink import (
     AF_BRIDGE,
@@ -15,7 +17,6 @@ from vmnet.kernel.netlink import (
     NTF_ROUTER,
     NUD_NOARP,
     NUD_PERMANENT,
-    RT_TABLE_MAIN,
     RTM_GETADDR,
     RTM_GETLINK,
     RTM_GETNEIGH,
@@ -25,9 +26,23 @@ from vmnet.kernel.netlink import (
     ndmsg,
     rtmsg,
 )
-from vmnet.model import FOREVER, NOTE_PREFIX, TABLE_PREFIX, Address, FdbEntry, Link, Neighbour, Note, Route, Status
+from vmnet.model import (
+    FOREVER,
+    NOTE_PREFIX,
+    RT_TABLE_LOCAL,
+    TABLE_PREFIX,
+    Address,
+    FdbEntry,
+    Link,
+    Neighbour,
+    Note,
+    Route,
+    Status,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from vmnet.kernel.netlink import NetlinkSocket
 
     Message = Any  # pyroute2 is untyped
@@ -37,6 +52,9 @@ _ARPHRD_ETHER = 1
 _USER_HZ = 100
 """asm-generic/param.h."""
 _RTNH_F_ONLINK = 0x4
+_RTPROT_KERNEL = 2
+_TABLE_AT, _PROTOCOL_AT = 16 + 4, 16 + 5
+"""Where a route message has its table and who made it (linux/rtnetlink.h, struct rtmsg)."""
 _ADDRESS_FLAGS = 0x02 | 0x10 | 0x100 | 0x200 | 0x400
 """nodad, home, mngtmpaddr, noprefixroute, mcautojoin: what a user set; the other IFA_F_* bits are computed."""
 _ROUTE_ATTRIBUTES = frozenset(
@@ -54,10 +72,20 @@ _ROUTE_ATTRIBUTES = frozenset(
     }
 )
 """What a `Route` carries; a route with anything else could not be given back exactly."""
+_WORDS = {
+    "RTA_MULTIPATH": "several next hops",
+    "RTA_FLOW": "a realm",
+    "RTA_ENCAP": "an encapsulation",
+    "RTA_ENCAP_TYPE": "an encapsulation",
+    "RTA_NEWDST": "another MPLS label",
+    "UNKNOWN": "a nexthop object or another attribute that vmnet does not know",
+}
+_IFA_F_TEMPORARY = 0x01
+"""Of IPv6; the same bit says `secondary` of IPv4 (linux/if_addr.h)."""
 
 
 def read(netlink: NetlinkSocket) -> Status:
-    """Read links, addresses, main-table routes, neighbours, forwarding entries and our rules: all there is to see.
+    """Read links, addresses, routes of all tables, neighbours, forwarding entries, rules: all there is to see.
 
     Raises:
         KernelError: the kernel refused, or never stopped changing.
@@ -65,10 +93,7 @@ def read(netlink: NetlinkSocket) -> Status:
     link_messages = netlink.dump(ifinfmsg(), RTM_GETLINK)
     names = {message["index"]: message.get_attr("IFLA_IFNAME") for message in link_messages}
     address_messages = netlink.dump(ifaddrmsg(), RTM_GETADDR)
-    route_messages = [
-        *_dump_main_table(netlink, socket.AF_INET),
-        *_dump_main_table(netlink, socket.AF_INET6),
-    ]
+    route_messages = [*_dump_routes(netlink, socket.AF_INET), *_dump_routes(netlink, socket.AF_INET6)]
     forwarding = ndmsg()
     forwarding["family"] = AF_BRIDGE
     return Status(
@@ -87,20 +112,31 @@ def read(netlink: NetlinkSocket) -> Status:
         ),
         chains=read_chains(TABLE_PREFIX),
         notes=tuple(note for message in link_messages if (note := _note(message)).names),
-        not_restorable=tuple(_not_restorable(route_messages, names)),
+        not_restorable=(
+            *_not_restorable(route_messages, names),
+            *_temporary(address_messages, names),
+            *attached.nexthops(netlink, names),
+        ),
+        proxies=attached.proxies(netlink, names),
+        rules=attached.rules(netlink),
+        read_at=int(time.monotonic()),
     )
 
 
-def _dump_main_table(netlink: NetlinkSocket, family: int) -> list[Message]:
+def _dump_routes(netlink: NetlinkSocket, family: int) -> list[Message]:
+    """Return the routes of all tables, but what the kernel puts into `local` for each address by itself."""
     request = rtmsg()
     request["family"] = family
-    request["table"] = RT_TABLE_MAIN
     try:
-        return netlink.dump(request, RTM_GETROUTE)
+        return netlink.dump(request, RTM_GETROUTE, passed_over=_is_kernels_own)
     except KernelError as error:
-        if error.errno == errno.ENOENT:  # the table comes with the first route (net/ipv4/fib_frontend.c)
+        if error.errno == errno.ENOENT:  # the tables come with the first route (net/ipv4/fib_frontend.c)
             return []
         raise
+
+
+def _is_kernels_own(message: bytes) -> bool:
+    return message[_TABLE_AT] == RT_TABLE_LOCAL and message[_PROTOCOL_AT] == _RTPROT_KERNEL
 
 
 def _link(message: Message, names: dict[int, str]) -> Link:
@@ -122,6 +158,9 @@ def _link(message: Message, names: dict[int, str]) -> Link:
         ethernet=message["ifi_type"] == _ARPHRD_ETHER,
         loopback=bool(message["flags"] & _IFF_LOOPBACK),
         controller=controller,
+        lower=""
+        if message.get_attr("IFLA_LINK_NETNSID") is not None
+        else names.get(message.get_attr("IFLA_LINK"), ""),
         mode=_mode(kind, data),
         learning=_flag(info and info.get_nested("IFLA_INFO_SLAVE_DATA", "IFLA_BRPORT_LEARNING"), controller),
         arp_ignore=ipv4["arp_ignore"] if ipv4 else None,
@@ -190,10 +229,10 @@ def _obstacle(message: Message) -> str | None:
     if message["src_len"]:
         return "a source prefix"
     names = {name for name, _value in message["attrs"]} - _ROUTE_ATTRIBUTES
-    if "RTA_MULTIPATH" in names:
-        return "several next hops"
-    if names or message.get_nested("RTA_METRICS", "RTAX_CC_ALGO"):
-        return ", ".join(sorted(names)) or "a congestion control algorithm"
+    if names:
+        return ", ".join(sorted({_WORDS.get(name, name) for name in names}))
+    if message.get_nested("RTA_METRICS", "RTAX_CC_ALGO"):
+        return "a congestion control algorithm"
     if not message.get_attr("RTA_OIF"):
         return "no interface"
     return None
@@ -209,6 +248,15 @@ def _not_restorable(messages: list[Message], names: dict[int, str]) -> list[tupl
         ifindexes = {message.get_attr("RTA_OIF"), *(hop["oif"] for hop in hops)} & names.keys()
         found += [(names[ifindex], f"route {_destination(message)} with {obstacle}") for ifindex in ifindexes]
     return found
+
+
+def _temporary(messages: list[Message], names: dict[int, str]) -> Iterator[tuple[str, str]]:
+    """Find the addresses that the kernel makes for privacy (RFC 8981): only it can make one."""
+    for message in messages:
+        flags = message.get_attr("IFA_FLAGS") or message["flags"]
+        if message["family"] == socket.AF_INET6 and flags & _IFA_F_TEMPORARY and message["index"] in names:
+            address = f"{message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}"
+            yield names[message["index"]], f"temporary address {address} (sysctl use_tempaddr)"
 
 
 def _destination(message: Message) -> str:
@@ -235,6 +283,7 @@ def _route(message: Message, names: dict[int, str]) -> Route:
         ),
         pref=message.get_attr("RTA_PREF") or 0,
         lifetime=_lifetime(message.get_attr("RTA_CACHEINFO")),
+        table=message.get_attr("RTA_TABLE") or message["table"],
     )
 
 

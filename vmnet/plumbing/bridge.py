@@ -61,6 +61,7 @@ def unbound(pod: PodInterface, settings: Settings) -> Spec:
         addresses=pod.addresses,
         routes=pod.routes,
         neighbours=pod.neighbours,
+        proxies=pod.proxies,
         absent=(pod.ifname, settings.tap, bridge_name(pod.ifname), nic_name(pod.ifname)),
         table=table_name(pod.ifname),
     )

@@ -207,7 +207,13 @@ def _notes(status: Status, spec: Spec, shall: LinkSpec, *, missing: bool) -> Ite
 
 
 def _entries_of(holder: Status | Spec, ifname: str) -> tuple[LinkEntry, ...]:
-    every: tuple[LinkEntry, ...] = (*holder.addresses, *holder.routes, *holder.neighbours, *holder.fdb)
+    every: tuple[LinkEntry, ...] = (
+        *holder.addresses,
+        *holder.routes,
+        *holder.neighbours,
+        *holder.proxies,
+        *holder.fdb,
+    )
     return tuple(entry for entry in every if entry.ifname == ifname)
 
 

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from vmnet import traffic
 from vmnet.errors import NotYetError, RefusedError
-from vmnet.model import Address, Link, PodInterface, Settings, Status
+from vmnet.model import RT_TABLE_MAIN, Address, Link, PodInterface, Settings, Status
 from vmnet.plumbing.names import bridge_name, nic_name
+from vmnet.told import is_unicast
+
+if TYPE_CHECKING:
+    from vmnet.model import Route
 
 _SCOPE_UNIVERSE = 0
 """RT_SCOPE_UNIVERSE (linux/rtnetlink.h): of an IPv6 address that is no link-local one."""
 _USUAL_NAME = "eth0"
 _BRIDGEABLE_MACVLAN = "passthru"
+_NEVER_A_PORT = {
+    "bridge": "a bridge, which cannot be a port of another one; name the port of it that leads to the pod network",
+    "vrf": "a VRF, which cannot be a port of a bridge; name the interface in it",
+}
+_PAIRS = ("veth", "netkit")
+"""Kinds whose lower link is their peer, which they do not stand on."""
+_SMALLEST_MTU, _LARGEST_MTU = 68, 65535 - 14
+"""What a tap takes, bytes (linux/if_ether.h, ETH_MIN_MTU; drivers/net/tun.c, MAX_MTU less the header)."""
 
 
 def discover(status: Status, ifname: str = "") -> PodInterface:
@@ -25,15 +40,21 @@ def discover(status: Status, ifname: str = "") -> PodInterface:
     refuse_unbridgeable(link)
     refuse_not_restorable(status, link)
     refuse_not_ready(status, link)
+    refuse_occupied(status, link)
+    addresses = _addresses(status, link)
+    routes = tuple(route for route in status.routes if route.ifname == link.ifname)
     return PodInterface(
         ifname=link.ifname,
         ifindex=link.ifindex,
         mac=link.mac,
         mtu=link.mtu,
         addr_gen_mode=link.addr_gen_mode,
-        addresses=_addresses(status, link),
-        routes=tuple(route for route in status.routes if route.ifname == link.ifname),
+        addresses=addresses,
+        routes=routes,
         neighbours=tuple(neighbour for neighbour in status.neighbours if neighbour.ifname == link.ifname),
+        lookups=traffic.lookups(status.rules, _sources(addresses), (route.table for route in routes)),
+        proxies=tuple(proxy for proxy in status.proxies if proxy.ifname == link.ifname),
+        read_at=status.read_at,
     )
 
 
@@ -84,8 +105,32 @@ def pod_link(status: Status, ifname: str = "") -> Link:
 
 
 def _default_route_ifname(status: Status) -> str:
-    defaults = sorted((route for route in status.routes if route.is_default), key=lambda route: route.metric)
+    defaults = _defaults(status)
     return defaults[0].ifname if defaults else ""
+
+
+def _defaults(status: Status) -> list[Route]:
+    """Return the default routes of the main table, the best first."""
+    defaults = (route for route in status.routes if route.is_default and route.table == RT_TABLE_MAIN)
+    return sorted(filter(is_unicast, defaults), key=lambda route: route.metric)
+
+
+def better_interface(status: Status, pod: PodInterface) -> str:
+    """Say so where the default route is elsewhere than on the interface that was taken without a name."""
+    own = [route for route in traffic.routes(pod) if route.is_default and is_unicast(route)]
+    links = {link.ifname for link in status.links if link.ethernet and not link.loopback}
+    others = [route for route in _defaults(status) if route.ifname != pod.ifname and route.ifname in links]
+    for ipv6 in (False, True):
+        best = next((route for route in others if route.ipv6 is ipv6), None)
+        mine = min((route.metric for route in own if route.ipv6 is ipv6), default=None)
+        if best and (mine is None or best.metric < mine):
+            has = "has no default route" if mine is None else f"has a default route of metric {mine}"
+            other = "has one" if mine is None else f"has a better one, of metric {best.metric}"
+            return (
+                f"{pod.ifname} {has}{' of IPv6' if ipv6 else ''}; {best.ifname} {other}: "
+                f"--interface {best.ifname} hands that over instead"
+            )
+    return ""
 
 
 def refuse_unbridgeable(link: Link) -> None:
@@ -96,6 +141,8 @@ def refuse_unbridgeable(link: Link) -> None:
     """
     if link.loopback or not link.ethernet:
         raise RefusedError(f"{link.ifname} is no Ethernet interface; only such can be joined to a bridge")
+    if link.kind in _NEVER_A_PORT:
+        raise RefusedError(f"{link.ifname} is {_NEVER_A_PORT[link.kind]}")
     if link.kind == "ipvlan":
         raise RefusedError(
             f"{link.ifname} is an ipvlan interface, which shares its parent's MAC and drops a VM's frames; "
@@ -113,15 +160,48 @@ def refuse_unbridgeable(link: Link) -> None:
         )
 
 
+def refuse_occupied(status: Status, link: Link) -> None:
+    """Refuse where another link stands on it, or where our links could not have its MTU.
+
+    Raises:
+        RefusedError: the kernel would refuse to join it to a bridge, or what stands on it would lose its network.
+    """
+    for other in status.links:
+        if other.lower == link.ifname and other.kind not in _PAIRS:
+            raise RefusedError(
+                f"{other.ifname} ({other.kind}) stands on {link.ifname} and would lose its network to the VM; "
+                f"name another interface with --interface, or let {other.ifname} stand on another one"
+            )
+    if not _SMALLEST_MTU <= link.mtu <= _LARGEST_MTU:
+        raise RefusedError(
+            f"{link.ifname} has an MTU of {link.mtu}, and a tap can have {_SMALLEST_MTU} to {_LARGEST_MTU}; "
+            "let the CNI give the pod network such a one"
+        )
+
+
 def refuse_not_restorable(status: Status, link: Link) -> None:
     """Refuse where the pod could not be given back as it was.
 
     Raises:
         RefusedError: something of it is beyond us.
     """
-    for ifname, what in status.not_restorable:
-        if ifname == link.ifname:
-            raise RefusedError(f"{ifname} has a {what}, which vmnet could not give back; remove it first")
+    for what in not_restorable(status, link):
+        raise RefusedError(f"{what}, which vmnet could not give back; remove it first")
+
+
+def not_restorable(status: Status, link: Link) -> tuple[str, ...]:
+    """Say what could not be given back, a clause each."""
+    own = [f"{ifname} has a {what}" for ifname, what in status.not_restorable if ifname == link.ifname]
+    borne = {address.local for address in _addresses(status, link)}
+    borne -= {address.local for address in status.addresses if address.ifname != link.ifname}
+    # With an address go the routes of all links that have it as their source (net/ipv4/fib_semantics.c,
+    # fib_sync_down_addr; net/ipv6/route.c, rt6_remove_prefsrc).
+    lost = [
+        f"{route.ifname} has a route {route.dst} with the source {route.prefsrc}, an address of {link.ifname}"
+        for route in status.routes
+        if route.ifname != link.ifname and route.prefsrc in borne and (route.ipv6 or route.table == RT_TABLE_MAIN)
+    ]
+    return (*own, *lost)
 
 
 def refuse_not_ready(status: Status, link: Link) -> None:
@@ -141,3 +221,12 @@ def refuse_not_ready(status: Status, link: Link) -> None:
 
 def _addresses(status: Status, link: Link) -> tuple[Address, ...]:
     return tuple(address for address in status.addresses if address.ifname == link.ifname)
+
+
+def _sources(addresses: tuple[Address, ...]) -> tuple[str, str]:
+    """Return the IPv4 and the IPv6 address that the guest will send from; empty where there is none."""
+    found = {
+        ipv6: next((a.local for a in addresses if a.ipv6 is ipv6 and a.scope == _SCOPE_UNIVERSE), "")
+        for ipv6 in (False, True)
+    }
+    return found[False], found[True]

@@ -8,8 +8,8 @@ import pytest
 
 from tests.unit import layouts
 from vmnet.errors import NotYetError, RefusedError
-from vmnet.model import Link, Settings, Status
-from vmnet.plumbing.discover import discover, refuse_names_taken, refuse_orphans
+from vmnet.model import Address, Link, Route, Settings, Status
+from vmnet.plumbing.discover import better_interface, discover, refuse_names_taken, refuse_orphans
 
 
 def _with(status: Status, **changes: object) -> Status:
@@ -73,6 +73,11 @@ def test_a_link_that_is_down_may_come_up_later() -> None:
         ({"controller": "br0"}, "already a port of br0.*nomaster"),
         ({"ethernet": False}, "no Ethernet interface"),
         ({"loopback": True}, "no Ethernet interface"),
+        ({"kind": "bridge"}, "eth0 is a bridge, which cannot be a port of another one"),
+        ({"kind": "vrf"}, "eth0 is a VRF"),
+        ({"mtu": 65535}, "an MTU of 65535, and a tap can have 68 to 65521"),
+        ({"mtu": 65522}, "an MTU of 65522"),
+        ({"mtu": 67}, "an MTU of 67"),
     ],
 )
 def test_what_cannot_be_bridged_is_refused_with_the_reason(change: dict[str, object], says: str) -> None:
@@ -83,6 +88,77 @@ def test_what_cannot_be_bridged_is_refused_with_the_reason(change: dict[str, obj
 
 def test_macvlan_in_passthru_mode_is_taken() -> None:
     assert discover(_with(layouts.status("bridge"), kind="macvlan", mode="passthru")).ifname == "eth0"
+
+
+@pytest.mark.parametrize("mtu", [68, 65521])
+def test_the_mtus_that_a_tap_can_have_are_taken(mtu: int) -> None:
+    assert discover(_with(layouts.status("bridge"), mtu=mtu)).mtu == mtu
+
+
+def _beside(*links: Link) -> Status:
+    status = layouts.status("bridge")
+    return replace(status, links=(*status.links, *links))
+
+
+@pytest.mark.parametrize("kind", ["vlan", "macvlan", "macvtap", "ipvlan", "macsec", "xfrm", "hsr"])
+def test_an_interface_that_another_link_stands_on_is_refused(kind: str) -> None:
+    upper = Link(9, "up0", kind, "02:00:00:00:00:09", 1500, up=True, lower="eth0")
+    with pytest.raises(RefusedError, match=rf"up0 \({kind}\) stands on eth0.*--interface"):
+        discover(_beside(upper))
+
+
+def test_a_veths_peer_and_what_stands_on_other_links_are_nothing_to_it() -> None:
+    peer = Link(8, "peer0", "veth", "02:00:00:00:00:08", 1500, up=True, lower="eth0")
+    other = Link(9, "up0", "vlan", "02:00:00:00:00:09", 1500, up=True, lower="net1")
+    assert discover(_beside(peer, other)).ifname == "eth0"
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        Route("net1", "10.9.0.0/16", prefsrc="10.244.1.2"),
+        Route("lo", "fd00:9::/64", prefsrc="fd00::2"),
+        Route("lo", "fd00:9::/64", prefsrc="fd00::2", table=100),
+    ],
+)
+def test_a_route_elsewhere_that_would_go_with_an_address_is_refused(route: Route) -> None:
+    status = layouts.status("bridge")
+    address = Address("eth0", "fd00::2", 64)
+    status = replace(status, routes=(*status.routes, route), addresses=(*status.addresses, address))
+    with pytest.raises(RefusedError, match=f"{route.ifname} has a route {route.dst} with the source"):
+        discover(status)
+    elsewhere = (replace(entry, ifname="net1") for entry in status.addresses if entry.ifname == "eth0")
+    assert discover(replace(status, addresses=(*status.addresses, *elsewhere))).routes
+
+
+NET1 = Link(9, "net1", "veth", "02:00:00:00:00:09", 1500, up=True)
+
+
+def _with_default_on_net1(metric: int, own_metric: int | None = None) -> Status:
+    """The layout bridge beside another NIC; without a metric of its own eth0 has no default route."""
+    status = _beside(NET1)
+    kept = (route for route in status.routes if own_metric is not None or not route.is_default)
+    own = tuple(replace(route, metric=own_metric or 0) for route in kept)
+    return replace(status, routes=(*own, Route("net1", "0.0.0.0/0", "10.9.0.1", metric=metric)))
+
+
+def test_a_default_route_on_another_interface_is_named() -> None:
+    status = _with_default_on_net1(100)
+    said = better_interface(status, discover(status))
+    assert said == "eth0 has no default route; net1 has one: --interface net1 hands that over instead"
+
+
+def test_a_better_default_route_on_another_interface_is_named() -> None:
+    status = _with_default_on_net1(50, own_metric=200)
+    assert "eth0 has a default route of metric 200; net1 has a better one" in better_interface(
+        status, discover(status)
+    )
+
+
+@pytest.mark.parametrize("metric", [200, 300])
+def test_another_default_route_that_is_no_better_is_not_named(metric: int) -> None:
+    status = _with_default_on_net1(metric, own_metric=200)
+    assert better_interface(status, discover(status)) == ""
 
 
 def test_what_could_not_be_given_back_is_refused() -> None:
