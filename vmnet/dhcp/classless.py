@@ -21,12 +21,10 @@ def routes(pod: PodInterface, address: Address) -> tuple[tuple[ClasslessRoute, .
     warnings: list[str] = []
     best = _best(pod, warnings)
     default = best.pop((0, 0), None)
-    subnet = network(f"{address.local}/{own_prefixlen(address)}")
+    subnet = network(f"{address.local}/{own_prefixlen(pod, address)}")
     connected = best.get(subnet)
     if connected and not connected.gateway:
         del best[subnet]  # the guest makes it from its mask
-    elif subnet[1] < 32:
-        warnings += _missing_connected(subnet, connected)
     on_link = [_text(key) for key, route in best.items() if not route.gateway]
     via = [entry for key, route in best.items() if route.gateway for entry in _via(key, route, subnet)]
     via += [ClasslessRoute("0.0.0.0/0", default.gateway or ON_LINK)] if default else []
@@ -38,9 +36,24 @@ def routes(pod: PodInterface, address: Address) -> tuple[tuple[ClasslessRoute, .
     return (*(ClasslessRoute(dst, ON_LINK) for dst in on_link), *via), default, warnings
 
 
-def own_prefixlen(address: Address) -> int:
-    """The length of the guest's own mask: with a peer, the kernel's prefix belongs to the peer's side."""
-    return 32 if address.peer and address.peer != address.local else address.prefixlen
+def own_prefixlen(pod: PodInterface, address: Address) -> int:
+    """The length of the guest's own mask: that of the pod's address, unless the pod's link is smaller.
+
+    Of its mask the guest makes an on-link route. Where the pod has none (`noprefixroute`, or its CNI took it away),
+    the mask is that of the on-link route that holds the address, else of 32 bits: what the pod reached by its
+    gateway the guest reaches by it, too. A route of the very subnet via a gateway (CNI's ptp) is told in halves.
+    With a peer, the kernel's prefix belongs to the peer's side.
+    """
+    if address.peer and address.peer != address.local:
+        return 32
+    subnet = network(f"{address.local}/{address.prefixlen}")
+    best = _best(pod, [])
+    wider = [key for key in best if key[1] <= subnet[1] and covers(_text(key), address.local)]
+    closest = best[max(wider, key=lambda key: key[1])] if wider else None
+    if closest and (subnet in best or not closest.gateway):
+        return subnet[1]
+    narrower = (key[1] for key, route in best.items() if not route.gateway and covers(_text(key), address.local))
+    return min((length for length in narrower if length > subnet[1]), default=32)
 
 
 def network(prefix: str) -> tuple[int, int]:
@@ -90,12 +103,6 @@ def _obstacle(route: Route) -> str:
 def _second(route: Route) -> str:
     where = f"via {route.gateway}" if route.gateway else "on-link"
     return f"route {route.dst} {where} metric {route.metric}: the guest gets only the best of this destination"
-
-
-def _missing_connected(subnet: tuple[int, int], route: Route | None) -> list[str]:
-    if route:
-        return []  # it goes via a gateway: _via says so
-    return [f"the pod has no connected route {_text(subnet)}, but the guest makes one from its mask"]
 
 
 def _via(key: tuple[int, int], route: Route, subnet: tuple[int, int]) -> list[ClasslessRoute]:

@@ -37,6 +37,7 @@ def lease(pod: PodInterface, resolver: Resolver, settings: Settings) -> Lease:
     told = settings.told
     address, address_warnings = _address(pod)
     routes, default, route_warnings = classless.routes(pod, address)
+    prefixlen = classless.own_prefixlen(pod, address)
     nameservers, _, nameserver_warnings = shared.nameservers(pod, resolver, settings)
     ntp_servers, _, ntp_warnings = shared.ntp_servers(pod, settings)
     search, search_warnings = shared.domain_search(resolver, settings)
@@ -46,14 +47,14 @@ def lease(pod: PodInterface, resolver: Resolver, settings: Settings) -> Lease:
     composed = Lease(
         chaddr=(settings.mac or pod.mac).lower(),
         yiaddr=address.local,
-        prefixlen=classless.own_prefixlen(address),
+        prefixlen=prefixlen,
         server_id=_server_id(pod),
         router=default.gateway if default else "",
         classless_routes=routes,
         nameservers=nameservers,
         domain_search=search,
         hostname=hostname,
-        broadcast="" if address.broadcast == "0.0.0.0" else address.broadcast,  # noqa: S104 - "none", not a bind
+        broadcast=_broadcast(address, prefixlen),
         interface_mtu=mtu,
         lease_time=told.lease_time,
         ntp_servers=ntp_servers,
@@ -91,6 +92,12 @@ def _address(pod: PodInterface) -> tuple[Address, list[str]]:
         for address in candidates[1:]
     ]
     return candidates[0], warnings
+
+
+def _broadcast(address: Address, prefixlen: int) -> str:
+    """That of the pod, where the guest's subnet is the pod's; else its client makes one of its mask."""
+    is_none = address.broadcast == "0.0.0.0"  # noqa: S104 - "none", not a bind
+    return "" if is_none or prefixlen != address.prefixlen else address.broadcast
 
 
 def _neighbours(pod: PodInterface) -> tuple[tuple[ArpEntry, ...], list[str]]:

@@ -135,9 +135,71 @@ def test_what_a_carried_route_loses_is_warned_of(carried_route: Route, words: st
     assert words in warnings[0]
 
 
-def test_a_connected_route_that_only_the_guest_has_is_warned_of() -> None:
-    assert "makes one from its mask" in carried(POD_24, route("0.0.0.0/0", "10.0.0.1"))[1][0]
-    assert not carried(POD_24, CONNECTED)[1]
+AZURE = Address("eth0", "10.1.0.9", 16)
+"""In transparent mode its connected route is removed, and the gateway a permanent neighbour."""
+
+
+@pytest.mark.parametrize(
+    ("address", "routes", "prefixlen", "entries"),
+    [
+        pytest.param(
+            AZURE,
+            [route("0.0.0.0/0", "169.254.1.1"), route("169.254.1.1/32")],
+            32,
+            "169.254.1.1/32 0.0.0.0; 0.0.0.0/0 169.254.1.1",
+            id="no route to its own subnet: by the gateway, as everything",
+        ),
+        pytest.param(
+            AZURE,
+            [route("0.0.0.0/0", "10.1.0.1", flags=4)],
+            32,
+            "10.1.0.1/32 0.0.0.0; 0.0.0.0/0 10.1.0.1",
+            id="the gateway is in that subnet",
+        ),
+        pytest.param(
+            AZURE,
+            [route("0.0.0.0/0", "10.1.0.1"), route("10.1.0.0/24")],
+            24,
+            "0.0.0.0/0 10.1.0.1",
+            id="a narrower link that holds the address",
+        ),
+        pytest.param(
+            AZURE,
+            [route("0.0.0.0/0", "10.1.5.1"), route("10.1.5.0/24")],
+            32,
+            "10.1.5.0/24 0.0.0.0; 0.0.0.0/0 10.1.5.1",
+            id="a narrower link that does not",
+        ),
+        pytest.param(
+            AZURE,
+            [route("10.0.0.0/8"), route("0.0.0.0/0", "10.1.0.1")],
+            16,
+            "10.0.0.0/8 0.0.0.0; 0.0.0.0/0 10.1.0.1",
+            id="a wider link",
+        ),
+        pytest.param(
+            AZURE,
+            [route("0.0.0.0/0"), route("10.0.0.0/8", "10.9.0.1", flags=4)],
+            32,
+            "10.9.0.1/32 0.0.0.0; 10.0.0.0/8 10.9.0.1; 0.0.0.0/0 0.0.0.0",
+            id="a wider link, and a gateway that is closer",
+        ),
+        pytest.param(
+            AZURE,
+            [route("0.0.0.0/0", "10.1.0.1"), route("10.1.0.0/16", "10.1.0.1"), route("10.1.0.1/32")],
+            16,
+            "10.1.0.1/32 0.0.0.0; 10.1.0.0/17 10.1.0.1; 10.1.128.0/17 10.1.0.1; 0.0.0.0/0 10.1.0.1",
+            id="its subnet by the gateway, in halves",
+        ),
+        pytest.param(AZURE, [], 32, "", id="no route at all"),
+    ],
+)
+def test_the_guests_link_is_never_larger_than_the_pods(
+    address: Address, routes: list[Route], prefixlen: int, entries: str
+) -> None:
+    pod = PodInterface("eth0", 2, "", 1500, routes=tuple(routes))
+    assert classless.own_prefixlen(pod, address) == prefixlen
+    assert carried(address, *routes) == (entries, [])
     assert not carried(POD_32)[1]
 
 

@@ -50,7 +50,13 @@ def test_a_plain_pod_is_carried_over_in_full() -> None:
 
 @pytest.mark.parametrize("prefixlen", [8, 24, 30, 31, 32])
 def test_the_mask_is_as_it_is(prefixlen: int) -> None:
-    assert of(addresses=(Address("eth0", "10.0.0.9", prefixlen),)).prefixlen == prefixlen
+    routes = (Route("eth0", f"10.0.0.8/{prefixlen}"),)
+    assert of(addresses=(Address("eth0", "10.0.0.9", prefixlen),), routes=routes).prefixlen == prefixlen
+
+
+def test_a_guest_whose_link_is_smaller_than_its_subnet_is_told_no_broadcast_address() -> None:
+    told = of(addresses=(Address("eth0", "10.1.0.9", 16, broadcast="10.1.255.255"),))
+    assert (told.prefixlen, told.broadcast) == (32, "")
 
 
 def test_the_first_usable_ipv4_address_is_the_guest_s_and_every_other_of_ipv4_is_warned_of() -> None:
