@@ -91,7 +91,8 @@ def look(namespace: Netns) -> str:
     links, *entries = _values(shown)
     parts = [("links and addresses", "\n".join(_links(links)))]
     *entries, groups = entries
-    parts += [(title, _entries(title, value)) for title, value in zip(TITLES, (*entries, _joined(groups)), strict=True)]
+    titled = zip(TITLES, (*entries, _joined(groups)), strict=True)
+    parts += [(title, _entries(title, value)) for title, value in titled]
     parts.append(("queueing disciplines and firewall", firewall))
     return "\n".join(f"== {title}\n{text}" for title, text in parts)
 

@@ -40,6 +40,7 @@ from vmnet.model import (
 from vmnet.plumbing.bridge import bound, unbound
 from vmnet.plumbing.diff import diff, missing_links, standing_chains
 from vmnet.plumbing.discover import better_interface, discover, refuse_names_taken, refuse_orphans
+from vmnet.plumbing.lifetimes import lasting, ran_out
 from vmnet.plumbing.names import bridge_name
 from vmnet.plumbing.node_signs import signs
 from vmnet.privileges import remedy
@@ -151,7 +152,7 @@ def plan(config: Config) -> Plan:
         now = read(place.netlink)
         known = _recalled(place, config, now)
         journal = known.journal if known else _begin(place, config, now)
-        return Plan(journal, diff(now, _bound(journal)), already_up=known is not None)
+        return Plan(journal, diff(now, _bound(journal, now)), already_up=known is not None)
 
 
 def up(config: Config) -> Outcome:
@@ -219,7 +220,7 @@ def report(place: Place, config: Config) -> Report:
     known = _recalled(place, config, now)
     if known is None:
         return Report(None, now=now)
-    spec = _bound(known.journal)
+    spec = _bound(known.journal, now)
     differences = [str(change) for change in diff(now, spec)]
     differences += [f"link {name} is gone for good" for name in missing_links(now, spec)]
     if known.directory is None:
@@ -244,6 +245,11 @@ def _warnings(journal: Journal, spec: Spec, now: Status, said: ServerReport | No
     """Say whether the guest's address is somebody else's too, and what keeps it less apart than it could be."""
     if declined := conflict(journal.pod, journal.lease, said):
         yield declined
+    for address in ran_out(journal.pod, now):
+        yield (
+            f"{address.local} has run out: nobody renewed it while the VM had it, and the guest is not leased it "
+            "any more; `vmnet down`, and `vmnet up` when the pod has an address again"
+        )
     if journal.settings.isolation == ISOLATION_OFF:
         yield "the guest is not isolated from the pod network (--isolation off)"
         bridge = now.link(bridge_name(journal.pod.ifname))
@@ -342,8 +348,10 @@ def _recalled(place: Place, config: Config, now: Status) -> Known | None:
     return None if known and is_untouched(now, known.journal) else known
 
 
-def _bound(journal: Journal) -> Spec:
-    return bound(journal.pod, journal.settings, ipv6_settable=sysctl.ipv6_settable(), note=written(journal))
+def _bound(journal: Journal, now: Status) -> Spec:
+    pod, note = journal.pod, written(journal)
+    spec = bound(pod, journal.settings, ipv6_settable=sysctl.ipv6_settable(), note=note)
+    return lasting(spec, pod, now)
 
 
 def _refuse_other_settings(journal: Journal, config: Config) -> None:
@@ -369,14 +377,14 @@ def _bring_back(place: Place, known: Known, now: Status) -> bool:
 
 def _bring_up(place: Place, directory: BindingDirectory, journal: Journal, now: Status) -> bool:
     """Converge on the bound state and see to the server. Returns whether anything was done."""
-    gone = missing_links(now, _bound(journal))
+    gone = missing_links(now, _bound(journal, now))
     if gone:
         raise RefusedError(f"the pod's NIC {gone[0]} is gone; run `vmnet down`, and `vmnet up` when it is back")
     server = ServerStart(directory, journal)
     try:
         if now.link(journal.settings.tap):
             server.see_to_it()
-        changed = _converge(place.netlink, _bound(journal), now, after=server.after)
+        changed = _converge(place.netlink, _bound(journal, now), now, after=server.after)
         server.see_to_it()  # where its socket was refused as the tap was made, which a new round does not repeat
         server.await_ready()
     except BaseException:
@@ -436,6 +444,6 @@ def _restore(place: Place, directory: BindingDirectory, journal: Journal) -> Non
         for note in lost_note(now, journal):
             apply(place.netlink, AddEntry(note))
             now = read(place.netlink)
-        _converge(place.netlink, unbound(journal.pod, journal.settings), now)
+        _converge(place.netlink, lasting(unbound(journal.pod, journal.settings), journal.pod, now), now)
     processes.end_if_idle(directory)
     directory.remove()

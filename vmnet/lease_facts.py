@@ -75,4 +75,5 @@ def _router(router: Router) -> str:
 
 def _duration(lease: Lease) -> str:
     time = "infinite" if lease.lease_time == FOREVER else f"{lease.lease_time} s"
-    return f"{time} from {lease.server_id}"
+    longest = ", and never longer than the pod has the address" if lease.ends else ""
+    return f"{time} from {lease.server_id}{longest}"

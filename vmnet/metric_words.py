@@ -33,11 +33,11 @@ ALWAYS_COUNTED: Final = {
 _IPV4_REASONS = """
     foreign_source_mac foreign_chaddr short vlan not_ipv4 ip_header fragment not_udp ip_length not_port_67
     udp_length udp_checksum bootp_op hardware_type cookie option_past_end too_many_options no_message_type
-    message_type address_length not_served too_long queue_full
+    message_type address_length not_served ran_out too_long queue_full
 """
 _IPV6_REASONS = """
-    ipv6_foreign_source_mac ipv6_not_served ipv6_short ipv6_vlan not_ipv6 ipv6_length ipv6_extension_header
-    ipv6_source ipv6_checksum
+    ipv6_foreign_source_mac ipv6_not_served ipv6_ran_out ipv6_short ipv6_vlan not_ipv6 ipv6_length
+    ipv6_extension_header ipv6_source ipv6_checksum
     dhcpv6_not_udp dhcpv6_port dhcpv6_udp_length dhcpv6_source dhcpv6_destination dhcpv6_message_type
     dhcpv6_option_past_end dhcpv6_option_twice dhcpv6_too_many_options dhcpv6_too_many_ias
     dhcpv6_too_many_addresses dhcpv6_duid_length dhcpv6_ia_length dhcpv6_ia_overrun dhcpv6_ia_twice

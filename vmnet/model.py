@@ -435,6 +435,8 @@ class Lease:
     interface_mtu: int | None = None
     lease_time: int = 86400
     """Seconds; `FOREVER` for a lease without end."""
+    ends: int = 0
+    """When the pod's address runs out, seconds of CLOCK_MONOTONIC; 0 for never. No lease goes beyond."""
     warnings: tuple[str, ...] = ()
     """In words, what of the pod's network could not be carried over to the guest."""
     ntp_servers: tuple[str, ...] = ()
@@ -457,6 +459,9 @@ class LeasedAddress:
     address: str
     preferred_lifetime: int
     valid_lifetime: int
+    preferred_until: int = 0
+    """When the pod's own lifetime ends, seconds of CLOCK_MONOTONIC; 0 for never."""
+    valid_until: int = 0
 
 
 @dataclass(frozen=True, slots=True)

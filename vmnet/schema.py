@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmnet.codec import parse, plain, typed
-from vmnet.model import Lease, Lease6, Leases, PodInterface, Route, Settings, Told
+from vmnet.model import Lease, Lease6, LeasedAddress, Leases, PodInterface, Route, Settings, Told
 
 SCHEMA = 4
 """Raised by the first change to what a journal holds after a release; `tests/data/journals` keeps one of each."""
@@ -28,16 +28,19 @@ _ADDED: dict[int, tuple[tuple[str, str], ...]] = {
     3: (
         ("pod.routes", "table"),
         *(("pod", name) for name in ("lookups", "proxies", "read_at")),
+        ("lease", "ends"),
+        *(("lease6.addresses", name) for name in ("preferred_until", "valid_until")),
     ),
 }
 """The older schemas that are read, and what the next one added to each: part and field, which gets its default."""
 _FIRST_WITH_LEASE6 = 3
-_PARTS: dict[str, type[PodInterface | Route | Settings | Told | Lease]] = {
+_PARTS: dict[str, type[PodInterface | Route | Settings | Told | Lease | LeasedAddress]] = {
     "pod": PodInterface,
     "pod.routes": Route,
     "settings": Settings,
     "settings.told": Told,
     "lease": Lease,
+    "lease6.addresses": LeasedAddress,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vmnet import traffic
+from vmnet.model import FOREVER
 
 if TYPE_CHECKING:
     from vmnet.model import Address, PodInterface, Resolver, Route, Settings
@@ -50,6 +51,11 @@ def passed_over(pod: PodInterface, *, ipv6: bool) -> list[str]:
         for route in traffic.passed_over(pod)
         if route.ipv6 is ipv6 and is_unicast(route)
     ]
+
+
+def ends(pod: PodInterface, lifetime: int) -> int:
+    """When a lifetime of an address of the pod ends, seconds of CLOCK_MONOTONIC; 0 for never or not known."""
+    return 0 if lifetime in (0, FOREVER) or not pod.read_at else pod.read_at + lifetime
 
 
 def mtu(pod: PodInterface, default: Route | None, settings: Settings) -> int:

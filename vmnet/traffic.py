@@ -74,7 +74,7 @@ def _hides(earlier: Route, route: Route) -> bool:
     """
     if earlier.is_default and not route.gateway and not route.is_default:
         return False
-    return _length(earlier) <= _length(route) and _covers(earlier.dst, route.dst.partition("/")[0])
+    return _length(earlier) <= _length(route) and covers(earlier.dst, route.dst.partition("/")[0])
 
 
 def _length(route: Route) -> int:
@@ -82,10 +82,11 @@ def _length(route: Route) -> int:
 
 
 def _takes(rule: Rule, source: str) -> bool:
-    return (not rule.selective and (not rule.src or _covers(rule.src, source))) is not rule.inverted
+    return (not rule.selective and (not rule.src or covers(rule.src, source))) is not rule.inverted
 
 
-def _covers(prefix: str, address: str) -> bool:
+def covers(prefix: str, address: str) -> bool:
+    """Whether the prefix, `address/length` of either family, holds the address."""
     network, _, length = prefix.partition("/")
     family, bits = (AF_INET6, 128) if ":" in prefix else (AF_INET, 32)
     if (":" in address) is not (":" in prefix):

@@ -196,3 +196,27 @@ def test_a_better_nic_is_named_by_plan_up_and_doctor(pod: Pod, agent: Agent) -> 
     assert says in agent.up().stderr
     agent.down()
     assert says not in agent.run("plan", "--interface", "eth0").stdout
+
+
+def test_a_lease_ends_with_the_pods_address(pod: Pod, agent: Agent, tmp_path: Path) -> None:
+    lifetimes = "valid_lft 300 preferred_lft 200"
+    pod.netns.ip_batch(f"address change 10.246.1.2/24 broadcast 10.246.1.255 dev eth0 {lifetimes}")
+    pod.netns.ip_batch(f"address change fd00:10:246:1::2/64 dev eth0 {lifetimes}")
+    found = snapshot(pod)
+    agent.up()
+    with tap_guest(pod.netns, pod.mac, tmp_path) as guest:
+        leased = clients.lease("udhcpc", guest)
+        assert leased.lease_time
+        assert leased.lease_time <= 300
+    told = json.loads(agent.run("plan", "--json").stdout)["lease6"]["addresses"]
+    assert all(address["valid_lifetime"] <= 300 for address in told)
+
+    # A client in the pod, or time, has changed what is left: that is what is given back.
+    pod.netns.ip_batch(
+        "address change 10.246.1.2/24 broadcast 10.246.1.255 dev eth0 valid_lft 99 preferred_lft 88"
+    )
+    agent.down()
+
+    assert difference(found, snapshot(pod)) == ""
+    [link] = pod.netns.ip("-4", "address", "show", "dev", "eth0")
+    assert link["addr_info"][0]["valid_life_time"] <= 99

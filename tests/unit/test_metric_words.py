@@ -12,7 +12,7 @@ from vmnet.dhcp import request
 from vmnet.ipv6 import answer as answer6
 from vmnet.ipv6 import associations, message, neighbour, packet
 from vmnet.metric_words import ALWAYS_COUNTED, EVENTS, OPERATIONS, REASONS
-from vmnet.server import ipv6_service, loop, service
+from vmnet.server import ipv6_service, lifetimes, loop, service
 from vmnet.server_state import COMPILING, FAILED, SERVING, STATES
 
 if TYPE_CHECKING:
@@ -54,8 +54,9 @@ def test_events() -> None:
 
 def test_reasons() -> None:
     said = set().union(*map(named, (request, message, neighbour, packet)))
-    said |= {service.TOO_LONG, service.QUEUE_FULL, service.NOT_SERVED}
-    assert said | {ipv6_service.FOREIGN_SOURCE_MAC, ipv6_service.NOT_SERVED} == REASONS
+    said |= {service.TOO_LONG, service.QUEUE_FULL, service.NOT_SERVED, lifetimes.RAN_OUT}
+    said |= {ipv6_service.FOREIGN_SOURCE_MAC, ipv6_service.NOT_SERVED, ipv6_service.RAN_OUT}
+    assert said == REASONS
 
 
 def test_operations() -> None:

@@ -39,10 +39,10 @@ def routes(pod: PodInterface, address: Address) -> tuple[tuple[ClasslessRoute, .
 def own_prefixlen(pod: PodInterface, address: Address) -> int:
     """The length of the guest's own mask: that of the pod's address, unless the pod's link is smaller.
 
-    Of its mask the guest makes an on-link route. Where the pod has none (`noprefixroute`, or its CNI took it away),
-    the mask is that of the on-link route that holds the address, else of 32 bits: what the pod reached by its
-    gateway the guest reaches by it, too. A route of the very subnet via a gateway (CNI's ptp) is told in halves.
-    With a peer, the kernel's prefix belongs to the peer's side.
+    Of its mask the guest makes an on-link route. Where the pod has none (`noprefixroute`, or the CNI took it
+    away), the mask is that of the on-link route that holds the address, else of 32 bits: what the pod reached by
+    its gateway the guest reaches by it, too. A route of the very subnet via a gateway (CNI's ptp) is told in
+    halves. With a peer, the kernel's prefix belongs to the peer's side.
     """
     if address.peer and address.peer != address.local:
         return 32

@@ -18,6 +18,7 @@ from vmnet.plumbing.discover import (
     refuse_unbridgeable,
 )
 from vmnet.plumbing.discover import not_restorable as discover_not_restorable
+from vmnet.plumbing.lifetimes import ran_out
 from vmnet.plumbing.names import bridge_name, nic_name
 
 if TYPE_CHECKING:
@@ -120,12 +121,22 @@ def runs_out(evidence: Evidence) -> Iterator[Finding]:
         for address in evidence.journal.pod.addresses
         if address.valid_lifetime != FOREVER and address.scope == 0
     ]
-    if limited:
+    over = ran_out(evidence.journal.pod, evidence.status) if evidence.bound else ()
+    for address in over:
+        yield Finding(
+            ERROR,
+            f"{address.local} has run out: nobody renewed it while the VM had it",
+            (f"{address.local} was valid for {address.valid_lifetime} s when the pod was bound",),
+            "`vmnet down`, and `vmnet up` when the pod has an address again; let the CNI give it one without a "
+            "lifetime",
+        )
+    lasting = [address for address in limited if address not in over]
+    if lasting:
         yield Finding(
             WARNING,
             "the pod has addresses for a limited time, and what renewed them, a router or a DHCP client in the "
             "pod, renews them no more while the VM has them",
-            tuple(f"{address.local} is valid for {address.valid_lifetime} s" for address in limited),
+            tuple(f"{address.local} is valid for {address.valid_lifetime} s" for address in lasting),
             "let the CNI give the pod addresses without a lifetime, or run `vmnet down` and `vmnet up` in time",
         )
 

@@ -98,7 +98,8 @@ def answer(message: Message, replies: Replies) -> Answer:
     if prepared is None:
         if len(replies.memo) >= _MEMO:
             replies.memo.clear()
-        # §18.3.2 forbids to send again what was sent for the sake of the lifetimes in it; ours do not run down.
+        # §18.3.2 forbids to send again what was sent for the sake of the lifetimes in it: where they run down,
+        # the replies are others each second (vmnet.server.lifetimes).
         prepared = replies.memo[key] = _prepare(message, replies)
     event, kind, before, total, after, left_out = prepared
     if not kind:

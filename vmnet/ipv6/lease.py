@@ -81,6 +81,8 @@ def _addresses(pod: PodInterface, lease_time: int) -> tuple[LeasedAddress, ...]:
             address.local,
             0 if address.flags & _IFA_F_DEPRECATED else min(lease_time, address.preferred_lifetime),
             min(lease_time, address.valid_lifetime),
+            shared.ends(pod, address.preferred_lifetime),
+            shared.ends(pod, address.valid_lifetime),
         )
         for address in shared.global_addresses(pod, ipv6=True)
     ]

@@ -7,27 +7,28 @@ from __future__ import annotations
 
 import struct
 
-_MAGIC = b"vmnet-compiled-1\n"
+_MAGIC = b"vmnet-compiled-2\n"
 _FAILURE = b"vmnet-failure-1\n"
-_NOTHING = (b"",) * 4
-_HEAD = struct.Struct("!6sIIII")
+_NOTHING = (b"",) * 5
+_HEAD = struct.Struct("!6sIIIII")
 
 
 class Compiled:
     """The VM's MAC, and of each protocol what its room's `loads` reads; empty where the guest has none of it."""
 
-    __slots__ = ("advertisements", "dhcp", "dhcpv6", "own", "vm_mac")
+    __slots__ = ("advertisements", "dhcp", "dhcpv6", "ends", "own", "vm_mac")
 
     def __init__(self, vm_mac: bytes, *parts: bytes) -> None:
         """Take the MAC, and in the order of the parts what there is of them."""
         self.vm_mac = vm_mac
-        self.dhcp, self.advertisements, self.dhcpv6, self.own = (*parts, *_NOTHING)[: len(_NOTHING)]
-        """The last are the addresses that are the guest's (vmnet.server.witness)."""
+        self.dhcp, self.advertisements, self.dhcpv6, self.own, self.ends = (*parts, *_NOTHING)[: len(_NOTHING)]
+        """The last are the addresses that are the guest's (vmnet.server.witness), and when they run out
+        (vmnet.server.lifetimes)."""
 
 
 def dumps(compiled: Compiled) -> bytes:
     """The bytes that `loads` reads."""
-    parts = (compiled.dhcp, compiled.advertisements, compiled.dhcpv6, compiled.own)
+    parts = (compiled.dhcp, compiled.advertisements, compiled.dhcpv6, compiled.own, compiled.ends)
     return b"".join([_MAGIC, _HEAD.pack(compiled.vm_mac, *map(len, parts)), *parts])
 
 

@@ -67,7 +67,7 @@ def compile_leases(leases: Leases) -> bytes:
     vm_mac = bytes.fromhex(leases.chaddr.replace(":", ""))
     dhcp = _dhcp(leases.lease) if leases.lease else b""
     advertisements, dhcpv6 = _ipv6(leases.lease6) if leases.lease6 else (b"", b"")
-    return dumps(Compiled(vm_mac, dhcp, advertisements, dhcpv6, _own(leases)))
+    return dumps(Compiled(vm_mac, dhcp, advertisements, dhcpv6, _own(leases), _ends(leases)))
 
 
 def _leases(question: bytes) -> Leases:
@@ -105,6 +105,22 @@ def _own(leases: Leases) -> bytes:
         prefixes += lease6.prefixes if lease6.autonomous else ()
     networks = [ip_network(prefix, strict=False) for prefix in prefixes]
     return b"".join(packed(network.network_address.packed, network.prefixlen) for network in networks)
+
+
+def _ends(leases: Leases) -> bytes:
+    """When the addresses run out that the pod has for a limited time."""
+    from socket import AF_INET, AF_INET6, inet_pton
+
+    from vmnet.server.lifetimes import record
+
+    lease, addresses = leases.lease, leases.lease6.addresses if leases.lease6 else ()
+    ends = [record(inet_pton(AF_INET, lease.yiaddr), 0, lease.ends)] if lease and lease.ends else []
+    ends += [
+        record(inet_pton(AF_INET6, leased.address), leased.preferred_until, leased.valid_until)
+        for leased in addresses
+        if leased.preferred_until or leased.valid_until
+    ]
+    return b"".join(ends)
 
 
 def _write_all(data: bytes) -> None:

@@ -15,6 +15,7 @@ from vmnet.ipv6.neighbour import parse as parse_solicitation
 from vmnet.ipv6.packet import UDP, parse
 from vmnet.ipv6.replies import loads as loads_replies
 from vmnet.server.guest_lease import GuestLease
+from vmnet.server.lifetimes import Lifetimes
 from vmnet.server.witness import text
 
 TYPE_CHECKING = False
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 NOTHING: Sends = ((), ())
 NEIGHBOUR_SOLICITATION = "neighbour_solicitation"
-FOREIGN_SOURCE_MAC, NOT_SERVED = "ipv6_foreign_source_mac", "ipv6_not_served"
+FOREIGN_SOURCE_MAC, NOT_SERVED, RAN_OUT = "ipv6_foreign_source_mac", "ipv6_not_served", "ipv6_ran_out"
 _SENTENCES = {
     "advertise": "the guest was offered its IPv6 address",
     "reply_rapid_commit": "the guest has its IPv6 lease, by rapid commit",
@@ -52,7 +53,9 @@ _TELLING = frozenset(("reply_rapid_commit", "reply_request", "reply_renew", "rep
 class Ipv6Service:
     """One guest, served: fed with frames, it hands back what to send."""
 
-    def __init__(self, compiled: Compiled, log: Log, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, compiled: Compiled, log: Log, clock: Callable[[], float], lifetimes: Lifetimes | None = None
+    ) -> None:
         """Take the compiled replies. Raises ValueError where they are none."""
         self._advertisements = loads_advertisements(compiled.advertisements)
         self._replies = loads_replies(compiled.dhcpv6)
@@ -60,6 +63,7 @@ class Ipv6Service:
         self._gateways = self._advertisements.gateways
         self.lease = GuestLease("ipv6", lease_state.after, _SENTENCES, log, clock)
         self._log = log
+        self._lifetimes = lifetimes or Lifetimes(b"", clock)
         self._left_out: dict[int, tuple[int, int]] = {}
         """What the last reply with options did not tell whole."""
 
@@ -126,7 +130,10 @@ class Ipv6Service:
         message = parse_message(packet)
         if isinstance(message, str):
             return message, None
-        answered = answer(message, self._replies)
+        replies = self._lifetimes.ipv6(self._replies)
+        if replies is None:
+            return RAN_OUT, None
+        answered = answer(message, replies)
         if answered.event in _TELLING:
             self._left_out = answered.left_out
         if self.lease.happened(answered.event):

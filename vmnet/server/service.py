@@ -14,6 +14,7 @@ from vmnet.lease_state import SILENT
 from vmnet.server.compiled import loads
 from vmnet.server.guest_lease import GuestLease
 from vmnet.server.ipv6_service import NEIGHBOUR_SOLICITATION, NOTHING, Ipv6Service
+from vmnet.server.lifetimes import RAN_OUT, Lifetimes
 from vmnet.server.ring import GUEST, NETWORK, SERVER, Ring
 from vmnet.server.witness import Prefixes, is_ipv4, text, used_address
 from vmnet.server_state import COMPILING, FAILED, SERVING
@@ -66,6 +67,7 @@ class Service:
         self._lease = GuestLease("ipv4", after, _SENTENCES, log, clock)
         self._before6 = SILENT
         self._own = Prefixes()
+        self._lifetimes = Lifetimes(b"", clock)
         self.ring = Ring(clock)
         self._foreign: set[bytes] = set()
         self._dropped: set[int] = set()
@@ -95,10 +97,11 @@ class Service:
 
     def _take(self, compiled: Compiled) -> None:
         self._vm_mac, self._own = compiled.vm_mac, Prefixes(compiled.own)
+        self._lifetimes = Lifetimes(compiled.ends, self._clock)
         if compiled.dhcp:
             self._replies = loads_replies(compiled.dhcp)
         if compiled.advertisements:
-            self.ipv6 = Ipv6Service(compiled, self._log, self._clock)
+            self.ipv6 = Ipv6Service(compiled, self._log, self._clock, self._lifetimes)
             self.ipv6.lease.remember(self._before6)
 
     def frame(self, frame: bytes, tp_status: int, vlan_tci: int) -> bytes | None:
@@ -110,7 +113,11 @@ class Service:
         if replies is None or not replies.templates:
             self.ring.keep(GUEST, self.ignore(NOT_SERVED), frame)
             return None
-        answered = answer(request, replies)
+        as_now = self._lifetimes.ipv4(replies)
+        if as_now is None:
+            self.ring.keep(GUEST, self._ran_out(), frame)
+            return None
+        answered = answer(request, as_now)
         event, reply = answered.event, answered.frame
         self._last_xid = request.xid
         if self._lease.happened(event):
@@ -121,6 +128,12 @@ class Service:
             self._tell_dropped(answered.dropped)
         self.ring.keep(GUEST, event, frame, reply)
         return reply
+
+    def _ran_out(self) -> str:
+        """Count a request for an address that the pod has no more, and tell of the first."""
+        if RAN_OUT not in self.ignored:
+            self._log("error", RAN_OUT, "the pod's address has run out: the guest is not leased it any more")
+        return self.ignore(RAN_OUT)
 
     def _not_dhcp(self, reason: str, frame: bytes, tp_status: int, vlan_tci: int) -> bytes | None:
         # An ARP request is shorter than any DHCP message: DHCP's way need not look for one.

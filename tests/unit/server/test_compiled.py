@@ -26,7 +26,7 @@ def test_a_cut_off_pipe_is_refused_wherever_it_was_cut() -> None:
     [
         (b"", "no compiled replies came"),
         (b"Traceback", "not compiled replies of this version"),
-        (DATA.replace(b"compiled-1", b"compiled-2"), "not compiled replies of this version"),
+        (DATA.replace(b"compiled-2", b"compiled-1"), "not compiled replies of this version"),
         (DATA + b"\0", "13 octets instead of 12"),
         (dumps_failure("compile: it broke"), "^compile: it broke$"),
         (dumps_failure(""), "compile failed"),
