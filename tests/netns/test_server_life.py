@@ -124,7 +124,7 @@ def _name(pid: int) -> str:
 
 @pytest.mark.host_privileges("becoming nobody needs CAP_SETUID")
 def test_down_where_nobody_may_be_signalled(pod: Pod, agent: Agent) -> None:
-    """A container with SETUID and without KILL: the server could become nobody, and root may not signal nobody."""
+    """A container with SETUID and without KILL: the server became another user, whom root may not signal."""
     found = snapshot(pod)
     without_kill = ("setpriv", "--bounding-set", "-kill", "--inh-caps", "-kill")
     assert _run_in(agent, without_kill, "up").returncode == 0

@@ -86,7 +86,7 @@ def sysctls(evidence: Evidence) -> Iterator[Finding]:
 
 
 def server_user(evidence: Evidence) -> Iterator[Finding]:
-    """The server becomes nobody where it may; it sheds its capabilities anyway."""
+    """The server becomes a user of its own where it may; it sheds its capabilities anyway."""
     missing = _missing(evidence, _SERVERS)
     if missing and evidence.told_settings.sandbox and not evidence.bound:
         yield Finding(
@@ -94,7 +94,7 @@ def server_user(evidence: Evidence) -> Iterator[Finding]:
             f"the DHCP server will stay the user that starts it, for want of {', '.join(missing)}; everything "
             "else of its sandbox stands without",
             (_effective(evidence),),
-            "nothing, unless the server shall be nobody: then add SETUID, SETGID and SETPCAP to the container",
+            "nothing, unless it shall be a user of its own: then add SETUID, SETGID and SETPCAP to the container",
         )
 
 

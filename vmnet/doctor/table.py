@@ -44,7 +44,7 @@ CHECKS = (
     Check("VMN-103", "/dev/net/tun", ALWAYS, checks_place.tun),
     Check("VMN-104", "the program nft", ALWAYS, checks_place.nft),
     Check("VMN-105", "writable /proc/sys", ALWAYS, checks_place.sysctls),
-    Check("VMN-106", "a server that can become nobody", BEFORE, checks_place.server_user),
+    Check("VMN-106", "a server with a user of its own", BEFORE, checks_place.server_user),
     Check("VMN-107", "a state directory", ALWAYS, checks_place.state_directory),
     Check("VMN-201", "a pod interface, up and with an address", BEFORE, checks_interface.not_ready),
     Check("VMN-202", "an interface that can be joined to a bridge", BEFORE, checks_interface.unbridgeable),
