@@ -52,9 +52,9 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[
             agent.up()
             made[name] = pod, agent
         pod = made["dual"][0]
-        with raw_tap(pod.netns) as tap:
-            tap.send(discover(pod.mac, 7))
-            tap.receive(is_offer(7))
+        tap = undo.enter_context(raw_tap(pod.netns))  # once it is closed, the guest is forgotten
+        tap.send(discover(pod.mac, 7))
+        tap.receive(is_offer(7))
         for server in made["dead"][1].servers():
             kill(server)
             wait_for_end(server)
