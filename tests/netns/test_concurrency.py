@@ -1,7 +1,7 @@
-"""Fifty `vmnet up` at once: one plumbs, the others wait for it and find its work done.
+"""Many `vmnet up` at once: one plumbs, the others wait for it and find its work done.
 
 ┌ pod ──┐
-│ eth0  │   50 times vmnet up, with one state directory and with fifty
+│ eth0  │   20 or 50 times vmnet up, with one state directory and with as many
 └───────┘
 """
 
@@ -19,6 +19,7 @@ import pytest
 
 from testbed.netns import entered
 from tests import figures
+from tests.extent import amount
 from tests.netns.forked import stopped_after
 from tests.netns.trials import Trial, trial
 
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
     from tests.netns.forked import Ended
 
-AT_ONCE = 50
+AT_ONCE = amount(20, 50)
+"""One waits for all others, and nobody longer than a minute: on a machine that is busy, fifty take as long."""
 AGENT_LOCK = "\0vmnet/agent"
 SERVER_NAME = "\0vmnet/server/eth0"
 MOMENT = 0.2
@@ -57,15 +59,15 @@ def _must_be_one_result(ended: list[Ended]) -> None:
     assert all(one == said[0] for one in said)
 
 
-def test_fifty_at_once_with_one_state_directory(mine: Trial) -> None:
+def test_many_at_once_with_one_state_directory(mine: Trial) -> None:
     _must_be_one_result([one.wait() for one in [mine.vmnet.start("up") for _ in range(AT_ONCE)]])
-    mine.must_be_up("fifty at once")
+    mine.must_be_up("many at once")
     assert len(mine.pod.netns.processes()) == 1
     mine.vmnet.down()
-    mine.must_be_as_found("fifty at once")
+    mine.must_be_as_found("many at once")
 
 
-def test_fifty_at_once_with_a_state_directory_each(mine: Trial, tmp_path: Path) -> None:
+def test_many_at_once_with_a_state_directory_each(mine: Trial, tmp_path: Path) -> None:
     agents = [replace(mine.agent, state_dir=tmp_path / "each" / f"{number}") for number in range(AT_ONCE)]
     each = [replace(mine.vmnet, agent=agent) for agent in agents]
     _must_be_one_result([one.wait() for one in [vmnet.start("up") for vmnet in each]])
@@ -74,7 +76,7 @@ def test_fifty_at_once_with_a_state_directory_each(mine: Trial, tmp_path: Path) 
     assert {vmnet.status()[0] for vmnet in each} == {0}
 
     assert [vmnet.run("down").code for vmnet in each] == [0] * AT_ONCE
-    mine.must_be_as_found("fifty state directories")
+    mine.must_be_as_found("many state directories")
     assert list((tmp_path / "each").glob("*/*")) == []
 
 

@@ -51,7 +51,7 @@ LAYOUTS = ("bridge-dual", "ptp-dual", "calico-dual", "cilium", "ipv6-only")
 PLAYED: dict[str, list[str]] = {client: turn(LAYOUTS, number, 2) for number, client in enumerate(CLIENTS6)}
 """The layouts on which a client configures a guest."""
 OF_DHCPV6 = tuple(client for client in CLIENTS6 if client != "kernel")
-LEASE_TIME = 40
+LEASE_TIME = 120
 """Seconds: T1 is half of it."""
 NEIGHBOUR_ADVERTISEMENT = 136
 """RFC 4861 §4.4."""
