@@ -418,13 +418,17 @@ def _domain(asked: argparse.Namespace) -> int:
 
 
 def _define_domain(asked: argparse.Namespace) -> int:
-    return _print_domain(os.fsencode(asked.domain), asked)
+    from vmnet.guest import kubevirt
+
+    wanted = kubevirt.wanted(os.fsencode(asked.vmi or ""), os.environ.get(kubevirt.BINDING, ""))
+    asked.mac = asked.mac or os.environ.get("VMNET_MAC") or wanted.mac or None
+    return _print_domain(os.fsencode(asked.domain), asked, wanted.name)
 
 
-def _print_domain(xml: bytes, asked: argparse.Namespace) -> int:
+def _print_domain(xml: bytes, asked: argparse.Namespace, name: str = "") -> int:
     from vmnet.guest.filter import filtered
 
-    sys.stdout.buffer.write(filtered(xml, _config(asked), _text(asked, "model") or ""))
+    sys.stdout.buffer.write(filtered(xml, _config(asked), _text(asked, "model") or "", name))
     return 0
 
 

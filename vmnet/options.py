@@ -199,5 +199,5 @@ def support_bundle(parser: argparse.ArgumentParser) -> None:
 def define_domain(parser: argparse.ArgumentParser) -> None:
     """Of `onDefineDomain`."""
     add = parser.add_argument
-    add("--vmi", metavar="JSON", help="the VirtualMachineInstance; not looked at")
+    add("--vmi", metavar="JSON", help="the VirtualMachineInstance: the interface's name and MAC")
     add("--domain", metavar="XML", required=True, help="the domain's XML")

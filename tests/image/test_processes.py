@@ -140,6 +140,9 @@ def test_sidecar(container: Container, launcher: str, pod: Pod, volumes: Volumes
             with theirs.running(tmp_path / "qemu.log", *words, options=options) as guest:
                 server.wait_for('"lease": ?"bound"')
 
+                assert (
+                    sidecar.exec("vmnet", "probe", "--for", "bound").stdout == "bound: eth0, the guest is bound\n"
+                )
                 guest.exec("sh", "-c", "kill -TERM 1")
                 guest.program.wait_for("the guest's power button is pressed")
                 beside = documented("sidecar, vmnet", frozenset(capabilities(vmnet)))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from vmnet.errors import DomainRefusedError, LibvirtError
 from vmnet.guest.daemon import Daemon
+from vmnet.kernel.inspect import effective_capabilities
 from vmnet.log import say
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from vmnet.guest.inbox import Inbox
 
 DEFAULT_URI = "qemu:///system"
+_DAEMONS = {"CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "SETGID": 6, "SETUID": 7, "SETPCAP": 8}
+"""linux/capability.h; docs/guide/containers.md says what each is for."""
 _KEEPALIVE = (5, 3)
 """Seconds between questions, and how many may go unanswered."""
 
@@ -156,7 +159,14 @@ class Libvirt:
         lost = self.connection is None or not self.connection.isAlive()
         if lost or error.get_error_domain() == self.library.VIR_FROM_RPC:
             return LibvirtError(f"libvirt failed to start the domain: {reason(error)}")
-        return DomainRefusedError(f"libvirt refused the domain: {reason(error)}")
+        lacking = missing_capabilities(effective_capabilities()) if self._daemon else ()
+        helps = f"; libvirtd, which runs in this container, has no {', '.join(lacking)}" if lacking else ""
+        return DomainRefusedError(f"libvirt refused the domain: {reason(error)}{helps}")
+
+
+def missing_capabilities(held: int) -> tuple[str, ...]:
+    """Name those of libvirtd's that are not among these, by which it starts QEMU as another user without any."""
+    return tuple(name for name, bit in _DAEMONS.items() if not held >> bit & 1)
 
 
 def reason(error: Any) -> str:  # noqa: ANN401 # a libvirtError

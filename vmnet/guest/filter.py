@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vmnet import agent
@@ -13,11 +14,11 @@ if TYPE_CHECKING:
     from vmnet.config import Config
 
 
-def filtered(data: bytes, config: Config, model: str) -> bytes:
+def filtered(data: bytes, config: Config, model: str, name: str = "") -> bytes:
     """Return the domain's XML with the interface for the pod's tap in it.
 
     What it shall be is that of the binding that is up, else what `vmnet up` would make. Where the settings say it
-    all, nobody is asked, and it works anywhere.
+    all, nobody is asked, and it works anywhere. Its alias says `name`, where one is given.
 
     Raises:
         UsageError: it is no domain's XML that we take.
@@ -25,7 +26,8 @@ def filtered(data: bytes, config: Config, model: str) -> bytes:
     """
     text = decoded(data)
     config = with_wishes(config, parse(text))
-    return set_interface(text, _from_settings(config, model) or _from_the_pod(config, model)).encode()
+    spec = _from_settings(config, model) or _from_the_pod(config, model)
+    return set_interface(text, replace(spec, name=name)).encode()
 
 
 def _from_settings(config: Config, model: str) -> InterfaceSpec | None:

@@ -38,6 +38,8 @@ class InterfaceSpec:
     """Empty leaves what is there, and is virtio on a new interface."""
     pod_interface: str = "eth0"
     """Whose place it takes: part of the alias that marks it."""
+    name: str = ""
+    """What else its alias shall say, where somebody looks for that; empty for the pod interface."""
 
 
 def set_interface(text: str, wanted: InterfaceSpec) -> str:
@@ -127,7 +129,7 @@ def _addition(data: bytes, domain: Domain, wanted: InterfaceSpec) -> _Edit:
 def _interface(wanted: InterfaceSpec, quote: bytes, line: bytes, unit: bytes) -> bytes:
     parts = (
         *_parts(wanted, wanted.model or DEFAULT_MODEL),
-        ("alias", (("name", alias_of(wanted.pod_interface)),)),
+        ("alias", (("name", f"ua-{wanted.name}" if wanted.name else alias_of(wanted.pod_interface)),)),
     )
     body = b"".join((line + unit if line else b"") + _element(name, values, quote) for name, values in parts)
     return b"<interface type=" + quote + b"ethernet" + quote + b">" + body + line + b"</interface>"

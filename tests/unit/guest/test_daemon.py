@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from vmnet.guest.connection import missing_capabilities
 from vmnet.guest.daemon import is_harmless
 
 AT = b"2026-11-30 22:44:05.305+0000: 26: "
@@ -46,3 +47,17 @@ def test_lines_of_every_start_are_left_out_but_for_debugging(line: bytes, monkey
 def test_all_else_is_told(line: bytes) -> None:
     assert not is_harmless(AT + line)
     assert not is_harmless(line)
+
+
+@pytest.mark.parametrize(
+    ("held", "missing"),
+    [
+        ((1 << 41) - 1, ()),
+        (0x1CB & ~(1 << 6), ("SETGID",)),
+        (0x1CB & ~(1 << 8), ("SETPCAP",)),
+        (0x1CB & ~(1 << 1) & ~(1 << 7), ("DAC_OVERRIDE", "SETUID")),
+        (0x3000, ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID", "SETPCAP")),
+    ],
+)
+def test_what_libvirtd_lacks_is_named(held: int, missing: tuple[str, ...]) -> None:
+    assert missing_capabilities(held) == missing
