@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 WORD = re.compile("[a-z]+(_[a-z]+)*")
-NO_EVENTS = {"dropped", "event", "frame", "asked", "options", "type", "renewing", "rebinding"}
+NO_EVENTS = {"dropped", "event", "frame", "left_out", "asked", "options", "type", "renewing", "rebinding"}
 """Attributes, and what f-strings make an event of."""
 FROM_F_STRINGS = {"foreign_decline", "foreign_release"}
 
