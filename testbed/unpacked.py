@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 CACHE = Path(os.environ.get("VMNET_CLIENTS_CACHE", Path(__file__).parent.parent / ".cache" / "clients"))
-CLIENTS, PROMETHEUS = "programs", "prometheus"
-"""Of the first about 5 MB are kept, of the second 100."""
+CLIENTS, PROMETHEUS, CLOUD_INIT = "programs", "prometheus", "cloud-init"
+"""Of the first about 5 MB are kept, of the second 100, of the third 5."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A file to keep: a pattern, and the packages that hold it, in one Debian release this and in another that."""
+    """A file or directory to keep: a pattern, and the packages that hold it, in this or that Debian release."""
 
     pattern: str
     packages: tuple[str, ...]
@@ -44,6 +44,7 @@ KEPT = {
         Wanted("usr/bin/prometheus", ("prometheus",)),
         Wanted("usr/bin/promtool", ("promtool", "prometheus")),
     ),
+    CLOUD_INIT: (Wanted("usr/lib/python3/dist-packages/cloudinit", ("cloud-init",)),),
 }
 """The files to keep, by the directory that they are kept in."""
 
@@ -67,7 +68,8 @@ def _fetch(cache: Path, name: str) -> None:
         (scratch / "kept").mkdir()
         for file in wanted:
             found = the_one(scratch / "unpacked", file)
-            shutil.copy(found, scratch / "kept" / found.name)
+            copy = shutil.copytree if found.is_dir() else shutil.copy
+            copy(found, scratch / "kept" / found.name)
         try:
             (scratch / "kept").rename(kept)
         except OSError:

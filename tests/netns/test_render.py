@@ -8,11 +8,14 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from testbed.clients import NETWORKD
 from testbed.facts import GuestFacts, differences, read_facts
@@ -22,6 +25,7 @@ from testbed.netns import background, run
 from testbed.patience import PATIENCE
 from testbed.pods import HEADERS6, must_answer
 from testbed.tap_guest import tap_guest
+from testbed.unpacked import CLOUD_INIT, programs
 from testbed.watch import wait_for_sure_addresses, watched
 from tests.need import need
 
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from testbed.tap_guest import TapGuest
 
 NETWORK_GENERATOR = Path("/usr/lib/systemd/systemd-network-generator")
+RENDERERS = Path(__file__).parents[2] / "testbed" / "cloud_init_renderers.py"
 LAYOUTS = ("bridge", "calico", "cilium", "ovn", "ptp")
 LAYOUTS6 = ("bridge-dual", "calico-dual", "cilium", "ipv6-only", "ptp-dual")
 
@@ -80,6 +85,15 @@ def by_netplan(agent: Agent, guest: TapGuest) -> Told:
     [network] = (root / "run" / "systemd" / "network").glob("*.network")
     text = network.read_text(encoding="utf-8").replace("PermanentMACAddress=", "MACAddress=")
     return networkd(guest, "netplan-networkd", text)
+
+
+def by_cloud_init(agent: Agent, guest: TapGuest) -> Told:
+    """Let cloud-init write it for networkd; the NIC keeps the name that the testbed gave it."""
+    configuration = yaml.safe_load(rendered(agent, "cloud-init"))
+    asked = json.dumps({"guest": configuration})
+    said = run([sys.executable, RENDERERS, programs(CLOUD_INIT)], stdin=asked).stdout
+    [text] = (text for path, text in json.loads(said)["guest"]["networkd"].items() if path.endswith(".network"))
+    return networkd(guest, "cloud-init", text.replace("Name=eth0\n", ""))
 
 
 def by_ifupdown(agent: Agent, guest: TapGuest) -> Told:
@@ -153,6 +167,15 @@ def test_its_ipv6_is_the_pods_too_and_goes_by_the_pods_own_gateway(
         must_answer(pod.node, pod.address6)
         # Which of them depends on whether it has had to solicit anybody by now.
         assert agent.status()["server"]["ipv6"]["lease"] in ("silent", "static")
+
+
+@pytest.mark.parametrize("layout", ["bridge", "calico", "ptp", "aws"])
+def test_what_cloud_init_makes_of_it_is_a_working_network(pod: Pod, guest: TapGuest, agent: Agent) -> None:
+    """The prefixes are not always the pod's: each renderer of cloud-init can say these."""
+    told = by_cloud_init(agent, guest)
+    assert told.nameservers[: len(pod.nameservers)] == tuple(pod.nameservers)
+    must_answer(guest.netns, pod.peer)
+    must_answer(pod.node, pod.address)
 
 
 @pytest.mark.parametrize("layout", ["bridge"])

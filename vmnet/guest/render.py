@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vmnet.codec import plain
+from vmnet.guest.cloud_init import cloud_init
 from vmnet.guest.kernel_ip import kernel_ip
 from vmnet.guest.static import Rendered, static
 from vmnet.ipv6.autonomous import AUTONOMOUS_LENGTH
@@ -78,11 +79,12 @@ def _netplan(nic: Static) -> Rendered:
 
 
 def _cloud_init(nic: Static) -> Rendered:
-    return Rendered("\n".join([*_version_2(nic), ""]), _no_hostname(nic, "the meta-data, as local-hostname"))
+    rendered = cloud_init(nic)
+    return replace(rendered, warnings=(*rendered.warnings, *_no_hostname(nic, "the meta-data, as local-hostname")))
 
 
 def _version_2(nic: Static) -> list[str]:
-    """The language that netplan and cloud-init share. Strings are JSON, which YAML reads as what they are."""
+    """Netplan's language. Strings are JSON, which YAML reads as what they are."""
     lines = [
         "version: 2",
         "ethernets:",

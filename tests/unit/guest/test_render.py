@@ -8,7 +8,15 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Interface, IPv6Address, IPv6Network
+from ipaddress import (
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_interface,
+    ip_network,
+)
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -189,7 +197,7 @@ def one(values: list[str]) -> str:
 
 
 def read_version_2(text: str) -> Said:
-    """Understand netplan's and cloud-init's YAML; every string must be one to YAML 1.1 too."""
+    """Understand netplan's YAML; every string must be one to YAML 1.1 too."""
     document = yaml.safe_load(text)
     document = document.get("network", document)
     assert (document["version"], list(document["ethernets"])) == (2, ["vmnet"])
@@ -277,7 +285,6 @@ def read_ifupdown(text: str) -> Said:
 @pytest.mark.parametrize(
     ("form", "read"),
     [
-        ("cloud-init", read_version_2),
         ("netplan", read_version_2),
         ("networkd", read_networkd),
         ("ifupdown", read_ifupdown),
@@ -287,6 +294,68 @@ def read_ifupdown(text: str) -> Said:
 def test_read_back_it_is_what_the_leases_say(name: str, form: str, read: Callable[[str], Said]) -> None:
     told = LEASES[name]
     assert read(render(told, form).text) == shall_say(told)
+
+
+Ways = list[tuple[IPv4Network | IPv6Network, str]]
+"""Prefixes, and the gateway that each is behind; empty for what is on the link."""
+
+
+def way(ways: Ways, to: str) -> str:
+    """Where a packet goes: the gateway, or the destination itself; of equals the first."""
+    address = ip_address(to)
+    found = [(net, via) for net, via in ways if address.version == net.version and address in net]
+    return max(found, key=lambda entry: entry[0].prefixlen)[1] or to if found else "nowhere"
+
+
+def of_version_1(text: str) -> tuple[dict[str, Any], Ways]:
+    """The NIC, and the ways that its subnets make; of each family they stand with its own addresses."""
+    document = yaml.safe_load(text)
+    [nic] = document["config"]
+    assert (document["version"], nic["type"], nic["accept-ra"]) == (1, "physical", False)
+    ways: Ways = []
+    for subnet in nic["subnets"]:
+        own = ip_interface(subnet["address"])
+        assert subnet["type"] == ("static6" if own.version == 6 else "static")
+        on_link = [route["destination"] for route in subnet.get("routes", ()) if route["gateway"] in NOWHERE]
+        reached = [own.network, ip_network("fe80::/10"), *map(ip_network, on_link)]
+        gateways = [route["gateway"] for route in subnet.get("routes", ()) if route["gateway"] not in NOWHERE]
+        gateways += [subnet["gateway"]] if "gateway" in subnet else []
+        for gateway in map(ip_address, gateways):
+            assert gateway.version == own.version
+            assert any(gateway in net for net in reached if net.version == own.version)
+        ways += [(ip_network(dst), "") for dst in on_link]
+        ways += [
+            (ip_network(route["destination"]), route["gateway"])
+            for route in subnet.get("routes", ())
+            if route["gateway"] not in NOWHERE
+        ]
+        ways += [(own.network, "")]
+        ways += [(ip_network("::/0" if own.version == 6 else "0.0.0.0/0"), subnet.get("gateway", ""))] * (
+            "gateway" in subnet
+        )
+    return nic, ways
+
+
+NOWHERE = ("0.0.0.0", "::")  # noqa: S104 - RFC 3442's "on-link"
+
+
+@pytest.mark.parametrize("name", LEASES)
+def test_cloud_init_s_version_1_leads_wherever_the_leases_do(name: str) -> None:
+    told, shall = LEASES[name], shall_say(LEASES[name])
+    rendered = render(told, "cloud-init")
+    nic, ways = of_version_1(rendered.text)
+    assert (nic["mac_address"], nic["mtu"]) == (shall.mac, shall.mtu)
+    assert [str(ip_interface(subnet["address"]).ip) for subnet in nic["subnets"]] == [
+        address.partition("/")[0] for address in shall.addresses
+    ]
+    assert tuple(nic["subnets"][0]["dns_nameservers"]) == shall.nameservers
+    assert tuple(nic["subnets"][0]["dns_search"]) == shall.search
+    wanted: Ways = [(ip_interface(address).network, "") for address in shall.addresses]
+    wanted = [*((ip_network(dst), via) for dst, via in shall.routes), *wanted]
+    probes = {str(net[number]) for net, _ in wanted for number in (1, -2) if net.num_addresses > 2}
+    probes |= {via for _, via in wanted if via}
+    differing = {to: (way(ways, to), way(wanted, to)) for to in probes if way(ways, to) != way(wanted, to)}
+    assert differing == {}
 
 
 @pytest.mark.parametrize("name", LEASES)
