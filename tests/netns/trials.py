@@ -197,9 +197,9 @@ def _equal(seen: PodInterface | None, facts: PodInterface) -> bool:
 
 
 def _comparable(pod: PodInterface) -> tuple[object, ...]:
-    """Without what comes and goes by itself: learnt neighbours, the rest of a lifetime, the order of a dump."""
+    """Without what is another at each look: when it was, learnt neighbours, lifetimes, the order of a dump."""
     return (
-        replace(pod, addresses=(), routes=(), neighbours=()),
+        replace(pod, addresses=(), routes=(), neighbours=(), read_at=0),
         {_timeless(address) for address in pod.addresses},
         {replace(route, lifetime=_shown(route.lifetime)) for route in pod.routes},
         {neighbour for neighbour in pod.neighbours if neighbour.permanent},
