@@ -56,9 +56,9 @@ class Agent:
         """Hand the pod over; an exit code but 0 is an error."""
         return self.run("up", *flags)
 
-    def down(self) -> Completed:
+    def down(self, *flags: str) -> Completed:
         """Give the pod back; an exit code but 0 is an error."""
-        return self.run("down")
+        return self.run("down", *flags)
 
     def status(self) -> dict[str, Any]:
         """What `vmnet status --json` says, whatever its exit code."""
@@ -81,7 +81,7 @@ class Agent:
         """Leave nothing running, whatever state a failed test left behind."""
         servers = self.servers()
         if servers:
-            self.run("down", check=False)
+            self.run("down", "--force", check=False)
         for pid in servers:
             if lives(pid):
                 kill(pid)

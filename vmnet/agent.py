@@ -29,6 +29,7 @@ from vmnet.model import (
     ISOLATION_OFF,
     AddEntry,
     Change,
+    Holder,
     Lease,
     Lease6,
     PodInterface,
@@ -39,14 +40,22 @@ from vmnet.model import (
 )
 from vmnet.plumbing.bridge import bound, unbound
 from vmnet.plumbing.diff import diff, missing_links, standing_chains
-from vmnet.plumbing.discover import better_interface, discover, refuse_names_taken, refuse_orphans
+from vmnet.plumbing.discover import (
+    better_interface,
+    discover,
+    refuse_bound_elsewhere,
+    refuse_names_taken,
+    refuse_orphans,
+)
 from vmnet.plumbing.lifetimes import lasting, ran_out
-from vmnet.plumbing.names import bridge_name
+from vmnet.plumbing.names import bridge_name, free_tap
 from vmnet.plumbing.node_signs import signs
+from vmnet.plumbing.whose import of_bindings
 from vmnet.privileges import remedy
-from vmnet.recall import Known, held, is_untouched, lost_note, recall, written
+from vmnet.recall import Known, begun_here, held, is_untouched, lost_note, recall, written
 from vmnet.schema import SCHEMA, Here, Journal
 from vmnet.serving import ServerStart, open_packets
+from vmnet.tap_in_use import refuse_in_use
 from vmnet.told import global_addresses
 
 if TYPE_CHECKING:
@@ -190,14 +199,17 @@ def down(config: Config) -> Journal | None:
     """Give the pod back as it was found, and end the server. None when there is nothing to give back.
 
     Raises:
+        RefusedError: a program has the tap open, and it is not to be forced.
         RollbackIncompleteError: the kernel refused; what is left, and how to finish.
     """
     with alone_at(config) as place:
         now = read(place.netlink)
         known = recall(place.state, place.here, config.interface, now)
         if known is None:
-            refuse_orphans(now, config.interface)
+            refuse_orphans(now, config.interface, begun_here(place.state, place.here, now))
             return None
+        if not config.force:
+            refuse_in_use(now.link(known.journal.settings.tap))
         directory = held(place.state, known)
         try:
             _restore(place, directory, known.journal)
@@ -217,7 +229,22 @@ def status(config: Config) -> Report:
 def report(place: Place, config: Config) -> Report:
     """The same in the namespace where we are already, as often as is liked."""
     now = read(place.netlink)
-    known = _recalled(place, config, now)
+    return _report(place, _recalled(place, config, now), now)
+
+
+def reports(place: Place, config: Config) -> tuple[Report, ...]:
+    """The same of each binding that is here; of the one that is named, where one is. One report where none is.
+
+    Raises:
+        RefusedError: the journal of one of them cannot be trusted.
+    """
+    now = read(place.netlink)
+    ifnames = (config.interface,) if config.interface else tuple(begun_here(place.state, place.here, now)) or ("",)
+    each = (_recalled(place, replace(config, interface=ifname), now) for ifname in ifnames)
+    return tuple(_report(place, known, now) for known in each)
+
+
+def _report(place: Place, known: Known | None, now: Status) -> Report:
     if known is None:
         return Report(None, now=now)
     spec = _bound(known.journal, now)
@@ -237,8 +264,7 @@ def report(place: Place, config: Config) -> Report:
 def statuses(config: Config) -> list[Report]:
     """Return `status` of each binding here; of the one that is named, where one is."""
     with at(config) as place:
-        ifnames = (config.interface,) if config.interface else place.state.bindings() or ("",)
-        return [report(place, replace(config, interface=ifname)) for ifname in ifnames]
+        return list(reports(place, config))
 
 
 def _warnings(journal: Journal, spec: Spec, now: Status, said: ServerReport | None) -> Iterator[str]:
@@ -296,11 +322,13 @@ def _begin(place: Place, config: Config, now: Status) -> Journal:
         )
     # A tap that nobody owns is anybody's who can open /dev/net/tun (drivers/net/tun.c, tun_not_capable).
     owner = os.geteuid() if wished.owner is None else wished.owner
-    settings = replace(wished, owner=owner, hostname=wished.hostname or resolver.hostname(config))
-    refuse_orphans(now, config.interface)
+    begun = begun_here(place.state, place.here, now)
+    refuse_orphans(now, config.interface, begun)
+    refuse_bound_elsewhere(now, config.interface, begun)
     pod = discover(now, config.interface)
     _refuse_node(now, config, pod.ifname)
-    refuse_names_taken(now, pod, settings)
+    tap = _tap(now, pod, wished.tap if config.tap_is_named else "", of_bindings(filter(None, begun.values())))
+    settings = replace(wished, tap=tap, owner=owner, hostname=wished.hostname or resolver.hostname(config))
     if settings.mtu is not None and settings.mtu > pod.mtu:
         raise RefusedError(f"MTU {settings.mtu} is larger than {pod.ifname}'s {pod.mtu}; frames would be lost")
     ipv4, ipv6 = _leases(pod, resolver.resolver(config), settings)
@@ -327,6 +355,23 @@ def _refuse_node(now: Status, config: Config, ifname: str) -> None:
             f"this looks like the network namespace of a node ({', '.join(found)}), and a VM would take the node "
             "off the network; remove hostNetwork from the pod, or say --on-node on"
         )
+
+
+def _tap(now: Status, pod: PodInterface, wished: str, ours: dict[str, str]) -> str:
+    """Return the name that the tap shall have: the one that is wished for, else a free one.
+
+    Raises:
+        RefusedError: a link of that name is there, or one that the bridge or the NIC would have.
+    """
+    tap = wished or free_tap({*ours, *(link.ifname for link in now.links)})
+    link = now.link(tap)
+    holders: tuple[Holder, ...] = ()
+    if link and link.kind == "tun":
+        from vmnet.kernel.tap_holders import tap_holders  # only a refusal needs it
+
+        holders = tap_holders()
+    refuse_names_taken(now, pod, tap, ours, holders)
+    return tap
 
 
 def _leases(pod: PodInterface, dns: Resolver, settings: Settings) -> tuple[Lease | None, Lease6 | None]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from vmnet import __version__, options, standard_streams
 from vmnet import config as checks
 from vmnet.config import Config, FromFile
-from vmnet.errors import OutputError, UsageError, VmnetError, WaitTimeoutError
+from vmnet.errors import BoundElsewhereError, OutputError, UsageError, VmnetError, WaitTimeoutError
 from vmnet.last_word import leave
 from vmnet.log import escape, say
 from vmnet.model import Settings
@@ -40,8 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except VmnetError as error:
         if isinstance(error, OutputError):
             standard_streams.discard_output()
-        say("error", type(error).__name__, str(error), code=error.exit_code, retryable=error.retryable)
-        leave(escape(str(error)))
+        text = _at_place(error)
+        say("error", type(error).__name__, text, code=error.exit_code, retryable=error.retryable)
+        leave(escape(text))
         return error.exit_code
     except BrokenPipeError:
         standard_streams.discard_output()
@@ -62,10 +63,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run_verb(words: Sequence[str]) -> int:
     try:
         asked = parser(words).parse_args(words)
-        code: int = asked.run(asked)
+        code: int = _run_at_place(asked)
     finally:
         sys.stdout.flush()  # also what --help has written, which leaves by SystemExit
     return code
+
+
+def _run_at_place(asked: argparse.Namespace) -> int:
+    """Run it; an error learns which flags make the commands right that it names."""
+    try:
+        code: int = asked.run(asked)
+    except VmnetError as error:
+        named = [(f"--{name.replace('_', '-')}", name) for name in ("interface", "netns", "state_dir")]
+        said = ((flag, _text(asked, name)) for flag, name in named if hasattr(asked, "netns"))
+        error.place = tuple(word for flag, value in said if value for word in (flag, value))
+        raise
+    return code
+
+
+def _at_place(error: VmnetError) -> str:
+    """Return what an error says with commands that act where this one did."""
+    if "`vmnet " not in str(error):
+        return str(error)
+    from vmnet.advice import at_this_place
+
+    return at_this_place(str(error), error.place)
 
 
 def on_define_domain() -> int:
@@ -84,6 +106,7 @@ def _config(asked: argparse.Namespace) -> Config:
     return Config(
         interface=said("interface", lambda text: checks.link_name(text, "interface")) or "",
         settings=_settings(said),
+        tap_is_named=said("tap", str) is not None,
         default_hostname="" if (netns := said("netns", checks.namespace)) else os.uname().nodename,
         netns=netns or "",
         state_dir=said("state_dir", checks.state_directory) or checks.DEFAULT_STATE_DIR,
@@ -229,7 +252,7 @@ def _tell_ready(outcome: Outcome) -> None:
 def _down(asked: argparse.Namespace) -> int:
     from vmnet import agent
 
-    journal = agent.down(_config(asked))
+    journal = agent.down(replace(_config(asked), force=asked.force))
     if journal is None:
         say("info", "down", "nothing is up here", changed=False)
     else:
@@ -246,9 +269,9 @@ def _status(asked: argparse.Namespace) -> int:
         gc.enable()  # it lives for long
         return live.watch(config, checks.seconds(asked.watch, "watch"), as_json=asked.json)
     with agent.at(config) as place:
-        seen = sight.look(place, config)
-    _show(asked, status.value(seen), status.outline(seen))
-    return 7 if seen.report.drift else 0
+        seen = sight.look_at_all(place, config)
+    _show(asked, status.values(seen), status.outlines(seen))
+    return status.exit_code(seen)
 
 
 def _wait(asked: argparse.Namespace) -> int:
@@ -304,19 +327,20 @@ def _show(asked: argparse.Namespace, value: object, nodes: Sequence[Node]) -> No
 def _doctor(asked: argparse.Namespace) -> int:
     from vmnet.doctor import report
     from vmnet.doctor.evidence import INFO
-    from vmnet.doctor.gather import DEFAULT_SECONDS, Wishes, gather
+    from vmnet.doctor.gather import DEFAULT_SECONDS, Wishes, gather_all
     from vmnet.doctor.table import examine, worst
 
     listen = asked.listen  # the variable of that name is an address: the exporter's
     seconds = DEFAULT_SECONDS if listen is None else checks.seconds(listen, "listen")
-    evidence = gather(_config(asked), Wishes(asked.domain or "", seconds))
+    evidences = gather_all(_config(asked), Wishes(asked.domain or "", seconds))
     if asked.json:
-        _print(report.as_json(evidence))
+        _print(report.as_json(evidences))
     else:
         from vmnet import screen
 
-        screen.show(report.outline(evidence, every=asked.all))
-    return 0 if worst(examine(evidence)) == INFO else 7
+        screen.show(report.outlines(evidences, every=asked.all))
+    found = tuple(finding for evidence in evidences for finding in examine(evidence))
+    return 0 if worst(found) == INFO else 7
 
 
 def _metrics(asked: argparse.Namespace) -> int:
@@ -422,7 +446,13 @@ def _define_domain(asked: argparse.Namespace) -> int:
 
     wanted = kubevirt.wanted(os.fsencode(asked.vmi or ""), os.environ.get(kubevirt.BINDING, ""))
     asked.mac = asked.mac or os.environ.get("VMNET_MAC") or wanted.mac or None
-    return _print_domain(os.fsencode(asked.domain), asked, wanted.name)
+    try:
+        return _print_domain(os.fsencode(asked.domain), asked, wanted.name)
+    except BoundElsewhereError as error:
+        # Who has bound it wrote its interface already; and where this fails, KubeVirt does not start the VM.
+        say("warning", "bound-elsewhere", f"the domain stays as it is: {error}")
+        sys.stdout.write(asked.domain)
+        return 0
 
 
 def _print_domain(xml: bytes, asked: argparse.Namespace, name: str = "") -> int:
@@ -461,9 +491,9 @@ VERBS = (
         BRING_UP,
         _down,
         "give the pod back exactly as it was found",
-        (options.place,),
+        (options.place, options.force),
         ("vmnet down",),
-        "Run again, it has nothing to do.",
+        "Refuses while a program has the tap open. Run again, it has nothing to do.",
     ),
     Verb(
         "run",
@@ -511,7 +541,7 @@ VERBS = (
         "say how binding and guest stand, and what has drifted",
         (options.place, options.status, options.as_json),
         ("vmnet status", "vmnet status --json", "vmnet status --watch"),
-        "Exits with 7 on any difference. What it says is explained in docs/watching.md.",
+        "Exits with 7 on any difference, with 11 where nothing is bound; docs/watching.md explains it.",
     ),
     Verb(
         "wait",

@@ -50,6 +50,8 @@ class Config:
     interface: str = ""
     """Empty for eth0, or the one with the default route."""
     settings: Settings = field(default_factory=Settings)
+    tap_is_named: bool = False
+    """Whether the tap's name is somebody's wish; else a free one is taken where that one is not."""
     default_hostname: str = ""
     """What the guest is called when nobody says: the pod's name."""
     netns: str = ""
@@ -57,6 +59,8 @@ class Config:
     state_dir: str = DEFAULT_STATE_DIR
     resolv_conf: str = ""
     """Empty for the default file, which may be missing; a named one may not."""
+    force: bool = False
+    """Give the pod back although a program has the tap open."""
     resume: bool = False
     """Only bring back what is up already: somebody's `down` is not undone."""
     on_node: bool = False

@@ -5,7 +5,8 @@
     ├── UsageError (ValueError)       2   whoever typed the command or wrote the configuration
     │   └── OutputError               2   the caller: standard output or the named file takes no more
     ├── RefusedError                  3   the pod's author: nothing was touched, the pod cannot be bound as it is
-    │   └── NotYetError               3   nobody: the CNI is not done; the same call later may succeed
+    │   ├── NotYetError               3   nobody: the CNI is not done; the same call later may succeed
+    │   └── BoundElsewhereError       3   the pod's author: another program has bound the interface
     ├── KernelError (OSError)         4   the node's operator: the kernel refused an operation
     ├── RolledBackError               4   the node's operator: the pod is as it was found
     ├── RollbackIncompleteError       5   the node's operator: the message says what is left and how to finish
@@ -13,7 +14,8 @@
     ├── DriftError                    7   the caller: the binding is not as it shall be
     ├── LibvirtError                  8   the node's operator: libvirt cannot be reached or failed
     ├── DomainRefusedError            9   the domain's author: libvirt would not define or start it
-    └── DomainCrashedError           10   the domain's author: the guest or its QEMU crashed
+    ├── DomainCrashedError           10   the domain's author: the guest or its QEMU crashed
+    └── NotBoundError                11   the caller: `status` was asked, and nothing is bound here
 
 A message is one line for people: the cause, then the remedy. `retryable` says whether the same call may
 succeed later without anybody acting.
@@ -29,6 +31,8 @@ class VmnetError(Exception):
 
     exit_code = 1
     retryable = False
+    place: tuple[str, ...] = ()
+    """The flags that make a command in the message right where this one ran."""
 
 
 class UnexpectedError(VmnetError):
@@ -55,6 +59,10 @@ class NotYetError(RefusedError):
     """The pod interface is not ready yet. Nothing was touched; the same call may succeed later."""
 
     retryable = True
+
+
+class BoundElsewhereError(RefusedError):
+    """Another program has bound the pod interface, as KubeVirt does. Nothing was touched."""
 
 
 class KernelError(VmnetError, OSError):
@@ -115,3 +123,9 @@ class DomainCrashedError(VmnetError):
     """The domain ended, and not because the guest or anybody shut it down."""
 
     exit_code = 10
+
+
+class NotBoundError(VmnetError):
+    """Nothing is bound here. `status` says so with this exit code; nothing raises it."""
+
+    exit_code = 11

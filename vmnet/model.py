@@ -357,11 +357,28 @@ class Told:
     """PREF64 (RFC 8781)."""
 
 
+DEFAULT_TAP = "tap0"
+"""The first that is chosen where nobody names one; KubeVirt's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process that has a tap open."""
+
+    pid: int
+    command: str
+    ifname: str
+    """Of the tap; empty where that is gone, or was never there."""
+
+    def __str__(self) -> str:
+        return f"{self.command} (pid {self.pid})"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What the user wants of a binding beyond what the pod says; saved with the facts."""
 
-    tap: str = "tap0"
+    tap: str = DEFAULT_TAP
     owner: int | None = None
     """The uid that may open the tap without capabilities: QEMU's."""
     group: int | None = None

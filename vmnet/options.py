@@ -38,7 +38,7 @@ def plan_format(parser: argparse.ArgumentParser) -> None:
 def settings(parser: argparse.ArgumentParser) -> None:
     """What the user wants of a binding."""
     add = parser.add_argument
-    add("--tap", metavar="NAME", help="the tap to make for the VM (default: tap0)")
+    add("--tap", metavar="NAME", help="the tap to make for the VM (default: tap0, or the next free name)")
     add("--owner", metavar="UID[:GID]", help="who may open the tap without privileges (default: root alone)")
     add("--queues", metavar="N", help="queues of the VM's NIC; QEMU opens the tap as often (default: 1)")
     add("--mac", metavar="MAC", help="the VM's MAC (default: the pod's)")
@@ -93,6 +93,12 @@ def power_button(parser: argparse.ArgumentParser) -> None:
     )
     grace = f"how long the guest may take to shut down then (default: {checks.DEFAULT_GRACE:g})"
     add("--grace", metavar="SECONDS", help=grace)
+
+
+def force(parser: argparse.ArgumentParser) -> None:
+    """Of `down`."""
+    text = "also while a program has the tap open: its VM loses its network"
+    parser.add_argument("--force", action="store_true", help=text)
 
 
 def command(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from vmnet.codec import encode
 from vmnet.errors import RefusedError
 from vmnet.model import Note
 from vmnet.plumbing import note
-from vmnet.plumbing.names import bridge_name, nic_name
+from vmnet.plumbing.names import bridge_name, is_own_mac
 from vmnet.schema import understand
 
 if TYPE_CHECKING:
@@ -35,15 +35,36 @@ def recall(state: StateDirectory, here: Here, ifname: str, now: Status) -> Known
     Raises:
         RefusedError: several are meant, or the journal cannot be trusted.
     """
-    noted = {lost.pod.ifname: Known(lost, None) for lost in _noted(now, here)}
+    noted = _by_note(now, here)
     begun = {}
     for name in (ifname,) if ifname else dict.fromkeys((*state.bindings(), *noted)):
         known = _saved(state, here, name, noted.get(name))
         if known:
             begun[name] = known
-    if len(begun) > 1:
-        raise RefusedError(f"several interfaces are bound here ({', '.join(begun)}); name one with --interface")
-    return next(iter(begun.values()), None)
+    # Where one stands, what is left of another that was never changed is no choice.
+    standing = {name: known for name, known in begun.items() if not is_untouched(now, known.journal)} or begun
+    if len(standing) > 1:
+        raise RefusedError(f"several interfaces are bound here ({', '.join(standing)}); name one with --interface")
+    return next(iter(standing.values()), None)
+
+
+def begun_here(state: StateDirectory, here: Here, now: Status) -> dict[str, Journal | None]:
+    """Return what was begun here and not ended, by its interface; None for a journal that cannot be trusted."""
+    noted = _by_note(now, here)
+    begun: dict[str, Journal | None] = {}
+    for name in dict.fromkeys((*state.bindings(), *noted)):
+        try:
+            known = _saved(state, here, name, noted.get(name))
+        except RefusedError:
+            begun[name] = None
+        else:
+            if known and not is_untouched(now, known.journal):
+                begun[name] = known.journal
+    return begun
+
+
+def _by_note(now: Status, here: Here) -> dict[str, Known]:
+    return {lost.pod.ifname: Known(lost, None) for lost in _noted(now, here)}
 
 
 def held(state: StateDirectory, known: Known) -> BindingDirectory:
@@ -70,9 +91,10 @@ def is_untouched(now: Status, journal: Journal) -> bool:
     The note is the first thing to be made and the last to go. A journal without one was saved before the first
     change, or is left from after the last.
     """
-    pod, settings = journal.pod, journal.settings
+    pod = journal.pod
     nic = now.link_of_index(pod.ifindex)
-    ours = any(now.link(name) for name in (settings.tap, bridge_name(pod.ifname), nic_name(pod.ifname)))
+    bridge = now.link(bridge_name(pod.ifname))
+    ours = (bridge is not None and is_own_mac(bridge.mac)) or (nic is not None and nic.ifname != pod.ifname)
     noted = nic is not None and any(entry.ifname == nic.ifname for entry in now.notes)
     return bool(written(journal)) and not ours and not noted
 

@@ -14,6 +14,7 @@ from vmnet import agent
 from vmnet.config import DEFAULT_GRACE
 from vmnet.errors import RefusedError, UnexpectedError
 from vmnet.journal import StateDirectory
+from vmnet.log import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,10 +80,17 @@ def run(config: Config, job: Job, tell: Callable[[agent.Outcome], None]) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     if noted:
         if not job.keep:
-            agent.down(config)
+            _give_back(config)
         return 128 + noted[0]
     place = [directory.path, outcome.journal.pod.ifname, config.state_dir, "keep" if job.keep else ""]
     return _become_supervisor([*place, str(lock), *job.command], lock)
+
+
+def _give_back(config: Config) -> None:
+    try:
+        agent.down(config)
+    except RefusedError as error:  # the binding was there before us, and so was its VM
+        say("warning", "left-up", str(error))
 
 
 def _become_supervisor(arguments: list[str], lock: int) -> NoReturn:

@@ -56,6 +56,7 @@ class Supervisor:
         self._pid = self._verb = 0
         self._terminal = False
         self._code: int | None = None
+        self._told_to_end = False
 
     def run(self) -> int:
         """Start the command, keep the server alive until the command ends, give the pod back.
@@ -132,7 +133,9 @@ class Supervisor:
         for number in os.read(self._wakeup, 4096):
             if number == _signal.SIGCHLD:
                 self._reap()
-            elif self._pid:
+                continue
+            self._told_to_end = self._told_to_end or number in _ENDING
+            if self._pid:
                 self._forward(number)
             elif number in _ENDING and self._code is None:
                 self._code = 0
@@ -212,7 +215,9 @@ class Supervisor:
     def _give_back(self) -> int:
         if self._binding.keep:
             return 0
-        return exit_code(os.waitpid(self._binding.start("down"), 0)[1])
+        # A program that COMMAND has left behind keeps its network, unless all of us were told to end.
+        flags = ("--force",) if self._told_to_end else ()
+        return exit_code(os.waitpid(self._binding.start("down", *flags), 0)[1])
 
 
 class Binding:

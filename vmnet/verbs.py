@@ -28,6 +28,7 @@ EXIT_CODES = (
     (8, "libvirt failed"),
     (9, "domain refused"),
     (10, "domain crashed"),
+    (11, "nothing bound"),
 )
 _WIDTH = 80
 """Columns of help that no terminal asks otherwise for."""

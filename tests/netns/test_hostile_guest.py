@@ -268,7 +268,7 @@ def test_nothing_leaks_while_the_pod_is_handed_over_and_given_back(
         while sent < HAMMERED:
             with hammering(pod, frames, FOR_EVER, tmp_path / "hammer.log") as guest:
                 agent.up("--isolation", isolation)
-                agent.down()
+                agent.down("--force")
                 sent += _sent(guest)
         assert bool(watch.end()) is (isolation == ISOLATION_OFF)
 

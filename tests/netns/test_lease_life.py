@@ -159,7 +159,7 @@ def asked_for(ears: Eavesdropper[Message]) -> str | None:
 
 def move(mine: Stage) -> Stage:
     """Take the pod back, give it another address as its CNI might, and hand it over again."""
-    mine.agent.down()
+    mine.agent.down("--force")
     readdress(mine.pod, OTHER_ADDRESS[mine.pod.layout])
     before = read_pod(mine.pod)
     mine.agent.up()

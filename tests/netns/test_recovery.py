@@ -131,7 +131,7 @@ def test_with_journal_and_note_lost_nothing_is_touched(tmp_path: Path) -> None:
         for verb in ("up", "down", "plan"):
             ended = mine.vmnet.run(verb)
             assert (ended.code, ended.changes) == (3, ())
-            assert "k6t-eth0 joins a NIC and a tap already, but " in ended.message
+            assert "k6t-eth0 joins eth0-nic and tap0, which vmnet has made, but " in ended.message
         mine.agent.state_dir.mkdir(exist_ok=True)
         shutil.copytree(kept, mine.agent.state_dir, dirs_exist_ok=True)
         mine.vmnet.down()

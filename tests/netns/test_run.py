@@ -16,6 +16,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -28,13 +29,14 @@ import pytest
 
 from testbed import clients
 from testbed.agent import HOSTNAME, VMNET
-from testbed.netns import background, entered, kill, run, wait_for_end
+from testbed.netns import background, entered, kill, run, wait_for_end, wait_for_file
 from testbed.patience import PATIENCE, attempts, wait_until_so
 from testbed.pods import must_answer
 from testbed.snapshot import difference, snapshot
 from testbed.tap_guest import tap_guest
 from testbed.watch import watched
 from tests import figures
+from tests.netns.test_tap_in_use import HOLDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -205,6 +207,51 @@ def wait_until_blocked(pid: int) -> None:
         return any("-> FLOCK" in line and f" {pid} " in line for line in lines)
 
     wait_until_so(is_blocked, f"process {pid} to wait for a lock")
+
+
+TELLS_THAT_IT_HOLDS = """
+with open(os.environ["HELD"], "w") as held:
+    held.write(str(os.getpid()))
+os.close(1)
+os.close(2)
+signal.pause()
+"""
+LEAVES_A_VM = f"""
+import os, sys
+if os.fork():
+    os._exit(0)
+os.setsid()
+sys.argv[1:] = ["tap0"]
+{HOLDS.replace("signal.pause()", TELLS_THAT_IT_HOLDS)}
+"""
+"""As `qemu -daemonize` does: the command ends, its VM lives."""
+
+
+def test_a_vm_that_the_command_leaves_behind_keeps_its_network(pod: Pod, agent: Agent, tmp_path: Path) -> None:
+    held = tmp_path / "held"
+    leave = f"{shlex.quote(sys.executable)} -I -S -c {shlex.quote(LEAVES_A_VM)}; until [ -s {held} ]; do :; done"
+    done = run(argv(agent, ("sh", "-c", leave), env=(f"HELD={held}",)), check=False, timeout=30)
+    pid = int(held.read_text(encoding="ascii"))
+    try:
+        assert done.returncode == 3
+        assert f"(pid {pid}); shut that VM down first" in done.stderr
+        assert agent.run("status").returncode == 0
+    finally:
+        kill(pid)
+    agent.down()
+
+
+def test_who_is_told_to_end_takes_the_network_of_what_is_left_behind(
+    pod: Pod, agent: Agent, tmp_path: Path, log: Path
+) -> None:
+    found, held = snapshot(pod), tmp_path / "held"
+    leave = f"{shlex.quote(sys.executable)} -I -S -c {shlex.quote(LEAVES_A_VM)}; exec sleep 1000"
+    with running(agent, log, "sh", "-c", leave, env=(f"HELD={held}",)) as program:
+        wait_for_file(held, PATIENCE)
+        program.process.send_signal(signal.SIGTERM)
+        assert program.wait(PATIENCE) == 128 + signal.SIGTERM
+    kill(int(held.read_text(encoding="ascii")))
+    assert difference(found, snapshot(pod)) == ""
 
 
 def test_orphans_are_reaped(pod: Pod, agent: Agent) -> None:

@@ -162,12 +162,18 @@ def several_next_hops(it: Patient) -> None:
     it.ip("route add 10.99.0.0/16 nexthop via 10.244.1.1 dev eth0 nexthop via 10.244.1.3 dev eth0")
 
 
-def tap_name_taken(it: Patient) -> None:
+def tap_name_taken(it: Patient) -> tuple[str, ...]:
     it.ip("link add tap0 type bridge")
+    return ("--tap", "tap0")
 
 
 def bridge_without_facts(it: Patient) -> None:
-    it.ip("link add k6t-eth0 type bridge", "link add v1 type veth peer name v2", "link set v1 master k6t-eth0")
+    it.ip("link add k6t-eth0 type bridge", "link set k6t-eth0 address 02:76:6d:00:00:01")
+    it.ip("link add v1 type veth peer name v2", "link set v1 master k6t-eth0")
+
+
+def bound_by_kubevirt(it: Patient) -> None:
+    it.ip("link add k6t-eth0 type bridge", "tuntap add tap0 mode tap", "link set tap0 master k6t-eth0")
 
 
 def somebody_elses_ipv6_address(it: Patient) -> None:
@@ -445,7 +451,7 @@ TROUBLES = (
         "VMN-202", "error", somebodys_port, "eth0 is of kind veth, a port of br7", "ip link set eth0 nomaster"
     ),
     Trouble("VMN-203", "error", several_next_hops, "route 10.99.0.0/16 with several next hops", "remove it first"),
-    Trouble("VMN-204", "error", tap_name_taken, "tap0 is of kind bridge", "ip link del tap0"),
+    Trouble("VMN-204", "error", tap_name_taken, "tap0 is of kind bridge", "leave --tap away"),
     Trouble("VMN-205", "error", bridge_without_facts, "v1 is a port of k6t-eth0", "--state-dir"),
     Trouble(
         "VMN-206",
@@ -457,10 +463,16 @@ TROUBLES = (
     ),
     Trouble("VMN-207", "warning", address_for_ten_minutes, "10.244.1.77 is valid for ", "without a lifetime"),
     Trouble("VMN-208", "error", larger_than_the_pods, "would be refused", "frames would be lost", ward="flags-1"),
+    Trouble("VMN-209", "error", bound_by_kubevirt, "tap0 is a port of k6t-eth0", "leave it to KubeVirt"),
     Trouble(
-        "VMN-301", "error", spanning_tree, "`vmnet up` would set k6t-eth0 stp=", "run `vmnet up`", ward="bound-1"
+        "VMN-301",
+        "error",
+        spanning_tree,
+        "`vmnet up` would set k6t-eth0 stp=",
+        "run `vmnet up --state-dir",
+        ward="bound-1",
     ),
-    Trouble("VMN-302", "error", nic_deleted, "which was eth0", "run `vmnet down`"),
+    Trouble("VMN-302", "error", nic_deleted, "which was eth0", "run `vmnet down --state-dir"),
     Trouble(
         "VMN-303", "error", other_end_down, "eth0 is up and has no carrier", "on the node, set the other end up"
     ),
@@ -514,7 +526,7 @@ TROUBLES = (
         "error",
         server_killed,
         "it does not answer; its last word was: ",
-        "`vmnet up` starts it",
+        "`vmnet up --state-dir",
         ward="bound-2",
     ),
     Trouble("VMN-505", "warning", no_sandbox, "the server says so", "without --sandbox off"),
@@ -556,7 +568,7 @@ TROUBLES = (
         "error",
         domain_with_another_mac,
         "mac address is 52:54:00:00:00:07",
-        "`vmnet domain`",
+        "`vmnet domain --state-dir",
         ward="flags-2",
     ),
     Trouble(
@@ -568,7 +580,7 @@ TROUBLES = (
     Trouble("VMN-514", "info", endless, "the lease time is infinite", "--lease-time 86400", ward="flags-2"),
     Trouble("VMN-515", "warning", address_by_hand, "the guest was seen to use 192.168.1.5", "vmnet render"),
     Trouble("VMN-601", "info", journal_of_another_boot, "netns-7/eth0", "remove these directories"),
-    Trouble("VMN-602", "info", journal_of_nothing, "journal.json is there", "`vmnet down` tidies"),
+    Trouble("VMN-602", "info", journal_of_nothing, "journal.json is there", "`vmnet down --state-dir"),
     Trouble(
         "VMN-603",
         "warning",

@@ -328,7 +328,7 @@ def test_status_says_drift_with_its_exit_code(
 ) -> None:
     seen = Sight(agent.Report(_JOURNAL, drift, ServerReport("serving", FamilyReport("bound"))))
     monkeypatch.setattr(agent, "at", lambda _config: nullcontext())
-    monkeypatch.setattr(sight, "look", lambda _place, _config: seen)
+    monkeypatch.setattr(sight, "look_at_all", lambda _place, _config: (seen,))
     assert cli.main(["status", "--json"]) == code
     shown = json.loads(capsys.readouterr().out)
     assert (shown["state"], shown["drift"]) == ("drift" if drift else "up", list(drift))
@@ -362,11 +362,11 @@ def examined(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Config, gather.Wishe
     """Collect what `doctor` is asked for; what it finds depends on the isolation that is wished for."""
     calls: list[tuple[Config, gather.Wishes]] = []
 
-    def look(config: Config, wishes: gather.Wishes) -> Evidence:
+    def look(config: Config, wishes: gather.Wishes) -> tuple[Evidence, ...]:
         calls.append((config, wishes))
-        return replace(before(settings=config.settings), listened=wishes.seconds)
+        return (replace(before(settings=config.settings), listened=wishes.seconds),)
 
-    monkeypatch.setattr(gather, "gather", look)
+    monkeypatch.setattr(gather, "gather_all", look)
     return calls
 
 

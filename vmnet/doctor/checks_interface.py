@@ -10,6 +10,7 @@ from vmnet.model import FOREVER
 from vmnet.plumbing.discover import (
     discover,
     pod_link,
+    refuse_bound_elsewhere,
     refuse_names_taken,
     refuse_not_ready,
     refuse_not_restorable,
@@ -19,7 +20,7 @@ from vmnet.plumbing.discover import (
 )
 from vmnet.plumbing.discover import not_restorable as discover_not_restorable
 from vmnet.plumbing.lifetimes import ran_out
-from vmnet.plumbing.names import bridge_name, nic_name
+from vmnet.plumbing.names import bridge_name, free_tap, nic_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,11 +73,13 @@ def names_taken(evidence: Evidence) -> Iterator[Finding]:
 
     def free() -> None:
         pod = discover(evidence.status, evidence.interface)
-        refuse_names_taken(evidence.status, pod, evidence.settings)
+        tap = evidence.tap or free_tap({*evidence.taken, *(link.ifname for link in evidence.status.links)})
+        refuse_names_taken(evidence.status, pod, tap, evidence.taken, evidence.holders)
 
     link = _link(evidence)
-    if link and _discovered(evidence) and not _orphaned(evidence):
-        names = (evidence.settings.tap, bridge_name(link.ifname), nic_name(link.ifname))
+    unbound = link and link.ifname not in evidence.begun and not any(_bound_already(evidence))
+    if link and unbound and _discovered(evidence):
+        names = (evidence.tap, bridge_name(link.ifname), nic_name(link.ifname))
         taken = [other for name in names if (other := evidence.status.link(name))]
         seen = tuple(f"{other.ifname} is of kind {other.kind or 'hardware'}, MAC {other.mac}" for other in taken)
         yield from _refused(free, seen)
@@ -85,7 +88,16 @@ def names_taken(evidence: Evidence) -> Iterator[Finding]:
 def orphans(evidence: Evidence) -> Iterator[Finding]:
     """No bridge of ours stands without its facts."""
     ports = (f"{link.ifname} is a port of {link.controller}" for link in evidence.status.links if link.controller)
-    yield from _refused(lambda: refuse_orphans(evidence.status, evidence.interface), tuple(ports))
+    yield from _refused(lambda: refuse_orphans(evidence.status, evidence.interface, evidence.begun), tuple(ports))
+
+
+def bound_elsewhere(evidence: Evidence) -> Iterator[Finding]:
+    """No other program has bound it."""
+    ports = tuple(
+        f"{link.ifname} is a port of {link.controller}" for link in evidence.status.links if link.controller
+    )
+    seen = ports or tuple(f"{link.ifname} is of kind {link.kind}" for link in evidence.status.links if link.kind)
+    yield from _refused(lambda: refuse_bound_elsewhere(evidence.status, evidence.interface, evidence.begun), seen)
 
 
 def duplicate_address(evidence: Evidence) -> Iterator[Finding]:
@@ -145,7 +157,7 @@ def otherwise_refused(evidence: Evidence) -> Iterator[Finding]:
     """`up` would not be refused for any other reason."""
     told = {
         f"{finding.what}; {finding.remedy}"
-        for check in (not_ready, unbridgeable, not_restorable, names_taken, orphans)
+        for check in (not_ready, unbridgeable, not_restorable, names_taken, orphans, bound_elsewhere)
         for finding in check(evidence)
     }
     known = (not evidence.surroundings.nft, evidence.surroundings.is_host, evidence.refusal in told)
@@ -174,5 +186,6 @@ def _discovered(evidence: Evidence) -> bool:
     return not any(finding for check in (not_ready, unbridgeable, not_restorable) for finding in check(evidence))
 
 
-def _orphaned(evidence: Evidence) -> bool:
-    return any(orphans(evidence))
+def _bound_already(evidence: Evidence) -> Iterator[Finding]:
+    yield from orphans(evidence)
+    yield from bound_elsewhere(evidence)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vmnet.doctor.evidence import INFO, WARNING, Finding
+from vmnet.plumbing.names import bridge_name, table_name
+from vmnet.plumbing.whose import bound_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +21,8 @@ def stale_journals(evidence: Evidence) -> Iterator[Finding]:
             INFO,
             "there are journals from before the machine's last boot: their namespaces are gone",
             evidence.left.stale,
-            "remove these directories; they are never read. /run, the usual place, begins empty with each boot",
+            "where no other machine keeps its state there, remove these directories: they are never read. /run, "
+            "the usual place, begins empty with each boot",
         )
 
 
@@ -48,22 +51,32 @@ def lost(evidence: Evidence) -> Iterator[Finding]:
 
 def lone_servers(evidence: Evidence) -> Iterator[Finding]:
     """No server serves what is not bound."""
-    bound = {evidence.journal.pod.ifname} if evidence.bound and evidence.journal else set()
-    alone = [ifname for ifname in evidence.left.servers if ifname not in bound]
-    if alone and not evidence.bound:
+    bridges = {link.ifname for link in evidence.status.links}
+    alone = [
+        ifname
+        for ifname in evidence.left.servers
+        if ifname not in evidence.begun and bridge_name(ifname) not in bridges
+    ]
+    if alone:
         yield Finding(
             WARNING,
             "a DHCP server is left from a binding that is gone: it holds no capability and hears nothing, but "
             "runs",
             tuple(f"a socket @vmnet/server/{ifname} is listened on" for ifname in alone),
-            "`vmnet up` ends it and starts its own; or end the process: `ss -lxp` shows its pid",
+            "`vmnet up` for that interface ends it and starts its own; `ss -lxp` shows which process it is",
         )
 
 
 def lone_rules(evidence: Evidence) -> Iterator[Finding]:
     """No isolation rules stand without a binding."""
-    tables = dict.fromkeys(f"{chain.family} {chain.table}" for chain in evidence.status.chains or ())
-    if tables and not evidence.bound:
+    if bound_elsewhere(evidence.status, evidence.begun):
+        return  # they may well be the rules of that: no advice is safe before its facts are found
+    used = {table_name(ifname) for ifname in evidence.begun}
+    links = {link.ifname for link in evidence.status.links}
+    used |= {chain.table for chain in evidence.status.chains or () if chain.device in links}
+    lone = (chain for chain in evidence.status.chains or () if chain.table not in used)
+    tables = dict.fromkeys(f"{chain.family} {chain.table}" for chain in lone)
+    if tables:
         yield Finding(
             WARNING,
             "isolation rules are left from a binding that is gone",

@@ -144,6 +144,22 @@ def tap_owner(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
+def tap_gone(evidence: Evidence) -> Iterator[Finding]:
+    """No program holds a tap that is gone."""
+    tap = _tap(evidence)
+    state = tap and evidence.link_state(tap.ifname)
+    lost = tuple(str(holder) for holder in evidence.holders if not holder.ifname)
+    if evidence.journal and lost and not (state and state.carrier):
+        ifname = evidence.journal.settings.tap
+        yield Finding(
+            ERROR,
+            f"{' and '.join(lost)} had {ifname} open, or another tap, and that was deleted: the VM has no "
+            "network, and does not take a new one by itself",
+            tuple(f"{holder} has /dev/net/tun open, and no link with it" for holder in lost),
+            "shut the VM down and start it again; find out who deletes the pod's links",
+        )
+
+
 def _nic(evidence: Evidence) -> Link | None:
     if evidence.journal:
         return evidence.status.link_of_index(evidence.journal.pod.ifindex)

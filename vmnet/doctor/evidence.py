@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from vmnet.guest.domain import Domain
     from vmnet.kernel.inspect import LinkState, NeighbourState, Probed
-    from vmnet.model import FilterChain, Resolver
+    from vmnet.model import FilterChain, Holder, Resolver
     from vmnet.schema import Journal
 
 INFO, WARNING, ERROR = SEVERITIES = ("info", "warning", "error")
@@ -108,6 +108,15 @@ class Evidence:
     """Seconds."""
     heard: tuple[Heard, ...] = ()
     left: Left = Left()
+    tap: str = ""
+    """The name that the tap was asked to have; empty where nobody cares."""
+    flags: tuple[str, ...] = ()
+    """What names this place on the command line."""
+    begun: tuple[str, ...] = ()
+    """The interfaces that are bound here, also those whose facts cannot be read."""
+    taken: dict[str, str] = field(default_factory=dict)
+    """Of each name that their links have, whose it is."""
+    holders: tuple[Holder, ...] = ()
 
     def link_state(self, ifname: str) -> LinkState | None:
         """How the link of that name is doing, if there is one."""

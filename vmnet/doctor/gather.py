@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vmnet import agent, processes, resolver, server_call
+from vmnet.advice import place_flags
 from vmnet.config import small_file
 from vmnet.conflict import conflict
 from vmnet.doctor.evidence import Evidence, Heard, Left, Netfilter, Surroundings
@@ -20,7 +21,10 @@ from vmnet.errors import RefusedError, UsageError
 from vmnet.guest import domain as domains
 from vmnet.kernel import firewall, inspect, netns, sysctl
 from vmnet.kernel.read import read
+from vmnet.kernel.tap_holders import tap_holders
 from vmnet.plumbing.discover import pod_link
+from vmnet.plumbing.whose import of_bindings
+from vmnet.recall import begun_here
 from vmnet.server_state import COMPILING
 
 if TYPE_CHECKING:
@@ -49,6 +53,23 @@ class Wishes:
     """How long to listen for other servers and routers."""
 
 
+def gather_all(config: Config, wishes: Wishes) -> tuple[Evidence, ...]:
+    """Look at each binding that is here, or at the one that is named; else at what `up` would bind.
+
+    Raises:
+        UsageError: there is no such namespace, or no such domain.
+        KernelError: the kernel cannot be asked.
+    """
+    if config.interface:
+        return (gather(config, wishes),)
+    if config.netns:
+        netns.enter(config.netns)
+    with agent.standing_here(config) as place:
+        begun = begun_here(place.state, place.here, read(place.netlink))
+    ifnames = tuple(begun) if len(begun) > 1 else ("",)
+    return tuple(gather(replace(config, interface=ifname), wishes) for ifname in ifnames)
+
+
 def gather(config: Config, wishes: Wishes) -> Evidence:
     """Look at everything, in the namespace that is meant.
 
@@ -57,11 +78,13 @@ def gather(config: Config, wishes: Wishes) -> Evidence:
         KernelError: the kernel cannot be asked.
     """
     domain = _domain(wishes.domain) if wishes.domain else None
+    flags = place_flags(config)
     if config.netns:
         netns.enter(config.netns)
         config = resolver.within(config)
     with agent.standing_here(config) as place:
         now = read(place.netlink)
+        begun = begun_here(place.state, place.here, now)
         evidence = Evidence(
             status=now,
             interface=config.interface,
@@ -74,6 +97,11 @@ def gather(config: Config, wishes: Wishes) -> Evidence:
             resolv_conf=resolver.text(config),
             resolver=resolver.resolver(config),
             domain=domain,
+            tap=config.settings.tap if config.tap_is_named else "",
+            flags=flags,
+            begun=tuple(begun),
+            taken=of_bindings(filter(None, begun.values())),
+            holders=tap_holders(),
         )
         evidence = _with_plan(evidence, config)
         evidence = _with_server(evidence, place)

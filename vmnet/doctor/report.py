@@ -16,6 +16,11 @@ SCHEMA = 1
 _STYLES = {INFO: "", WARNING: "warning", ERROR: "bad"}
 
 
+def outlines(evidences: tuple[Evidence, ...], *, every: bool) -> tuple[Node, ...]:
+    """Draw what was found of each binding."""
+    return tuple(node for evidence in evidences for node in outline(evidence, every=every))
+
+
 def outline(evidence: Evidence, *, every: bool) -> tuple[Node, ...]:
     """Draw the findings with their evidence and remedies; with `every`, also the checks that found nothing."""
     findings = examine(evidence)
@@ -49,7 +54,7 @@ def _place(evidence: Evidence) -> str:
     if evidence.surroundings.is_host:
         return "the host's network namespace"
     if evidence.journal is None:
-        return f"{evidence.interface or 'the pod interface'}: not bound, and cannot be"
+        return f"{evidence.interface or 'the pod interface'}: not bound; `vmnet up` would be refused"
     pod = evidence.journal.pod
     state = f"bound to {evidence.journal.settings.tap}" if evidence.bound else "not bound yet"
     return f"{pod.ifname}: {state}"
@@ -69,18 +74,19 @@ def _summary(evidence: Evidence, findings: tuple[Finding, ...]) -> Node:
     return Node(f"{len(asked(evidence))} checks{ear}: {', '.join(said) or 'all is well'}", style)
 
 
-def as_json(evidence: Evidence) -> str:
-    """Return the findings, and what became of every check, as one JSON object."""
-    findings = examine(evidence)
-    applied = {check.code for check in asked(evidence)}
-    found = {finding.code for finding in findings}
+def as_json(evidences: tuple[Evidence, ...]) -> str:
+    """Return the findings, and what became of every check, as one JSON object; a check is as bad as its worst."""
+    found_of = [(_interface(evidence), finding) for evidence in evidences for finding in examine(evidence)]
+    applied = {check.code for evidence in evidences for check in asked(evidence)}
+    found = {finding.code for _, finding in found_of}
     pages = {check.code: check.page for check in CHECKS}
-    journal = evidence.journal
+    interfaces = [_interface(evidence) for evidence in evidences]
     value = {
         "schema": SCHEMA,
-        "interface": journal.pod.ifname if journal else evidence.interface or None,
-        "bound": evidence.bound,
-        "listened_seconds": evidence.listened,
+        "interface": interfaces[0] if len(interfaces) == 1 else None,
+        "interfaces": [ifname for ifname in interfaces if ifname],
+        "bound": all(evidence.bound for evidence in evidences),
+        "listened_seconds": sum(evidence.listened for evidence in evidences),
         "checks": [
             {"code": check.code, "title": check.title, "result": _result(check.code, applied, found)}
             for check in CHECKS
@@ -88,16 +94,21 @@ def as_json(evidence: Evidence) -> str:
         "findings": [
             {
                 "code": finding.code,
+                "interface": ifname,
                 "severity": finding.severity,
                 "what": finding.what,
                 "evidence": list(finding.evidence),
                 "remedy": finding.remedy,
                 "page": pages[finding.code],
             }
-            for finding in findings
+            for ifname, finding in found_of
         ],
     }
     return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _interface(evidence: Evidence) -> str | None:
+    return evidence.journal.pod.ifname if evidence.journal else evidence.interface or None
 
 
 def _result(code: str, applied: set[str], found: set[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from vmnet.advice import at_this_place
 from vmnet.doctor import (
     checks_domain,
     checks_guest,
@@ -54,6 +55,7 @@ CHECKS = (
     Check("VMN-206", "IPv6 addresses that are nobody else's", BEFORE, checks_interface.duplicate_address),
     Check("VMN-207", "addresses without an end", ALWAYS, checks_interface.runs_out),
     Check("VMN-208", "nothing else that `up` refuses", BEFORE, checks_interface.otherwise_refused),
+    Check("VMN-209", "an interface that no other program has bound", BEFORE, checks_interface.bound_elsewhere),
     Check("VMN-301", "a binding as it shall be", BOUND, checks_plumbing.drift),
     Check("VMN-302", "the pod's NIC", BOUND, checks_plumbing.nic_gone),
     Check("VMN-303", "a NIC with a carrier", ALWAYS, checks_plumbing.nic_carrier),
@@ -63,6 +65,7 @@ CHECKS = (
     Check("VMN-307", "a guest that is isolated", ALWAYS, checks_plumbing.not_isolated),
     Check("VMN-308", "a kernel with all the hooks", BOUND, checks_plumbing.missing_hook),
     Check("VMN-309", "a tap that QEMU may open", BOUND, checks_plumbing.tap_owner),
+    Check("VMN-310", "a VM whose tap is still there", BOUND, checks_plumbing.tap_gone),
     Check("VMN-401", "no link narrower than the guest's MTU", ALWAYS, checks_path.mtu),
     Check("VMN-402", "an MTU that is enough for IPv6", ALWAYS, checks_path.no_ipv6_below_its_least),
     Check("VMN-403", "gateways that answer the pod", BEFORE, checks_path.silent_gateway),
@@ -107,7 +110,7 @@ def examine(evidence: Evidence) -> tuple[Finding, ...]:
 def _findings(evidence: Evidence) -> Iterator[Finding]:
     for check in asked(evidence):
         for finding in check.look(evidence):
-            yield replace(finding, code=check.code)
+            yield replace(finding, code=check.code, remedy=at_this_place(finding.remedy, evidence.flags))
 
 
 def worst(findings: tuple[Finding, ...]) -> str:

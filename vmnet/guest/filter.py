@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vmnet import agent
+from vmnet.errors import VmnetError
 from vmnet.guest.domain import decoded, parse
 from vmnet.guest.splice import InterfaceSpec, set_interface
 from vmnet.guest.wanted import wanted, with_wishes
+from vmnet.model import DEFAULT_TAP
 
 if TYPE_CHECKING:
     from vmnet.config import Config
@@ -34,7 +37,17 @@ def _from_settings(config: Config, model: str) -> InterfaceSpec | None:
     settings = config.settings
     if not settings.mac or settings.mtu is None:
         return None
-    return InterfaceSpec(settings.tap, settings.mac, settings.mtu, model, config.interface or "eth0")
+    tap = settings.tap if config.tap_is_named else _tap_here(config)
+    return InterfaceSpec(tap, settings.mac, settings.mtu, model, config.interface or "eth0")
+
+
+def _tap_here(config: Config) -> str:
+    """Name the tap of the binding that is up here, else the usual one: anywhere else there is nobody to ask."""
+    with contextlib.suppress(VmnetError):
+        journal = agent.status(config).journal
+        if journal:
+            return journal.settings.tap
+    return DEFAULT_TAP
 
 
 def _from_the_pod(config: Config, model: str) -> InterfaceSpec:

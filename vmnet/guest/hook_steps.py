@@ -133,7 +133,7 @@ def _bring_up(claim: Claim, wish: Wish) -> Journal:
     _refuse_unopenable(settings)
     if found and found.settings != settings:
         agent.down(config)
-    return agent.up(replace(config, settings=settings)).journal
+    return agent.up(replace(config, settings=settings, tap_is_named=True)).journal
 
 
 def _settled(wished: Settings, found: Settings | None) -> Settings:

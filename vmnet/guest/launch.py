@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from vmnet import agent
 from vmnet.config import DEFAULT_GRACE, SANDBOX_OFF
-from vmnet.errors import DomainCrashedError, DomainRefusedError, LibvirtError, UsageError
+from vmnet.errors import DomainCrashedError, DomainRefusedError, LibvirtError, RefusedError, UsageError
 from vmnet.guest import domain as domains
 from vmnet.guest.connection import Closed, DaemonMoved, Libvirt, Lifecycle, Opened, reason
 from vmnet.guest.inbox import Inbox
@@ -192,8 +192,15 @@ class _Launch:
             if self._served:
                 self._served.close()
             if not self._keep and not (self._served and self._served.taken_down):
-                agent.down(self._config)
-                say("info", "down", f"{journal.pod.ifname} is as it was found")
+                self._give_back(journal.pod.ifname)
+
+    def _give_back(self, ifname: str) -> None:
+        try:
+            agent.down(self._config)
+        except RefusedError as error:  # as where libvirt was lost: the domain runs on, and keeps its network
+            say("warning", "left-up", str(error))
+        else:
+            say("info", "down", f"{ifname} is as it was found")
 
     # Before the domain
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vmnet import traffic
-from vmnet.errors import NotYetError, RefusedError
-from vmnet.model import RT_TABLE_MAIN, Address, Link, PodInterface, Settings, Status
+from vmnet.errors import BoundElsewhereError, NotYetError, RefusedError
+from vmnet.model import RT_TABLE_MAIN, Address, Link, PodInterface, Status
 from vmnet.plumbing.names import bridge_name, nic_name
+from vmnet.plumbing.whose import VMNET, bound_elsewhere, described, in_the_way
 from vmnet.told import is_unicast
 
 if TYPE_CHECKING:
-    from vmnet.model import Route
+    from collections.abc import Iterable
+
+    from vmnet.model import Holder, Route
 
 _SCOPE_UNIVERSE = 0
 """RT_SCOPE_UNIVERSE (linux/rtnetlink.h): of an IPv6 address that is no link-local one."""
@@ -25,6 +28,7 @@ _PAIRS = ("veth", "netkit")
 """Kinds whose lower link is their peer, which they do not stand on."""
 _SMALLEST_MTU, _LARGEST_MTU = 68, 65535 - 14
 """What a tap takes, bytes (linux/if_ether.h, ETH_MIN_MTU; drivers/net/tun.c, MAX_MTU less the header)."""
+_ANOTHER_TAP = "name another one with --tap, or leave --tap away: vmnet then takes a free name"
 
 
 def discover(status: Status, ifname: str = "") -> PodInterface:
@@ -58,33 +62,58 @@ def discover(status: Status, ifname: str = "") -> PodInterface:
     )
 
 
-def refuse_names_taken(status: Status, pod: PodInterface, settings: Settings) -> None:
-    """Refuse where somebody else's links bear the names that ours will have.
+def refuse_names_taken(
+    status: Status, pod: PodInterface, tap: str, ours: dict[str, str], holders: tuple[Holder, ...] = ()
+) -> None:
+    """Refuse where other links bear the names that ours will have; `ours` says which are of other bindings.
 
     Raises:
-        RefusedError: one does.
+        RefusedError: one does; it says whose that is.
     """
-    for name in (settings.tap, bridge_name(pod.ifname), nic_name(pod.ifname)):
-        if status.link(name):
+    if tap == pod.ifname:
+        raise RefusedError(f"{tap} is the pod's own NIC, not a free name for the tap; {_ANOTHER_TAP}")
+    if tap in ours or status.link(tap):
+        link = status.link(tap)
+        whose = ours[tap] if link is None else described(status, link, ours, holders)
+        raise RefusedError(f"{tap} is {whose}; {_ANOTHER_TAP}")
+    for name, part in ((bridge_name(pod.ifname), "bridge"), (nic_name(pod.ifname), "NIC")):
+        link = status.link(name)
+        if link:
+            whose = described(status, link, ours, holders)
             raise RefusedError(
-                f"{name} exists already and is not ours; remove it (ip link del {name}) or choose another name"
+                f"{name} is {whose}; vmnet needs that name for {pod.ifname}'s {part}: "
+                "hand over another interface with --interface, or run the VM in a pod where that name is free"
             )
 
 
-def refuse_orphans(status: Status, ifname: str = "") -> None:
+def refuse_orphans(status: Status, ifname: str = "", known: Iterable[str] = ()) -> None:
     """Refuse where our links stand but their journal is lost: what eth0 shows then is the stand-in's.
 
     Raises:
-        RefusedError: a bridge of our name has ports.
+        RefusedError: a bridge of our name joins links that vmnet has made.
     """
-    controllers = {link.controller for link in status.links}
-    for link in status.links:
-        ours = link.ifname == bridge_name(ifname) if ifname else link.ifname.startswith(bridge_name(""))
-        if ours and link.ifname in controllers:
-            raise RefusedError(
-                f"{link.ifname} joins a NIC and a tap already, but the state directory holds no facts about it; "
-                "name the one it was brought up with (--state-dir)"
-            )
+    found = in_the_way([one for one in bound_elsewhere(status, known) if one.who == VMNET], _meant(status, ifname))
+    if found:
+        raise RefusedError(f"{found.what}; {found.remedy}")
+
+
+def refuse_bound_elsewhere(status: Status, ifname: str = "", known: Iterable[str] = ()) -> None:
+    """Refuse an interface that another program has bound.
+
+    Raises:
+        BoundElsewhereError: one has; it says which.
+    """
+    found = in_the_way([one for one in bound_elsewhere(status, known) if one.who != VMNET], _meant(status, ifname))
+    if found:
+        raise BoundElsewhereError(f"{found.what}; {found.remedy}")
+
+
+def _meant(status: Status, ifname: str) -> str:
+    """Name the interface that would be handed over; empty where there is none."""
+    try:
+        return pod_link(status, ifname).ifname
+    except NotYetError:
+        return ifname
 
 
 def pod_link(status: Status, ifname: str = "") -> Link:

@@ -6,14 +6,23 @@ People who debug pods know KubeVirt's names, so they are KubeVirt's.
 from __future__ import annotations
 
 import zlib
+from typing import TYPE_CHECKING
 
 from vmnet.model import TABLE_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 IFNAME_BYTES = 15
 """IFNAMSIZ less its terminating NUL (linux/if.h)."""
 _LINK_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 _OWN_MAC_PREFIX = "02:76:6d"
 """A locally administered prefix for the links that must not bear the VM's MAC."""
+
+
+def is_own_mac(mac: str) -> bool:
+    """Whether a link with that MAC is one that vmnet made, or the NIC of a binding."""
+    return mac.startswith(_OWN_MAC_PREFIX)
 
 
 def is_link_name(text: str) -> bool:
@@ -31,6 +40,14 @@ def is_link_name(text: str) -> bool:
 def bridge_name(ifname: str) -> str:
     """Name the bridge that joins the pod's NIC and the tap."""
     return _fitting("k6t-", ifname, "")
+
+
+def free_tap(taken: Container[str]) -> str:
+    """Name a tap as nothing is called yet: tap0, tap1 …, as KubeVirt counts them."""
+    number = 0
+    while (name := f"tap{number}") in taken:
+        number += 1
+    return name
 
 
 def nic_name(ifname: str) -> str:

@@ -110,7 +110,7 @@ def _doctor(config: Config) -> str:
     from vmnet.doctor import report
     from vmnet.doctor.gather import Wishes, gather
 
-    return report.as_json(gather(config, Wishes()))
+    return report.as_json((gather(config, Wishes()),))
 
 
 def _versions() -> dict[str, str | None]:

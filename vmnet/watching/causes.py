@@ -56,16 +56,27 @@ def _of_guest(goal: str, sight: Sight, way: Way) -> Cause:
     heard = [family for family in sight.families if family.state != SILENT]
     for family in sorted(heard, key=lambda family: family.state in HERE, reverse=True):
         return _SPOKEN[family.state](family, sight, way)
-    return _silent(sight)
+    return _silent(sight, way)
 
 
-def _silent(sight: Sight) -> Cause:
+def _silent(sight: Sight, way: Way) -> Cause:
     """Nothing was said that the server answers."""
     journal = sight.report.journal
     tap = journal.settings.tap if journal else ""
     state = sight.link_state(tap)
     frames = state.received if state else 0
     counted = f"{tap} has counted {count(frames, 'frame')} from the guest"
+    lost = tuple(str(holder) for holder in way.holders if not holder.ifname)
+    if state and not state.carrier and lost:
+        return Cause(
+            *("tap-gone", f"{' and '.join(lost)} holds a tap that was deleted, and not the {tap} of now"),
+            (
+                f"{tap} has no carrier",
+                *(f"{one} has /dev/net/tun open, and no link with it" for one in lost),
+                counted,
+            ),
+            f"shut the VM down and start it again: QEMU opens {tap} when it starts",
+        )
     if state and not state.carrier:
         return Cause(
             *("no-carrier", f"nobody has opened {tap}: the VM is off, or uses another interface"),

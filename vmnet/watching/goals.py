@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vmnet.lease_state import ASKED, DECLINED, HOLDING, OFFERED, RELEASED, STATIC
 
 if TYPE_CHECKING:
-    from vmnet.model import FilterChain
+    from vmnet.model import FilterChain, Holder
     from vmnet.watching.reach import Question
     from vmnet.watching.sight import Sight
 
@@ -28,6 +28,8 @@ class Way:
     blocking4: tuple[FilterChain, ...] = ()
     """Chains that are asked about bridged IPv4, and drop what they do not name."""
     blocking6: tuple[FilterChain, ...] = ()
+    holders: tuple[Holder, ...] = ()
+    """Who has a tap open, or had one that is gone; looked for where nobody has ours."""
 
 
 def is_reached(goal: str, sight: Sight, way: Way) -> bool:

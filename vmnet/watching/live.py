@@ -6,12 +6,13 @@ import contextlib
 import json
 import os
 import select
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vmnet import agent, processes, screen
 from vmnet.errors import RefusedError
 from vmnet.watching import status
-from vmnet.watching.sight import look
+from vmnet.watching.sight import look_at_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,81 +25,100 @@ _EVENT_BYTES = 4096
 
 
 def watch(config: Config, seconds: float, *, as_json: bool) -> int:
-    """Show until Ctrl-C, and look every so many seconds. Returns 7 where it ends in drift, else 0.
+    """Show until Ctrl-C, and look every so many seconds. Returns what `status` would at the end.
 
     On a terminal the outline stands and is renewed; elsewhere each change is a block of lines, or one of JSON.
     """
-    sight = None
+    sights: tuple[Sight, ...] = ()
     with contextlib.suppress(KeyboardInterrupt), agent.at(config) as place, _shown(as_json=as_json) as show:
         with contextlib.closing(News()) as news:
             while True:
-                sight = look(place, config)
-                show(sight)
-                news.wait(place, sight, seconds)
-    return 7 if sight and sight.report.drift else 0
+                sights = look_at_all(place, config)
+                show(sights)
+                news.wait(place, sights, seconds)
+    return status.exit_code(sights)
 
 
 @contextlib.contextmanager
-def _shown(*, as_json: bool) -> Iterator[Callable[[Sight], None]]:
-    """Give what shows a sight."""
+def _shown(*, as_json: bool) -> Iterator[Callable[[tuple[Sight, ...]], None]]:
+    """Give what shows the sights of a moment."""
     if as_json or not screen.is_terminal():
         yield _Changes(as_json=as_json)
         return
     with screen.live() as update:
-        yield lambda sight: update(status.outline(sight))
+        yield lambda sights: update(status.outlines(sights))
 
 
 class _Changes:
-    """Prints a sight when it is not as the last one."""
+    """Prints the sights when they are not as the last ones."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
         self._before: object = None
 
-    def __call__(self, sight: Sight) -> None:
-        told = status.value(sight)
+    def __call__(self, sights: tuple[Sight, ...]) -> None:
+        told = status.values(sights)
         now = status.standing(told)
         if now == self._before:
             return
         if self._as_json:
             print(json.dumps(told, ensure_ascii=False), flush=True)  # noqa: T201 # what was asked for goes to stdout
         else:
-            screen.show(status.outline(sight), again=self._before is not None)
+            screen.show(status.outlines(sights), again=self._before is not None)
         self._before = now
 
 
 class News:
-    """Tells when the server has logged something since it was asked last."""
+    """Tells when a server has logged something since it was asked last."""
 
     def __init__(self) -> None:
-        self._descriptor = -1
-        self._watched: tuple[int, int] | None = None
+        self._watches: dict[str, _Watch] = {}
 
-    def wait(self, place: Place, sight: Sight, seconds: float) -> None:
-        """Wait for it, at most so long; not at all where the log is another one than the last time."""
-        if self._is_another(place, sight):
+    def wait(self, place: Place, sights: tuple[Sight, ...], seconds: float) -> None:
+        """Wait for it, at most so long; not at all where a log is another one than the last time."""
+        if self._follow(place, sights):
             return  # what it said before it was watched is yet to be seen
-        if select.select([self._descriptor] if self._descriptor >= 0 else [], [], [], seconds)[0]:
-            os.read(self._descriptor, _EVENT_BYTES)
+        for descriptor in select.select([watch.descriptor for watch in self._watches.values()], [], [], seconds)[
+            0
+        ]:
+            os.read(descriptor, _EVENT_BYTES)
 
     def close(self) -> None:
         """Watch no more."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor, self._watched = -1, None
+        for ifname in tuple(self._watches):
+            self._forget(ifname)
 
-    def _is_another(self, place: Place, sight: Sight) -> bool:
-        """Watch the log of the binding that was seen; returns whether that is not the one watched already."""
-        journal = sight.report.journal
+    def _forget(self, ifname: str) -> None:
+        watch = self._watches.pop(ifname, None)
+        if watch:
+            os.close(watch.descriptor)
+
+    def _follow(self, place: Place, sights: tuple[Sight, ...]) -> bool:
+        """Watch the logs of these bindings and no others; returns whether one was not watched already."""
+        for ifname in self._watches.keys() - {sight.ifname for sight in sights}:
+            self._forget(ifname)
+        others = [sight.ifname for sight in sights if sight.ifname and self._is_another(place, sight.ifname)]
+        return bool(others)  # each of them is watched, so none may be passed over
+
+    def _is_another(self, place: Place, ifname: str) -> bool:
+        """Watch the log of a binding; returns whether that is not the one watched already."""
         with contextlib.suppress(OSError, RefusedError):
-            directory = place.state.existing(journal.pod.ifname) if journal else None
+            directory = place.state.existing(ifname)
             if directory:
                 log = os.stat(processes.LOG, dir_fd=directory.descriptor)
-                if (log.st_dev, log.st_ino) == self._watched:
+                watched = self._watches.get(ifname)
+                if watched and watched.log == (log.st_dev, log.st_ino):
                     return False
-                self.close()
-                self._descriptor = processes.watch_log(directory)
-                self._watched = log.st_dev, log.st_ino
+                self._forget(ifname)
+                self._watches[ifname] = _Watch(processes.watch_log(directory), (log.st_dev, log.st_ino))
                 return True
-        self.close()
+        self._forget(ifname)
         return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """An inotify descriptor, and which file it is on."""
+
+    descriptor: int
+    log: tuple[int, int]

@@ -10,6 +10,7 @@ from vmnet.kernel import inspect
 from vmnet.lease_state import SILENT
 from vmnet.left_out import DHCPV4, DHCPV6, sentences
 from vmnet.plumbing.names import bridge_name, nic_name
+from vmnet.plumbing.whose import bound_elsewhere
 from vmnet.server_report import FamilyReport
 
 if TYPE_CHECKING:
@@ -75,6 +76,17 @@ class Sight:
         return next((state for state in self.links if state.ifname == ifname), None)
 
     @property
+    def ifname(self) -> str:
+        """The pod interface; empty where nothing is bound."""
+        return self.report.journal.pod.ifname if self.report.journal else ""
+
+    @property
+    def elsewhere(self) -> tuple[str, ...]:
+        """In words, what is bound here and not by a binding that is known; looked for where none is."""
+        found = () if self.report.journal else bound_elsewhere(self.report.now)
+        return tuple(one.what for one in found)
+
+    @property
     def families(self) -> tuple[Family, ...]:
         """How the guest stands, by each family that it is told of."""
         journal = self.report.journal
@@ -105,8 +117,18 @@ def look(place: Place, config: Config) -> Sight:
         KernelError: the kernel cannot be asked.
         RefusedError: several bindings are meant.
     """
-    report = agent.report(place, config)
-    return Sight(report, inspect.link_states(place.netlink))
+    return Sight(agent.report(place, config), inspect.link_states(place.netlink))
+
+
+def look_at_all(place: Place, config: Config) -> tuple[Sight, ...]:
+    """See how each binding here stands, or the one that is named; one that is `down` where there is none.
+
+    Raises:
+        KernelError: the kernel cannot be asked.
+        RefusedError: the journal of one of them cannot be trusted.
+    """
+    links = inspect.link_states(place.netlink)
+    return tuple(Sight(report, links) for report in agent.reports(place, config))
 
 
 def _family(name: str, told: tuple[str, ...], said: FamilyReport | None, *, served: bool) -> Family:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vmnet.codec import plain
 from vmnet.config import SANDBOX_OFF
+from vmnet.errors import DriftError, NotBoundError
 from vmnet.kernel.inspect import FORWARDING
 from vmnet.lease_state import DECLINED, FOREIGN_ADDRESS, HOLDING, SILENT, STATIC
 from vmnet.outline import Node
@@ -32,9 +33,41 @@ _STYLES = {DECLINED: "bad", FOREIGN_ADDRESS: "warning", SILENT: "warning", UNKNO
 _ROOT = 0
 
 
+def exit_code(sights: tuple[Sight, ...]) -> int:
+    """Return the worst of them: drift, nothing bound, or all well."""
+    if any(sight.report.drift for sight in sights):
+        return DriftError.exit_code
+    return 0 if all(sight.report.journal for sight in sights) else NotBoundError.exit_code
+
+
+def values(sights: tuple[Sight, ...]) -> dict[str, Any]:
+    """Return all of it as JSON has it: of one binding its members, of several what they share, and each whole."""
+    first, *others = sights
+    if not others:
+        return value(first)
+    drifts = any(sight.report.drift for sight in sights)
+    shared = {
+        "schema": SCHEMA,
+        "state": "drift" if drifts else "up",
+        "drift": [f"{sight.ifname}: {text}" for sight in sights for text in sight.report.drift],
+        "warnings": [f"{sight.ifname}: {text}" for sight in sights for text in sight.report.warnings],
+    }
+    nobodys = dict.fromkeys(("guest", "links", "server", "found", "settings", "lease", "lease6"))
+    return {**shared, **nobodys, "bindings": [value(sight) for sight in sights]}
+
+
+def outlines(sights: tuple[Sight, ...]) -> tuple[Node, ...]:
+    """Draw each of them."""
+    several = len(sights) > 1
+    return tuple(
+        node for sight in sights for node in outline(sight, f"--interface {sight.ifname}" if several else "")
+    )
+
+
 def value(sight: Sight) -> dict[str, Any]:
-    """Return all of it as JSON has it."""
+    """Return what is of one binding as JSON has it."""
     report, journal = sight.report, sight.report.journal
+    elsewhere = {"elsewhere": list(sight.elsewhere)} if sight.elsewhere else {}
     return {
         "schema": SCHEMA,
         "state": sight.state,
@@ -47,6 +80,7 @@ def value(sight: Sight) -> dict[str, Any]:
         "settings": plain(journal.settings) if journal else None,
         "lease": plain(journal.lease) if journal else None,
         "lease6": plain(journal.lease6) if journal else None,
+        **elsewhere,
     }
 
 
@@ -100,11 +134,12 @@ def _link_value(sight: Sight, ifname: str) -> dict[str, Any] | None:
     }
 
 
-def outline(sight: Sight) -> tuple[Node, ...]:
-    """Draw the way from the pod network to the guest, and what is to be said of it."""
+def outline(sight: Sight, flags: str = "") -> tuple[Node, ...]:
+    """Draw the way from the pod network to the guest, and what is to be said of it; `flags` name this binding."""
     report, journal = sight.report, sight.report.journal
     if journal is None:
-        return (Node("down: nothing is bound here", "title"),)
+        others = tuple(Node(f"not by vmnet: {text}", "warning") for text in sight.elsewhere)
+        return (Node("down: nothing is bound here", "title", others),)
     settings = journal.settings
     parts = (
         _network(sight, journal),
@@ -117,8 +152,9 @@ def outline(sight: Sight) -> tuple[Node, ...]:
     if report.warnings:
         nodes.append(Node("warnings:", "title", tuple(Node(text, "warning") for text in report.warnings)))
     if report.drift:
+        command = f"vmnet up {flags}".strip()
         nodes.append(
-            Node("to be put right by `vmnet up`:", "title", tuple(Node(text, "bad") for text in report.drift))
+            Node(f"to be put right by `{command}`:", "title", tuple(Node(text, "bad") for text in report.drift))
         )
     return tuple(nodes)
 

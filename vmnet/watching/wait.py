@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from vmnet import agent
+from vmnet.advice import at_this_place, place_flags
 from vmnet.kernel import firewall, inspect
+from vmnet.kernel.tap_holders import tap_holders
 from vmnet.lease_state import STATIC
 from vmnet.outline import Node
 from vmnet.watching import reach
@@ -63,8 +65,10 @@ def wait(config: Config, goal: str, seconds: float) -> Waited:
             if is_reached(goal, sight, way):
                 return Waited(goal, passed, sight, way, None)
             if passed >= seconds:
-                return Waited(goal, passed, sight, way, cause(goal, sight, way))
-            news.wait(place, sight, min(_LOOK_AGAIN, seconds - passed))
+                why = cause(goal, sight, replace(way, holders=tap_holders()))
+                remedy = at_this_place(why.remedy, place_flags(config))
+                return Waited(goal, passed, sight, way, replace(why, remedy=remedy))
+            news.wait(place, (sight,), min(_LOOK_AGAIN, seconds - passed))
 
 
 def _way(sight: Sight) -> Way:

@@ -146,7 +146,7 @@ CASES = (
     ),
     Case(
         "tap0 taken",
-        lambda: _with_links(Link(9, "tap0", "tun", "02:00:00:00:00:09", 1500, up=False)),
+        lambda: replace(_with_links(Link(9, "tap0", "tun", "02:00:00:00:00:09", 1500, up=False)), tap="tap0"),
         "VMN-204",
         "error",
         "tap0 is of kind tun",
@@ -154,12 +154,22 @@ CASES = (
     Case(
         "orphans",
         lambda: _with_links(
-            Link(8, "k6t-eth0", "bridge", "02:00:00:00:00:08", 1500, up=True),
+            Link(8, "k6t-eth0", "bridge", "02:76:6d:00:00:08", 1500, up=True),
             Link(9, "tap7", "tun", "02:00:00:00:00:09", 1500, up=True, controller="k6t-eth0"),
         ),
         "VMN-205",
         "error",
         "tap7 is a port of k6t-eth0",
+    ),
+    Case(
+        "KubeVirt's",
+        lambda: _with_links(
+            Link(8, "k6t-eth0", "bridge", "02:00:00:00:00:08", 1500, up=True),
+            Link(9, "tap0", "tun", "02:00:00:00:00:09", 1500, up=True, controller="k6t-eth0"),
+        ),
+        "VMN-209",
+        "error",
+        "tap0 is a port of k6t-eth0",
     ),
     Case(
         "dadfailed",

@@ -74,7 +74,7 @@ def test_screens(name: str, columns: int) -> None:
 
 def test_what_only_a_server_could_know_is_not_said_to_be_well_without_one() -> None:
     evidence = replace(bound(), server=Server(), server_trouble="it does not answer")
-    results = {check["code"]: check["result"] for check in json.loads(as_json(evidence))["checks"]}
+    results = {check["code"]: check["result"] for check in json.loads(as_json((evidence,)))["checks"]}
     served = {check.code for check in CHECKS if check.when == SERVED}
     assert served == {"VMN-404", "VMN-505", "VMN-507", "VMN-508", "VMN-515"}
     assert {results[code] for code in served} == {"not-applicable"}
@@ -82,7 +82,7 @@ def test_what_only_a_server_could_know_is_not_said_to_be_well_without_one() -> N
 
 
 def test_json_says_what_became_of_every_check() -> None:
-    said = json.loads(as_json(sick()))
+    said = json.loads(as_json((sick(),)))
     assert said["schema"] == 1
     assert (said["interface"], said["bound"], said["listened_seconds"]) == ("eth0", True, 1.0)
     results = {check["code"]: check["result"] for check in said["checks"]}
@@ -91,6 +91,7 @@ def test_json_says_what_became_of_every_check() -> None:
     finding = said["findings"][0]
     assert finding == {
         "code": "VMN-301",
+        "interface": "eth0",
         "severity": "error",
         "what": "the binding is not as it shall be: somebody changed it, or a bring-up was cut short",
         "evidence": [
@@ -104,7 +105,9 @@ def test_json_says_what_became_of_every_check() -> None:
 
 def test_json_of_a_pod_that_cannot_be_bound() -> None:
     evidence = replace(before(), journal=None, refusal="eth0 is not for us; give the pod another one")
-    said = json.loads(as_json(replace(evidence, interface="eth0")))
+    said = json.loads(as_json((replace(evidence, interface="eth0"),)))
     assert (said["interface"], said["bound"]) == ("eth0", False)
     assert [finding["code"] for finding in said["findings"]] == ["VMN-208"]
-    assert plain(outline(evidence, every=False), 100).startswith("the pod interface: not bound, and cannot be\n")
+    assert plain(outline(evidence, every=False), 100).startswith(
+        "the pod interface: not bound; `vmnet up` would be refused\n"
+    )

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit import layouts
 from vmnet.errors import NotYetError, RefusedError
-from vmnet.model import Address, Link, Route, Settings, Status
+from vmnet.model import Address, Link, Route, Status
 from vmnet.plumbing.discover import better_interface, discover, refuse_names_taken, refuse_orphans
 
 
@@ -179,18 +179,20 @@ def test_names_of_ours_that_others_bear_are_refused(name: str) -> None:
     status = layouts.status("bridge")
     pod = discover(status)
     taken = replace(status, links=(*status.links, Link(9, name, "dummy", "02:00:00:00:00:09", 1500, up=True)))
-    refuse_names_taken(status, pod, Settings())
-    with pytest.raises(RefusedError, match=f"{name} exists already"):
-        refuse_names_taken(taken, pod, Settings())
+    refuse_names_taken(status, pod, "tap0", {})
+    with pytest.raises(RefusedError, match=f"{name} is a link of kind dummy that vmnet has not made") as refused:
+        refuse_names_taken(taken, pod, "tap0", {})
+    assert "remove" not in str(refused.value)
+    assert "del" not in str(refused.value)
 
 
 def test_a_binding_without_its_journal_is_refused() -> None:
     status = layouts.status("bridge")
-    bridge = Link(8, "k6t-eth0", "bridge", "02:00:00:00:00:08", 1500, up=True)
+    bridge = Link(8, "k6t-eth0", "bridge", "02:76:6d:00:00:08", 1500, up=True)
     port = Link(9, "eth0-nic", "veth", "02:00:00:00:00:09", 1500, up=True, controller="k6t-eth0")
     orphaned = replace(status, links=(*status.links, bridge, port))
     refuse_orphans(replace(status, links=(*status.links, bridge)))
     refuse_orphans(orphaned, "net1")
     for ifname in ("", "eth0"):
-        with pytest.raises(RefusedError, match="k6t-eth0 joins a NIC and a tap already"):
+        with pytest.raises(RefusedError, match="k6t-eth0 joins eth0-nic, which vmnet has made"):
             refuse_orphans(orphaned, ifname)

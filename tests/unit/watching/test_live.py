@@ -18,7 +18,7 @@ BOUND = sight(journal(), server("bound"))
 def test_only_changes_are_printed_a_line_of_json_each(capsys: pytest.CaptureFixture[str]) -> None:
     show = _Changes(as_json=True)
     for seen in (SILENT, LATER, BOUND, BOUND):
-        show(seen)
+        show((seen,))
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["guest"]["families"]["ipv4"]["state"] for line in lines] == ["silent", "bound"]
 
@@ -29,7 +29,7 @@ def test_blocks_of_text_are_set_off_from_each_other(
     monkeypatch.setenv("COLUMNS", "100")
     show = _Changes(as_json=False)
     for seen in (SILENT, LATER, BOUND):
-        show(seen)
+        show((seen,))
     first, second = capsys.readouterr().out.split("\n\n")
     assert "IPv4 10.244.1.2/24: silent" in first
     assert "IPv4 10.244.1.2/24: bound" in second
