@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _VERBS = (
     *("up", "down", "run", "launch", "serve", "plan", "status", "wait", "capture", "doctor", "support-bundle"),
-    *("metrics", "render", "domain"),
+    *("metrics", "render", "domain", "onDefineDomain"),
 )
 
 
@@ -34,6 +34,6 @@ def at_this_place(text: str, flags: tuple[str, ...]) -> str:
     said = shlex.join(flags)
     for verb in _VERBS:
         command = f"`vmnet {verb}"
-        for end in ("`", " "):
+        for end in (" ", "`"):  # in this order: the first leaves nothing for the second
             text = text.replace(f"{command}{end}", f"{command} {said}{end}")
     return text

@@ -36,7 +36,7 @@ from testbed.snapshot import difference, snapshot
 from testbed.tap_guest import tap_guest
 from testbed.watch import watched
 from tests import figures
-from tests.netns.test_tap_in_use import HOLDS
+from tests.netns.tap_holder import HOLDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

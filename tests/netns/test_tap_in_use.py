@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from testbed.netns import Background, background, wait_for_end
+from tests.netns.tap_holder import HOLDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,15 +25,6 @@ if TYPE_CHECKING:
 
     from testbed.agent import Agent
     from testbed.pods import Pod
-
-HOLDS = """
-import fcntl, os, signal, struct, sys
-tap = os.open("/dev/net/tun", os.O_RDWR)
-fcntl.ioctl(tap, 0x400454CA, struct.pack("16sH22x", sys.argv[1].encode(), 0x5002))
-print("held", flush=True)
-signal.pause()
-"""
-"""Attaches to a tap as QEMU does (TUNSETIFF, linux/if_tun.h)."""
 
 
 def holding(pod: Pod, log: Path, tap: str = "tap0") -> AbstractContextManager[Background]:

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import socket
+import sys
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from testbed.netns import background, entered, kill, wait_for_end
 from testbed.privileges import confined
 from testbed.watch import RTMGRP_IPV6_IFADDR, wait_for_ip
 from tests.netns.raw_client import RawClient
+from tests.netns.tap_holder import HOLDS
 from tests.unit.dhcp.frames import bootp, frame, message, option
 from vmnet.codec import decode
 from vmnet.plumbing.isolation import rulesets
@@ -217,6 +219,14 @@ def port_disabled(it: Patient) -> None:
 def another_port(it: Patient) -> None:
     it.up()
     it.ip("link add v1 type veth peer name v2", "link set v1 master k6t-eth0")
+
+
+def tap_deleted_under_a_vm(it: Patient) -> None:
+    it.up()
+    words = it.pod.netns.command(sys.executable, "-c", HOLDS, "tap0")
+    it.hold(background(words, it.directory / "holder.log")).wait_for("^held$")
+    it.ip("link delete tap0")
+    it.up()
 
 
 def no_isolation(_it: Patient) -> tuple[str, ...]:
@@ -447,9 +457,7 @@ TROUBLES = (
         "VMN-107", "error", state_directory_is_a_file, "state-file is no directory", "--state-dir", ward="flags-1"
     ),
     Trouble("VMN-201", "error", interface_down, "eth0 is down", "try again when the CNI"),
-    Trouble(
-        "VMN-202", "error", somebodys_port, "eth0 is of kind veth, a port of br7", "ip link set eth0 nomaster"
-    ),
+    Trouble("VMN-202", "error", somebodys_port, "eth0 is of kind veth, a port of br7", "--interface"),
     Trouble("VMN-203", "error", several_next_hops, "route 10.99.0.0/16 with several next hops", "remove it first"),
     Trouble("VMN-204", "error", tap_name_taken, "tap0 is of kind bridge", "leave --tap away"),
     Trouble("VMN-205", "error", bridge_without_facts, "v1 is a port of k6t-eth0", "--state-dir"),
@@ -491,6 +499,7 @@ TROUBLES = (
     Trouble("VMN-307", "warning", no_isolation, "isolation is off", "--isolation strict", ward="flags-2"),
     Trouble("VMN-308", "warning", rules_without_ingress, "bridge prerouting", "kernel has what is named"),
     Trouble("VMN-309", "info", bound, "tap0 belongs to uid 0", "--owner UID[:GID]", ward="bound-1"),
+    Trouble("VMN-310", "error", tap_deleted_under_a_vm, "no link with it", "start it again", ward="bound-2"),
     Trouble(
         "VMN-401", "error", larger_than_the_route, "default route via 10.0.1.241 has MTU 1450", "--mtu", "cilium"
     ),

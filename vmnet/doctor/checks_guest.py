@@ -157,7 +157,8 @@ def other_dhcp_server(evidence: Evidence) -> Iterator[Finding]:
             WARNING,
             f"there is another DHCP server in the pod network, {kept}",
             seen,
-            "end it, or let it serve the guest instead of vmnet (--dhcp external)",
+            "nothing, if it is meant for others and the guest is isolated; else find it by its MAC, or let it "
+            "serve the guest instead of vmnet (--dhcp external)",
         )
 
 
@@ -183,7 +184,8 @@ def other_router(evidence: Evidence) -> Iterator[Finding]:
             WARNING,
             f"a router {whose}advertises itself in the pod network, {_reaches(evidence)}",
             tuple(map(_said, heard)),
-            "find it by its MAC, and end it; or isolate the guest (--isolation strict)",
+            "find it by its MAC, and whether it is meant to be there; isolate the guest from it "
+            "(--isolation strict)",
         )
 
 

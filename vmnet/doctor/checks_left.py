@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vmnet.doctor.evidence import INFO, WARNING, Finding
 from vmnet.plumbing.names import bridge_name, table_name
-from vmnet.plumbing.whose import bound_elsewhere
+from vmnet.plumbing.whose import VMNET, bound_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def lone_servers(evidence: Evidence) -> Iterator[Finding]:
     alone = [
         ifname
         for ifname in evidence.left.servers
-        if ifname not in evidence.begun and bridge_name(ifname) not in bridges
+        if ifname not in evidence.known and bridge_name(ifname) not in bridges
     ]
     if alone:
         yield Finding(
@@ -63,15 +63,16 @@ def lone_servers(evidence: Evidence) -> Iterator[Finding]:
             "a DHCP server is left from a binding that is gone: it holds no capability and hears nothing, but "
             "runs",
             tuple(f"a socket @vmnet/server/{ifname} is listened on" for ifname in alone),
-            "`vmnet up` for that interface ends it and starts its own; `ss -lxp` shows which process it is",
+            " or ".join(f"`vmnet up --interface {ifname}`" for ifname in alone)
+            + " ends it and starts its own; `ss -lxp` shows which process it is",
         )
 
 
 def lone_rules(evidence: Evidence) -> Iterator[Finding]:
     """No isolation rules stand without a binding."""
-    if bound_elsewhere(evidence.status, evidence.begun):
+    if any(one.who == VMNET for one in bound_elsewhere(evidence.status, evidence.known)):
         return  # they may well be the rules of that: no advice is safe before its facts are found
-    used = {table_name(ifname) for ifname in evidence.begun}
+    used = {table_name(ifname) for ifname in evidence.known}
     links = {link.ifname for link in evidence.status.links}
     used |= {chain.table for chain in evidence.status.chains or () if chain.device in links}
     lone = (chain for chain in evidence.status.chains or () if chain.table not in used)

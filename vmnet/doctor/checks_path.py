@@ -134,7 +134,7 @@ def bridge_netfilter(evidence: Evidence) -> Iterator[Finding]:
     chains = netfilter.chains or ()
     shows = f"br_netfilter shows the guest's frames to {', '.join(netfilter.calls)}"
     off = "sysctl -w " + " ".join(f"net.bridge.bridge-nf-call-{name}=0" for name in netfilter.calls)
-    remedy = f"in the pod's network namespace, as a privileged user: `{off}`"
+    remedy = _as_root(evidence, off)
     seen = tuple(f"bridge-nf-call-{name} is 1" for name in netfilter.calls)
     asked = tuple(
         f"chain {chain.family} {chain.table} {chain.name}: {chain.hook}, {chain.policy}" for chain in chains
@@ -161,8 +161,19 @@ def accepts_advertisements(evidence: Evidence) -> Iterator[Finding]:
         WARNING if unguarded else INFO,
         f"{bridge.ifname} acts on router advertisements, {kept}",
         (f"accept_ra of {bridge.ifname} is {bridge.accept_ra}",),
-        f"`sysctl -w net.ipv6.conf.{bridge.ifname}.accept_ra=0` in the pod's network namespace, as a privileged "
-        "user; `vmnet up` does it where /proc/sys can be written",
+        f"{_as_root(evidence, f'sysctl -w net.ipv6.conf.{bridge.ifname}.accept_ra=0')}; `vmnet up` does it where "
+        "/proc/sys can be written",
+    )
+
+
+def _as_root(evidence: Evidence, command: str) -> str:
+    """Say where a command that writes /proc/sys can be run: here, or only on the node."""
+    if evidence.surroundings.sysctls_writable:
+        return f"in the pod's network namespace: `{command}`"
+    return (
+        f"/proc/sys is read-only here, so on the node, as root: `nsenter --net=/proc/PID/ns/net "
+        f"{command}`, PID being "
+        "that of a process of this pod"
     )
 
 

@@ -81,7 +81,9 @@ def sysctls(evidence: Evidence) -> Iterator[Finding]:
             INFO,
             "/proc/sys is read-only: neither accept_ra of the bridge nor bridge-nf-call-* can be set from here",
             ("/proc/sys/net/ipv6/conf/default/accept_ra cannot be written",),
-            "nothing, unless VMN-405 or VMN-406 is found too: isolation keeps router advertisements away",
+            "nothing, unless VMN-405 or VMN-406 is found too, which say what to run on the node: "
+            "isolation keeps router "
+            "advertisements away",
         )
 
 

@@ -98,7 +98,7 @@ def further_port(evidence: Evidence) -> Iterator[Finding]:
                 f"{link.ifname} is a port of {link.controller}, and not vmnet's: what is there sees the guest's "
                 "frames, and speaks to it past the isolation rules",
                 (f"{link.ifname} is of kind {link.kind or 'hardware'}, MAC {link.mac}",),
-                f"take it off: `ip link set {link.ifname} nomaster`",
+                f"find out who put it there; `ip link set {link.ifname} nomaster` takes it off the bridge again",
             )
 
 

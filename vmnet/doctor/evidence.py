@@ -123,6 +123,11 @@ class Evidence:
         return next((state for state in self.link_states if state.ifname == ifname), None)
 
     @property
+    def known(self) -> frozenset[str]:
+        """The interfaces that are bound here, this one included."""
+        return frozenset((*self.begun, *((self.journal.pod.ifname,) if self.bound and self.journal else ())))
+
+    @property
     def told_settings(self) -> Settings:
         """The settings that count: the binding's, else those that were asked for."""
         return self.journal.settings if self.journal else self.settings

@@ -18,12 +18,28 @@ _STYLES = {INFO: "", WARNING: "warning", ERROR: "bad"}
 
 def outlines(evidences: tuple[Evidence, ...], *, every: bool) -> tuple[Node, ...]:
     """Draw what was found of each binding."""
-    return tuple(node for evidence in evidences for node in outline(evidence, every=every))
+    told = _told_once(evidences)
+    each = zip(evidences, told, strict=True)
+    return tuple(node for evidence, found in each for node in _outline(evidence, found, every=every))
+
+
+def _told_once(evidences: tuple[Evidence, ...]) -> list[tuple[Finding, ...]]:
+    """Return the findings of each; what is of the place is found with every binding, and told with the first."""
+    told: dict[tuple[str, str, tuple[str, ...]], None] = {}
+    each = []
+    for evidence in evidences:
+        found = {(one.code, one.what, one.evidence): one for one in examine(evidence)}
+        each.append(tuple(one for key, one in found.items() if key not in told))
+        told.update(dict.fromkeys(found))
+    return each
 
 
 def outline(evidence: Evidence, *, every: bool) -> tuple[Node, ...]:
     """Draw the findings with their evidence and remedies; with `every`, also the checks that found nothing."""
-    findings = examine(evidence)
+    return _outline(evidence, examine(evidence), every=every)
+
+
+def _outline(evidence: Evidence, findings: tuple[Finding, ...], *, every: bool) -> tuple[Node, ...]:
     looked = Node(_place(evidence), "title", tuple(_lines(evidence, findings, every)))
     return (looked, _summary(evidence, findings))
 
@@ -76,7 +92,8 @@ def _summary(evidence: Evidence, findings: tuple[Finding, ...]) -> Node:
 
 def as_json(evidences: tuple[Evidence, ...]) -> str:
     """Return the findings, and what became of every check, as one JSON object; a check is as bad as its worst."""
-    found_of = [(_interface(evidence), finding) for evidence in evidences for finding in examine(evidence)]
+    each = zip(evidences, _told_once(evidences), strict=True)
+    found_of = [(_interface(evidence), finding) for evidence, findings in each for finding in findings]
     applied = {check.code for evidence in evidences for check in asked(evidence)}
     found = {finding.code for _, finding in found_of}
     pages = {check.code: check.page for check in CHECKS}

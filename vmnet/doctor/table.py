@@ -91,8 +91,8 @@ CHECKS = (
     Check("VMN-601", "no journals of another boot", ALWAYS, checks_left.stale_journals),
     Check("VMN-602", "no journal without a binding", BEFORE, checks_left.begun),
     Check("VMN-603", "no binding without its journal", BOUND, checks_left.lost),
-    Check("VMN-604", "no server without a binding", BEFORE, checks_left.lone_servers),
-    Check("VMN-605", "no rules without a binding", BEFORE, checks_left.lone_rules),
+    Check("VMN-604", "no server without a binding", ALWAYS, checks_left.lone_servers),
+    Check("VMN-605", "no rules without a binding", ALWAYS, checks_left.lone_rules),
 )
 
 

@@ -115,7 +115,7 @@ def _refuse_unreachable(claims: ClaimDirectory, wish: Wish, claim: Claim, libvir
         )
     if is_attached(tap):
         holders = " or ".join(f"domain {uuid}" for uuid in claims.holders(claim))
-        raise RefusedError(f"{tap} is in use by {holders or 'another program'}; end that first")
+        raise RefusedError(f"{tap} is in use by {holders or 'another program'}; shut that down first")
 
 
 def _bring_up(claim: Claim, wish: Wish) -> Journal:

@@ -184,8 +184,8 @@ def refuse_unbridgeable(link: Link) -> None:
         )
     if link.controller:
         raise RefusedError(
-            f"{link.ifname} is already a port of {link.controller}; take it out first: "
-            f"ip link set {link.ifname} nomaster"
+            f"{link.ifname} is a port of {link.controller} already, which vmnet has not made; "
+            "hand over another interface with --interface, or let whoever made that bridge leave it out"
         )
 
 

@@ -96,8 +96,9 @@ def _silent(sight: Sight, way: Way) -> Cause:
         return Cause(
             *("other-mac", f"the guest asks under the MAC {', '.join(macs)}, and not under {journal.vm_mac}"),
             (f"the VM's MAC is {journal.vm_mac}", *(f"DHCP was heard from {mac}" for mac in macs), counted),
-            f"give the domain's interface the MAC {journal.vm_mac} (`vmnet domain` writes that), or name the "
-            "guest's own with `vmnet down` and `vmnet up --mac`",
+            f"give the domain's interface the MAC {journal.vm_mac} (`vmnet domain` writes that), or "
+            "shut the VM down "
+            "and name the guest's own with `vmnet down`, then `vmnet up --mac MAC`",
         )
     return _no_discover(sight, counted)
 

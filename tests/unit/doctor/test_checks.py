@@ -14,7 +14,7 @@ from vmnet.doctor.server_words import Server, SilentGateway
 from vmnet.doctor.table import CHECKS, asked, examine, worst
 from vmnet.guest.domain import parse
 from vmnet.kernel.inspect import LinkState, NeighbourState, Probed
-from vmnet.model import FOREVER, FilterChain, Link, Settings, Status, Told
+from vmnet.model import FOREVER, FilterChain, Holder, Link, Settings, Status, Told
 from vmnet.plumbing.isolation import rulesets
 
 if TYPE_CHECKING:
@@ -432,6 +432,14 @@ def test_a_tap_of_root_is_a_note_until_somebody_holds_it() -> None:
     assert codes == ["VMN-304", "VMN-309"]
 
 
+def test_a_program_that_lost_its_tap_is_found_while_nobody_has_ours() -> None:
+    lost = replace(bound(), holders=(Holder(7, "qemu-system-x86", ""), Holder(8, "passt", "tap1")))
+    assert examine(lost) == ()
+    [*_, found] = examine(_state(lost, LinkState("tap0", carrier=False, port_state=0)))
+    assert (found.code, found.severity) == ("VMN-310", "error")
+    assert found.what.startswith("qemu-system-x86 (pid 7) had tap0 open")
+
+
 def test_a_refusal_is_told_once() -> None:
     evidence = replace(_link(before(), "eth0", up=False), journal=None)
     refusal = "eth0 is down; try again when the CNI has set it up"
@@ -455,7 +463,7 @@ def test_codes_stand_in_order_and_once() -> None:
 
 
 def test_each_code_has_a_case() -> None:
-    of_their_own = {"VMN-309", "VMN-501", "VMN-502"}
+    of_their_own = {"VMN-309", "VMN-310", "VMN-501", "VMN-502"}
     assert {case.code for case in CASES} | of_their_own == {check.code for check in CHECKS}
 
 

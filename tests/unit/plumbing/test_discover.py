@@ -70,7 +70,7 @@ def test_a_link_that_is_down_may_come_up_later() -> None:
         ({"kind": "ipvlan"}, "ipvlan.*give the pod a veth"),
         ({"kind": "macvlan", "mode": "bridge"}, "macvlan interface in bridge mode.*passthru"),
         ({"kind": "macvtap", "mode": "vepa"}, "macvtap interface in vepa mode"),
-        ({"controller": "br0"}, "already a port of br0.*nomaster"),
+        ({"controller": "br0"}, "a port of br0 already, which vmnet has not made; .*--interface"),
         ({"ethernet": False}, "no Ethernet interface"),
         ({"loopback": True}, "no Ethernet interface"),
         ({"kind": "bridge"}, "eth0 is a bridge, which cannot be a port of another one"),

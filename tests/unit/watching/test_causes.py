@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit.watching.sights import family, journal, server, sight
-from vmnet.model import FilterChain, Status
+from vmnet.model import FilterChain, Holder, Status
 from vmnet.watching.causes import cause
 from vmnet.watching.goals import GOALS, Way, is_reached
 from vmnet.watching.reach import Question
@@ -57,6 +57,14 @@ def test_cause(goal: str, seen: Sight, word: str, evidence: str) -> None:
     assert found.word == word
     assert evidence in "\n".join(found.evidence)
     assert found.remedy
+
+
+def test_a_program_that_lost_its_tap_is_the_cause_where_nobody_has_ours() -> None:
+    lost = Way(holders=(Holder(7, "qemu-system-x86", ""), Holder(8, "passt", "tap1")))
+    found = cause("asked", sight(POD, server(), carrier=False, received=0), lost)
+    assert found.word == "tap-gone"
+    assert found.what == "qemu-system-x86 (pid 7) holds a tap that was deleted, and not the tap0 of now"
+    assert cause("asked", sight(POD, server(), received=0), lost).word == "no-frames"
 
 
 def test_a_foreign_address_is_told_with_the_own_one() -> None:
@@ -118,4 +126,4 @@ def test_rules_for_ipv4_are_not_in_the_way_of_ipv6() -> None:
 def test_each_cause_is_explained() -> None:
     page = (Path(__file__).parents[3] / "docs" / "watching.md").read_text(encoding="utf-8")
     explained = re.findall("^### (.*)$", page, re.MULTILINE)
-    assert sorted(explained) == sorted({*(word for _, _, word, _ in CAUSES), "unreachable"})
+    assert sorted(explained) == sorted({*(word for _, _, word, _ in CAUSES), "unreachable", "tap-gone"})

@@ -1,0 +1,156 @@
+"""Every remedy there is: what it names exists, and none tells anybody to delete what vmnet has not made.
+
+Collected from the strings of the code (findings of doctor, errors, causes of `wait`) and from the documents.
+tests/netns/test_remedies.py follows those that change something to the letter.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from vmnet import cli, config_file
+from vmnet.advice import at_this_place, place_flags
+from vmnet.config import Config
+from vmnet.doctor.table import CHECKS
+from vmnet.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+UNKNOWN = "{}"
+"""Stands for what an f-string fills in."""
+PAGES = ("README.md", "docs/*.md", "docs/guide/*.md", "docs/operate/*.md")
+
+
+class Said(NamedTuple):
+    """A sentence, and where it stands."""
+
+    where: str
+    text: str
+
+
+def _strings(tree: ast.AST) -> Iterator[str]:
+    """Give all strings but docstrings; an f-string as one."""
+    inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    inner |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = (part.value if isinstance(part, ast.Constant) else UNKNOWN for part in node.values)
+            yield "".join(map(str, parts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
+            yield node.value
+
+
+def _said() -> Iterator[Said]:
+    for path in sorted((ROOT / "vmnet").rglob("*.py")):
+        where = str(path.relative_to(ROOT))
+        yield from (Said(where, text) for text in _strings(ast.parse(path.read_text("utf-8"))) if " " in text)
+
+
+def _pages() -> Iterator[Said]:
+    for path in sorted(chain.from_iterable(ROOT.glob(pattern) for pattern in PAGES)):
+        yield Said(str(path.relative_to(ROOT)), path.read_text(encoding="utf-8"))
+
+
+SAID = tuple(_said())
+PAGES_SAID = tuple(_pages())
+COMMAND = re.compile(r"`(vmnet [^`]+)`")
+FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+CODE = re.compile(r"VMN-\d+")
+PAGE = re.compile(r"docs/[\w/.-]+\.md(?:#[\w-]+)?")
+KEY = re.compile(r"\b((?:dns|ntp|boot|lease|dhcp)\.[a-z_]+)\b(?! has| ends)")
+DELETES = re.compile(r"\b(ip link del(ete)?|ip tuntap del|rm -|nft (delete|flush)|ip route del|kill -)")
+PLACEHOLDERS = {"UID[:GID]": "107:107", "CIDR": "10.0.0.0/24", "MAC": "52:54:00:00:00:01", "ADDRESS": "10.0.0.1"}
+"""What a person puts there."""
+NOT_TYPED = ("…", "--help", "VERB")
+"""A command with one of these is a way to speak of it."""
+OF_NSENTER = "--net"
+"""The one flag of another program in a message."""
+
+
+def _commands(said: tuple[Said, ...]) -> list[Said]:
+    return sorted(
+        {
+            Said(where, " ".join(command.split()))
+            for where, text in said
+            for command in COMMAND.findall(text)
+            if not any(word in command for word in NOT_TYPED)
+        }
+    )
+
+
+@pytest.mark.parametrize(("where", "command"), _commands((*SAID, *PAGES_SAID)))
+def test_each_command_of_ours_can_be_typed(where: str, command: str) -> None:
+    words = shlex.split(command.replace(UNKNOWN, "1"))[1:]
+    words = [PLACEHOLDERS.get(word, word) for word in words]
+    known = {verb.name for verb in cli.VERBS}
+    assert words[0] in known, where
+    whole = [option for action in _options(words[0]) for option in action]
+    assert [word for word in words if word.startswith("--") and word.partition("=")[0] not in (*whole, "--")] == []
+
+
+def _options(verb: str) -> Iterator[list[str]]:
+    parser = cli.parser()
+    [subparsers] = [action for action in parser._actions if action.choices]
+    for action in dict(subparsers.choices or {})[verb]._actions:
+        yield list(action.option_strings)
+
+
+def test_each_flag_in_a_message_is_one_of_ours() -> None:
+    ours = {option for verb in cli.VERBS for options in _options(verb.name) for option in options}
+    ours |= {"--version", OF_NSENTER}
+    odd = {(where, flag) for where, text in SAID for flag in FLAG.findall(text) if flag not in ours}
+    assert odd == set()
+
+
+@pytest.mark.parametrize("said", [SAID, PAGES_SAID], ids=["code", "documents"])
+def test_each_finding_page_and_key_that_is_named_exists(said: tuple[Said, ...]) -> None:
+    codes = {check.code for check in CHECKS}
+    keys = {f"dns.{name}" for name in config_file.Dns.__struct_fields__}
+    for where, text in said:
+        assert set(CODE.findall(text)) <= codes, where
+        assert {key for key in KEY.findall(text) if key.startswith("dns.")} <= keys, where
+        for page in PAGE.findall(text):
+            name, _, anchor = page.partition("#")
+            assert (ROOT / name).is_file(), (where, page)
+            slugs = re.findall("^#+ (.*)$", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
+            assert not anchor or anchor in {re.sub(r"[^\w-]", "", one.lower().replace(" ", "-")) for one in slugs}
+
+
+def test_nobody_is_told_to_delete_what_vmnet_has_not_made() -> None:
+    """But rules of our own table, which no binding and no link uses any more (VMN-605)."""
+    told = {(where, text) for where, text in SAID if DELETES.search(text)}
+    assert {where for where, _ in told} <= {"vmnet/doctor/checks_left.py"}, told
+    assert {text for _, text in told} <= {f"nft delete table {UNKNOWN}"}
+
+
+def test_a_command_is_right_at_the_place_that_was_asked_about() -> None:
+    flags = place_flags(Config(interface="net1", netns="pod 1", state_dir="/x"))
+    said = "run `vmnet down`, then `vmnet up --mac MAC`; `vmnet exporter` and `vmnet hook install` are of no place"
+    assert at_this_place(said, flags) == (
+        "run `vmnet down --interface net1 --netns 'pod 1' --state-dir /x`, then "
+        "`vmnet up --interface net1 --netns 'pod 1' --state-dir /x --mac MAC`; "
+        "`vmnet exporter` and `vmnet hook install` are of no place"
+    )
+    assert place_flags(Config()) == ()
+    assert at_this_place(said, ()) == said
+
+
+def test_every_verb_that_acts_on_a_pod_gets_its_place() -> None:
+    for verb in cli.VERBS:
+        takes = "--netns" in [option for options in _options(verb.name) for option in options]
+        changed = at_this_place(f"`vmnet {verb.name}`", ("--netns", "x")) != f"`vmnet {verb.name}`"
+        assert changed is takes, verb.name
+
+
+def test_a_command_that_cannot_be_typed_would_be_seen() -> None:
+    with pytest.raises(UsageError):
+        cli.parser().parse_args(["up", "--nameservers", "10.0.0.1"])
