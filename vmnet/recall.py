@@ -10,7 +10,7 @@ from vmnet.codec import encode
 from vmnet.errors import RefusedError
 from vmnet.model import Note
 from vmnet.plumbing import note
-from vmnet.plumbing.names import bridge_name, is_own_mac
+from vmnet.plumbing.names import bridge_name, is_own_mac, nic_name
 from vmnet.schema import understand
 
 if TYPE_CHECKING:
@@ -94,7 +94,9 @@ def is_untouched(now: Status, journal: Journal) -> bool:
     pod = journal.pod
     nic = now.link_of_index(pod.ifindex)
     bridge = now.link(bridge_name(pod.ifname))
-    ours = (bridge is not None and is_own_mac(bridge.mac)) or (nic is not None and nic.ifname != pod.ifname)
+    ours = (bridge is not None and is_own_mac(bridge.mac)) or (
+        nic is not None and nic.ifname == nic_name(pod.ifname)
+    )
     noted = nic is not None and any(entry.ifname == nic.ifname for entry in now.notes)
     return bool(written(journal)) and not ours and not noted
 

@@ -173,7 +173,7 @@ def assert_shown(report: ServerReport) -> None:
     conflict(facts.pod, facts.lease, report)
     _farthest(report)
     metrics.text([metrics.Binding("eth0", 7, "/run/vmnet", report)])
-    doctor_json(Evidence(Status(()), bound=True, journal=facts, server=understand(report))).encode()
+    doctor_json((Evidence(Status(()), bound=True, journal=facts, server=understand(report)),)).encode()
 
 
 NO_REPORTS: tuple[bytes | None, ...] = (
