@@ -161,7 +161,7 @@ def _age(mine: Trial) -> None:
 def _parts(journal: Any, part: str) -> list[dict[str, Any]]:  # noqa: ANN401 # JSON is of any type
     """What a part of the journal is, or those of which it has many; none where all of it came later."""
     for name in part.split("."):
-        journal = journal.get(name, [])
+        journal = journal.get(name, []) if isinstance(journal, dict) else []
     return journal if isinstance(journal, list) else [journal]
 
 
