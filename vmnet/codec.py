@@ -11,6 +11,8 @@ import types
 import typing
 from typing import Any, TypeVar
 
+from vmnet.strict_json import loads
+
 T = TypeVar("T")
 
 
@@ -32,12 +34,9 @@ def parse(text: str | bytes) -> Any:  # noqa: ANN401 # JSON is of any type
     """Return what JSON text holds.
 
     Raises:
-        ValueError: it is not JSON.
+        ValueError: it is not JSON, or such as nobody would write who means well.
     """
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+    return loads(text)
 
 
 def typed(kind: type[T], value: Any) -> T:  # noqa: ANN401 # JSON is of any type

@@ -21,6 +21,7 @@ from vmnet import patterns
 from vmnet.config import FromFile
 from vmnet.errors import UsageError
 from vmnet.model import FOREVER, Boot, RawOption, Told
+from vmnet.strict_json import loads
 from vmnet.told import is_link_local
 
 if TYPE_CHECKING:
@@ -224,24 +225,10 @@ _TOO_DEEP = f"maximum recursion depth exceeded: {_DEEPEST} levels"
 def _data(path: str, text: str) -> Any:  # noqa: ANN401 # whatever the file holds
     try:
         if text.lstrip().startswith("{"):
-            return _json(text)
+            return loads(text)
         return yaml.load(text, _Loader)  # noqa: S506 # a child of SafeLoader
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise UsageError(f"{path}: {' '.join(str(error).split())}") from error
-
-
-def _json(text: str) -> Any:  # noqa: ANN401 # whatever the file holds
-    depth = 0
-    for bracket in re.findall(r'"(?:[^"\\]|\\.)*"?|[{\[]|[]}]', text):
-        depth += (bracket in "{[") - (bracket in "]}")
-        if depth > _DEEPEST:
-            raise RecursionError(_TOO_DEEP)
-    return json.loads(text, object_pairs_hook=_pairs)
-
-
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    _refuse_twice([key for key, _ in pairs])
-    return dict(pairs)
 
 
 def _refuse_twice(keys: list[str]) -> None:

@@ -106,7 +106,7 @@ def test_an_older_journal_may_not_lack_more_than_came_later(lately_added: dict[s
         _understood(lately_added)
 
 
-@pytest.mark.parametrize("number", [SCHEMA + 1, SCHEMA + 2, min(OLDER) - 1, -1, 2**70])
+@pytest.mark.parametrize("number", [SCHEMA + 1, SCHEMA + 2, min(OLDER) - 1, -1, 2**60])
 def test_any_other_schema_is_said_and_refused(number: int) -> None:
     with pytest.raises(UnknownSchemaError, match=f"it has schema {number}, this vmnet reads 1 to {SCHEMA}"):
         _understood({**_kept(1), "schema": number, "more": 1})
