@@ -7,13 +7,19 @@ to it; then routes via a gateway; then the default, which must be here since a c
 from __future__ import annotations
 
 from socket import inet_aton, inet_ntoa
+from typing import TYPE_CHECKING
 
 from vmnet import told as shared
 from vmnet import traffic
 from vmnet.model import RTAX_MTU, Address, ClasslessRoute, PodInterface, Route
 
+if TYPE_CHECKING:
+    from collections.abc import Sized
+
 ON_LINK = "0.0.0.0"  # noqa: S104 - RFC 3442's "no router", not an address to bind to
 _RTN_UNICAST = 1
+_MOST = 1000
+"""Entries of a kind: an answer of 1500 octets has room for 150, and what is compiled has fields of 64 KiB."""
 
 
 def routes(pod: PodInterface, address: Address) -> tuple[tuple[ClasslessRoute, ...], Route | None, list[str]]:
@@ -27,10 +33,14 @@ def routes(pod: PodInterface, address: Address) -> tuple[tuple[ClasslessRoute, .
         del best[subnet]  # the guest makes it from its mask
     on_link = [_text(key) for key, route in best.items() if not route.gateway]
     via = [entry for key, route in best.items() if route.gateway for entry in _via(key, route, subnet)]
+    warnings += _too_many(via, on_link)
+    via, on_link = via[:_MOST], on_link[:_MOST]
     via += [ClasslessRoute("0.0.0.0/0", default.gateway or ON_LINK)] if default else []
-    for entry in via:
-        if entry.gateway != ON_LINK and not _reached(entry.gateway, (_text(subnet), *on_link), via):
-            on_link.append(f"{entry.gateway}/32")
+    direct, behind = {subnet, *map(network, on_link)}, {network(entry.dst) for entry in via}
+    for gateway in dict.fromkeys(entry.gateway for entry in via if entry.gateway != ON_LINK):
+        # A route via another gateway, or via itself, that is more specific leads the guest away from its link.
+        if _longest(direct, gateway) <= _longest(behind, gateway):
+            on_link.append(f"{gateway}/32")
     warnings += _unsaid([*best.values(), *([default] if default else [])], address, default)
     warnings += shared.passed_over(pod, ipv6=False)
     return (*(ClasslessRoute(dst, ON_LINK) for dst in on_link), *via), default, warnings
@@ -117,11 +127,17 @@ def _via(key: tuple[int, int], route: Route, subnet: tuple[int, int]) -> list[Cl
     return [ClasslessRoute(_text((half, bits)), route.gateway) for half in (number, number | 1 << (32 - bits))]
 
 
-def _reached(gateway: str, on_link: tuple[str, ...], via: list[ClasslessRoute]) -> bool:
-    """Whether the guest finds a gateway on its link: no route via another (or itself) is more specific."""
-    direct = max((network(prefix)[1] for prefix in on_link if covers(prefix, gateway)), default=-1)
-    detour = max((network(route.dst)[1] for route in via if covers(route.dst, gateway)), default=-1)
-    return direct > detour
+def _too_many(*groups: Sized) -> list[str]:
+    """Say how many routes no answer has room for."""
+    more = sum(max(0, len(group) - _MOST) for group in groups)
+    return [f"the pod has {more} routes more than {_MOST}, which no DHCP answer has room for"] if more else []
+
+
+def _longest(prefixes: set[tuple[int, int]], address: str) -> int:
+    """The length of the most specific prefix that holds the IPv4 address; -1 where none does."""
+    number = network(f"{address}/32")[0]
+    lengths = (bits for bits in range(32, -1, -1) if (number >> (32 - bits) << (32 - bits), bits) in prefixes)
+    return next(lengths, -1)
 
 
 def _unsaid(carried: list[Route], address: Address, default: Route | None) -> list[str]:
