@@ -20,7 +20,7 @@ from vmnet.errors import (
     UnexpectedError,
     VmnetError,
 )
-from vmnet.journal import BindingDirectory, StateDirectory
+from vmnet.journal import BindingDirectory, StateDirectory, refuse_too_large
 from vmnet.kernel import firewall, netns, netns_lock, sysctl
 from vmnet.kernel.apply import apply
 from vmnet.kernel.netlink import NetlinkSocket
@@ -52,7 +52,8 @@ from vmnet.plumbing.names import bridge_name, free_tap
 from vmnet.plumbing.node_signs import signs
 from vmnet.plumbing.whose import of_bindings
 from vmnet.privileges import remedy
-from vmnet.recall import Known, begun_here, held, is_untouched, lost_note, recall, written
+from vmnet.recall import Known, begun_here, held, is_untouched, lost_note, only_copy, recall, written
+from vmnet.saved_facts import is_host_name, text_of
 from vmnet.schema import SCHEMA, Here, Journal
 from vmnet.serving import ServerStart, open_packets
 from vmnet.tap_in_use import refuse_in_use
@@ -75,6 +76,10 @@ _OVERTAKEN = frozenset(
 """What the kernel says when somebody else changed something, or a message was lost: look again and go on."""
 _FORBIDDEN = frozenset({errno.EPERM, errno.EACCES, errno.ENOENT})
 """What the kernel says where a capability, a right or a device is missing."""
+_FROM_THE_NOTE = (
+    "the journal was lost; the facts are from the note on the NIC, which tells no server user, no owner and no "
+    "switched-off sandbox: these are as this call asks, or by default"
+)
 _NOTHING = Status(())
 _ROUNDS = 5
 """Apply, read, compare: the second round takes away what the kernel added by itself, the third the note; one more
@@ -98,6 +103,11 @@ class Plan:
     changes: tuple[Change, ...]
     already_up: bool
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """In words, what is not well about how the facts are kept."""
+        return only_copy(self.journal)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -105,6 +115,8 @@ class Outcome:
 
     journal: Journal
     changed: bool
+    warnings: tuple[str, ...] = ()
+    """In words, what is not well about how the facts are kept, or was not recovered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +188,13 @@ def up(config: Config) -> Outcome:
         now = read(place.netlink)
         known = _recalled(place, config, now)
         if known:
+            warnings = only_copy(known.journal)
+            if known.directory is None:
+                known = _with_callers(known, config)
+                warnings += (_FROM_THE_NOTE,)
             _refuse_other_settings(known.journal, config)
-            return Outcome(known.journal, _bring_back(place, known, now))
+            changed = _bring_back(place, known, now, _server_settings(known.journal, config))
+            return Outcome(known.journal, changed, warnings)
         if config.resume:
             raise RefusedError("nothing to resume: no binding is up here; `vmnet up` begins one")
         journal = _begin(place, config, now)
@@ -188,11 +205,11 @@ def up(config: Config) -> Outcome:
             directory.remove()
             raise
         try:
-            changed = _bring_up(place, directory, journal, now)
+            changed = _bring_up(place, directory, journal, now, journal.settings)
         except BaseException as error:  # a bug of ours, too, must not leave the pod half-way
             _roll_back(place, directory, journal, error)
             raise
-        return Outcome(journal, changed)
+        return Outcome(journal, changed, only_copy(journal))
 
 
 def down(config: Config) -> Journal | None:
@@ -269,6 +286,7 @@ def statuses(config: Config) -> list[Report]:
 
 def _warnings(journal: Journal, spec: Spec, now: Status, said: ServerReport | None) -> Iterator[str]:
     """Say whether the guest's address is somebody else's too, and what keeps it less apart than it could be."""
+    yield from only_copy(journal)
     if declined := conflict(journal.pod, journal.lease, said):
         yield declined
     for address in ran_out(journal.pod, now):
@@ -302,6 +320,8 @@ def serve(config: Config) -> None:
         known = _recalled(place, config, read(place.netlink))
         if known is None:
             raise RefusedError("nothing to serve: no binding is up here; run `vmnet up` first")
+        if known.directory is None:
+            known = _with_callers(known, config)
         directory, journal = held(place.state, known), known.journal
         pid = processes.server_pid(directory)
         if pid is not None:
@@ -309,7 +329,7 @@ def serve(config: Config) -> None:
             raise RefusedError(f"{journal.settings.tap} is served already, by {by}")
         packets = open_packets(journal)
         compiler = processes.start_compiler(journal.leases, _STDERR)
-        processes.become_server(directory, packets, compiler.replies, journal.settings)
+        processes.become_server(directory, packets, compiler.replies, _server_settings(journal, config))
 
 
 def _begin(place: Place, config: Config, now: Status) -> Journal:
@@ -336,7 +356,9 @@ def _begin(place: Place, config: Config, now: Status) -> Journal:
     for said in filter(None, (better, resolver.borrowed(config))):
         ipv4 = ipv4 and replace(ipv4, warnings=(*ipv4.warnings, said))
         ipv6 = ipv6 and replace(ipv6, warnings=(*ipv6.warnings, said))
-    return Journal(
+    if not is_host_name(settings.hostname):  # of the UTS namespace; what it is, the lease's warning says
+        settings = replace(settings, hostname="")
+    journal = Journal(
         schema=SCHEMA,
         boot_id=place.here.boot_id,
         netns_cookie=place.here.netns_cookie,
@@ -345,6 +367,21 @@ def _begin(place: Place, config: Config, now: Status) -> Journal:
         lease=ipv4,
         lease6=ipv6,
     )
+    _refuse_unreadable(journal, place.here)
+    return journal
+
+
+def _refuse_unreadable(journal: Journal, here: Here) -> None:
+    """Refuse, before anything is touched, facts that could not be read back: they would be lost.
+
+    Raises:
+        RefusedError: they could not, or are too many.
+    """
+    try:
+        text = text_of(journal, here)
+    except ValueError as error:
+        raise RefusedError(f"{journal.pod.ifname!a} cannot be handed over: {error}") from error
+    refuse_too_large(text.encode(), journal.pod.ifname)
 
 
 def _refuse_node(now: Status, config: Config, ifname: str) -> None:
@@ -393,6 +430,35 @@ def _recalled(place: Place, config: Config, now: Status) -> Known | None:
     return None if known and is_untouched(now, known.journal) else known
 
 
+def _with_callers(known: Known, config: Config) -> Known:
+    """Let the caller say what a note is not believed (`saved_facts.not_from_a_note`)."""
+    wished, settings = config.settings, known.journal.settings
+    owner, group = settings.owner, settings.group
+    if owner is None:
+        owner, group = (os.geteuid(), None) if wished.owner is None else (wished.owner, wished.group)
+    settings = replace(
+        settings,
+        owner=owner,
+        group=group,
+        sandbox=wished.sandbox,
+        server_user=wished.server_user,
+        server_group=wished.server_group,
+    )
+    return replace(known, journal=replace(known.journal, settings=settings))
+
+
+def _server_settings(journal: Journal, config: Config) -> Settings:
+    """Return what a server that is started again is to be: no journal alone leaves its sandbox out.
+
+    Somebody in the pod may have written it. Where --netns was given it does not name a user of ours either.
+    """
+    saved, wished = journal.settings, config.settings
+    settings = replace(saved, sandbox=saved.sandbox or wished.sandbox)
+    if config.netns:
+        settings = replace(settings, server_user=wished.server_user, server_group=wished.server_group)
+    return settings
+
+
 def _bound(journal: Journal, now: Status) -> Spec:
     pod, note = journal.pod, written(journal)
     spec = bound(pod, journal.settings, ipv6_settable=sysctl.ipv6_settable(), note=note)
@@ -407,12 +473,12 @@ def _refuse_other_settings(journal: Journal, config: Config) -> None:
         )
 
 
-def _bring_back(place: Place, known: Known, now: Status) -> bool:
+def _bring_back(place: Place, known: Known, now: Status, server: Settings) -> bool:
     """Bring up what was begun already. Where that fails, nothing is given back: a VM may be running on it."""
     directory = held(place.state, known)
     directory.renew(known.journal)
     try:
-        return _bring_up(place, directory, known.journal, now)
+        return _bring_up(place, directory, known.journal, now, server)
     except (KernelError, UnexpectedError, OSError) as error:
         raise RollbackIncompleteError(
             f"{error}; the pod's facts are safe in {directory.path}, `vmnet up` goes on from here, "
@@ -420,16 +486,19 @@ def _bring_back(place: Place, known: Known, now: Status) -> bool:
         ) from error
 
 
-def _bring_up(place: Place, directory: BindingDirectory, journal: Journal, now: Status) -> bool:
+def _bring_up(
+    place: Place, directory: BindingDirectory, journal: Journal, now: Status, server_settings: Settings
+) -> bool:
     """Converge on the bound state and see to the server. Returns whether anything was done."""
-    gone = missing_links(now, _bound(journal, now))
+    spec = _bound(journal, now)
+    gone = missing_links(now, spec)
     if gone:
         raise RefusedError(f"the pod's NIC {gone[0]} is gone; run `vmnet down`, and `vmnet up` when it is back")
-    server = ServerStart(directory, journal)
+    server = ServerStart(directory, replace(journal, settings=server_settings))
     try:
         if now.link(journal.settings.tap):
             server.see_to_it()
-        changed = _converge(place.netlink, _bound(journal, now), now, after=server.after)
+        changed = _converge(place.netlink, spec, now, after=server.after)
         server.see_to_it()  # where its socket was refused as the tap was made, which a new round does not repeat
         server.await_ready()
     except BaseException:

@@ -230,6 +230,8 @@ def _tell_ready(outcome: Outcome) -> None:
     from vmnet.kernel import inspect
 
     leases, settings = outcome.journal.leases, outcome.journal.settings
+    for warning in outcome.warnings:
+        say("warning", "facts-kept", warning)
     for warning in leases.warnings:
         say("warning", "not-carried-over", warning)
     if not settings.sandbox:

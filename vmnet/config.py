@@ -33,7 +33,7 @@ PLAN_FORMATS = ("text", "json", "mermaid", "svg")
 """What `vmnet plan` can write."""
 LARGEST_QUEUE_COUNT = 256
 """MAX_TAP_QUEUES (linux/if_tun.h)."""
-_LARGEST_ID = 0xFFFFFFFE
+LARGEST_ID = 0xFFFFFFFE
 """(uid_t)-1 means "nobody in particular" to the kernel."""
 _LARGEST_FILE = 64 * 1024
 NOBODY = 65534
@@ -210,7 +210,7 @@ def owner_ids(text: str, what: str = "owner") -> tuple[int, int | None]:
     """
     parts = text.split(":")
     if len(parts) > 2 or not all(
-        part.isascii() and part.isdecimal() and len(part) < 11 and int(part) <= _LARGEST_ID for part in parts
+        part.isascii() and part.isdecimal() and len(part) < 11 and int(part) <= LARGEST_ID for part in parts
     ):
         raise UsageError(f"{what} {text!r} is not of the form UID or UID:GID, in numbers")
     return int(parts[0]), int(parts[1]) if len(parts) == 2 else None

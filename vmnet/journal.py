@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 from vmnet.codec import encode
 from vmnet.errors import RefusedError, UsageError
+from vmnet.plumbing.names import is_link_name
 from vmnet.privileges import remedy
-from vmnet.schema import UnknownSchemaError, understand
+from vmnet.saved_facts import understood
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,12 @@ if TYPE_CHECKING:
     from vmnet.schema import Here, Journal
 
 JOURNAL = "journal.json"
-LARGEST_JOURNAL = 64 * 1024
+LARGEST_JOURNAL = 6 << 20
+"""Bytes that are read: what hostile text of this size makes of Python's memory is some 150 MiB."""
+LARGEST_SAVED = 4 << 20
+"""Bytes that are written, some 15,000 routes. A later schema may add to each, and is read all the same."""
+BEGINNING = 512
+"""Bytes in which a journal has said of which boot it is."""
 _LOCK = "lock"
 _OF = "netns-"
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -56,11 +62,13 @@ class BindingDirectory:
         """Write the journal so that at every instant either the old or the new one is there, whole.
 
         Raises:
-            RefusedError: the disk is full or read-only; nothing else was touched.
+            RefusedError: the disk is full or read-only, or `load` would refuse it; nothing else was touched.
         """
         scratch = f"{JOURNAL}.new"
+        data = encode(journal).encode()
+        refuse_too_large(data, journal.pod.ifname)
         try:
-            self.write(scratch, encode(journal).encode())
+            self.write(scratch, data)
             os.rename(scratch, JOURNAL, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
             os.fsync(self.descriptor)
         except OSError as error:
@@ -81,20 +89,28 @@ class BindingDirectory:
         """Return the saved journal, or None where there is none of this boot.
 
         Raises:
-            RefusedError: there is one that cannot be trusted; it says why.
+            RefusedError: there is one that cannot be trusted. It says why, and no remedy: whether it is the only
+                copy of the facts this directory does not know. Its cause tells an UnknownSchemaError.
         """
         path = f"{self.path}/{JOURNAL}"
         text = self.read(JOURNAL, LARGEST_JOURNAL + 1)
         if text is None:
             return None
         if len(text) > LARGEST_JOURNAL:
-            raise RefusedError(f"{path} is larger than any journal; remove that directory")
+            raise RefusedError(f"{path} cannot be used: it is larger than {LARGEST_JOURNAL} bytes")
         try:
-            return understand(text, here)
-        except UnknownSchemaError as error:
-            raise RefusedError(f"{path} cannot be used: {error}; use the vmnet that wrote it") from error
+            return understood(text, here)
         except ValueError as error:
-            raise RefusedError(f"{path} cannot be used: {error}; remove that directory") from error
+            raise RefusedError(f"{path} cannot be used: {error}") from error
+
+    def is_left(self, here: Here) -> bool:
+        """Whether there is no journal, or one that an earlier boot has left. Only its first bytes are read.
+
+        Raises:
+            RefusedError: it is not a plain file of ours.
+        """
+        begins = self.read(JOURNAL, BEGINNING)
+        return begins is None or said_boot(begins) not in ("", here.boot_id)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a small file of our own and see it onto the disk; what is there is not written to, but replaced.
@@ -118,7 +134,7 @@ class BindingDirectory:
         try:
             with self.open(name, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
                 self._refuse_others_file(descriptor, name)
-                return os.read(descriptor, at_most)
+                return _read_up_to(descriptor, at_most)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -155,6 +171,49 @@ class BindingDirectory:
                 os.unlink(name, dir_fd=self.descriptor)
 
 
+def refuse_too_large(data: bytes, ifname: str) -> None:
+    """Refuse facts that are too many to be kept.
+
+    Raises:
+        RefusedError: they are.
+    """
+    if len(data) > LARGEST_SAVED:
+        raise RefusedError(
+            f"the routes, addresses and permanent neighbours of {ifname} are too many to keep: {len(data)} bytes, "
+            f"{LARGEST_SAVED} at most; give the pod fewer"
+        )
+
+
+def boot_of(path: str) -> str:
+    """Return the boot that the journal at `path` is of; empty where it does not say, or is no plain file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        plain = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return said_boot(os.read(descriptor, BEGINNING)) if plain else ""
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
+
+
+def said_boot(begins: bytes) -> str:
+    """Return the boot that the first bytes of a journal name; empty where they name none."""
+    words = begins.partition(b'"boot_id":')[2].split(b'"', 2)
+    return words[1].decode("ascii", "replace") if len(words) == 3 else ""
+
+
+def _read_up_to(descriptor: int, at_most: int) -> bytes:
+    """Return what is there: of a large file the kernel may give less than was asked for."""
+    parts, left = [], at_most
+    while left and (part := os.read(descriptor, left)):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
 def namespaces(root: str) -> list[int]:
     """Return the cookies of the network namespaces whose state is kept there; of none where it is no directory."""
     try:
@@ -186,7 +245,7 @@ class StateDirectory:
         """Return the ifnames of all bindings that were ever begun and not ended."""
         try:
             with self._namespace() as namespace:
-                return _directories(namespace)
+                return tuple(filter(is_link_name, _directories(namespace)))
         except OSError:
             return ()
 
@@ -194,8 +253,10 @@ class StateDirectory:
         """Return the directory of a binding that was begun, or None.
 
         Raises:
+            UsageError: the ifname is no link name.
             RefusedError: somebody else could write there.
         """
+        _refuse_path(ifname)
         path = f"{self._path}/{ifname}"
         try:
             with self._namespace() as namespace:
@@ -209,9 +270,10 @@ class StateDirectory:
         """Make, or open, the directory of a binding.
 
         Raises:
-            UsageError: the path is no directory.
+            UsageError: the path is no directory, or the ifname no link name.
             RefusedError: it cannot be made, or somebody else could write there.
         """
+        _refuse_path(ifname)
         path = f"{self._path}/{ifname}"
         try:
             os.makedirs(self._root, mode=0o755, exist_ok=True)
@@ -292,6 +354,12 @@ class StateDirectory:
         if JOURNAL not in os.listdir(directory.descriptor):
             directory.remove()
             os.rmdir(ifname, dir_fd=namespace)
+
+
+def _refuse_path(ifname: str) -> None:
+    """Refuse what would lead out of the namespace's directory, whoever it comes from."""
+    if not is_link_name(ifname):
+        raise UsageError(f"{ifname[:64]!a} is no link name: there is no directory of that name")
 
 
 def _is_our_file(found: os.stat_result) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vmnet.codec import encode
@@ -11,7 +11,8 @@ from vmnet.errors import RefusedError
 from vmnet.model import Note
 from vmnet.plumbing import note
 from vmnet.plumbing.names import bridge_name, is_own_mac, nic_name
-from vmnet.schema import understand
+from vmnet.saved_facts import not_from_a_note, understood
+from vmnet.schema import UnknownSchemaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +39,7 @@ def recall(state: StateDirectory, here: Here, ifname: str, now: Status) -> Known
     noted = _by_note(now, here)
     begun = {}
     for name in (ifname,) if ifname else dict.fromkeys((*state.bindings(), *noted)):
-        known = _saved(state, here, name, noted.get(name))
+        known = _saved(state, here, name, noted.get(name), now)
         if known:
             begun[name] = known
     # Where one stands, what is left of another that was never changed is no choice.
@@ -54,7 +55,7 @@ def begun_here(state: StateDirectory, here: Here, now: Status) -> dict[str, Jour
     begun: dict[str, Journal | None] = {}
     for name in dict.fromkeys((*state.bindings(), *noted)):
         try:
-            known = _saved(state, here, name, noted.get(name))
+            known = _saved(state, here, name, noted.get(name), now)
         except RefusedError:
             begun[name] = None
         else:
@@ -81,8 +82,18 @@ def held(state: StateDirectory, known: Known) -> BindingDirectory:
 
 
 def written(journal: Journal) -> tuple[str, ...]:
-    """Return the note of a journal: names for the NIC, none where it is too large."""
+    """Return the note of a journal: names for the NIC, a mark alone where it is too large."""
     return note.write(encode(journal))
+
+
+def only_copy(journal: Journal) -> tuple[str, ...]:
+    """Say that there is no second copy of the facts where the NIC cannot carry one."""
+    if note.carries(written(journal)):
+        return ()
+    return (
+        f"the routes and neighbours of {journal.pod.ifname} are too many for a second copy on the NIC: the state "
+        "directory holds the only one; keep it until `vmnet down`",
+    )
 
 
 def is_untouched(now: Status, journal: Journal) -> bool:
@@ -98,7 +109,7 @@ def is_untouched(now: Status, journal: Journal) -> bool:
         nic is not None and nic.ifname == nic_name(pod.ifname)
     )
     noted = nic is not None and any(entry.ifname == nic.ifname for entry in now.notes)
-    return bool(written(journal)) and not ours and not noted
+    return not ours and not noted
 
 
 def lost_note(now: Status, journal: Journal) -> tuple[Note, ...]:
@@ -106,29 +117,45 @@ def lost_note(now: Status, journal: Journal) -> tuple[Note, ...]:
 
     Without it a `down` that dies when bridge and tap are gone would look like one that is done.
     """
-    nic, names = now.link_of_index(journal.pod.ifindex), written(journal)
-    if nic is None or not names or any(entry.ifname == nic.ifname for entry in now.notes):
+    nic = now.link_of_index(journal.pod.ifindex)
+    if nic is None or any(entry.ifname == nic.ifname for entry in now.notes):
         return ()
-    return (Note(nic.ifname, names),)
+    return (Note(nic.ifname, written(journal)),)
 
 
-def _saved(state: StateDirectory, here: Here, ifname: str, noted: Known | None) -> Known | None:
+def _saved(state: StateDirectory, here: Here, ifname: str, noted: Known | None, now: Status) -> Known | None:
     """Load the journal; where there is none, or none that can be trusted, what the note says is what counts."""
     directory = state.existing(ifname)
     try:
         journal = directory.load(here) if directory else None
-    except RefusedError:
+    except RefusedError as error:
         if noted is None:
-            raise
+            raise RefusedError(f"{error}; {_remedy(error, ifname, now)}") from error
         return noted
     return Known(journal, directory) if journal else noted
 
 
+def _remedy(error: RefusedError, ifname: str, now: Status) -> str:
+    """Say what to do about a journal that cannot be used: never to remove what may be the only copy."""
+    if isinstance(error.__cause__, UnknownSchemaError):
+        return "use the vmnet that wrote it"
+    if now.link(bridge_name(ifname)) or now.link(nic_name(ifname)) or now.notes:
+        return f"keep it, it may be all there is of {ifname}'s addresses; a new pod gets its own from the CNI"
+    return "remove that directory"
+
+
 def _noted(now: Status, here: Here) -> Iterator[Journal]:
-    """Read the notes that speak of here and now; one that does not is no better than none."""
+    """Read the notes that speak of here and now; one that does not is no better than none.
+
+    Whoever has CAP_NET_ADMIN in the pod can write one. Who may open the tap is what the kernel says of it.
+    """
     for entry in now.notes:
         for text in note.read(entry.names):
             with suppress(ValueError):
-                journal = understand(text, here)
+                journal = understood(text, here)
                 if journal:
-                    yield journal
+                    settings = not_from_a_note(journal.settings)
+                    tap = now.link(settings.tap)
+                    if tap:
+                        settings = replace(settings, owner=tap.owner, group=tap.group)
+                    yield replace(journal, settings=settings)

@@ -93,6 +93,6 @@ def _asked(found: list[_Found]) -> Iterator[Binding]:
 def _is_bound(directory: BindingDirectory, here: Here) -> bool:
     """Whether there is a binding whose server does not answer: not what `down` or an earlier boot left."""
     try:
-        return directory.load(here) is not None
+        return not directory.is_left(here)
     except VmnetError:
         return True

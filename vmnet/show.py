@@ -47,6 +47,7 @@ def plan_outline(plan: Plan) -> tuple[Node, ...]:
         ("`vmnet up` will", changes, ""),
         ("the guest will be told", lease_lines(plan.journal.leases), ""),
         ("what it cannot be told", list(plan.journal.leases.warnings), "warning"),
+        ("how the facts will be kept", list(plan.warnings), "warning"),
     )
     return tuple(_section(*section) for section in sections if section[1])
 

@@ -88,7 +88,7 @@ REFUSED: dict[str, Callable[[dict[str, object]], bytes]] = {
     "empty": lambda _right: b"",
     "truncated": lambda right: json.dumps(right).encode()[:-200],
     "no text": lambda _right: bytes(range(256)),
-    "endless": lambda right: json.dumps(right).encode().ljust(1 << 20),
+    "endless": lambda right: json.dumps(right).encode().ljust((6 << 20) + 1),
     "deep": lambda _right: b"[" * 60_000,
 }
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit import layouts
+from vmnet import journal
+from vmnet.codec import encode
 from vmnet.errors import RefusedError, UsageError
 from vmnet.journal import StateDirectory
 from vmnet.model import Lease, Settings
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HERE = Here(42, "b00t")
+NO_LINK_NAMES = (
+    *("", ".", "..", "/", "../../precious", "/root/.ssh", "a/b", "eth0/", "eth0\0", "eth0\n", "e\x1b[2J", "é"),
+    *("x" * 16, "-eth0", " eth0", "\ud800", "lock.new/.."),
+)
 JOURNAL = Journal(
     schema=SCHEMA,
     boot_id=HERE.boot_id,
@@ -96,9 +102,54 @@ def test_a_full_disk_leaves_the_old_journal_whole(
 def test_a_corrupt_journal_is_refused_in_one_line(text: bytes, tmp_path: Path) -> None:
     directory = _state(tmp_path).make("eth0")
     directory.write("journal.json", text)
-    with pytest.raises(RefusedError, match=r"journal\.json cannot be used: .*; remove that directory$") as caught:
+    with pytest.raises(RefusedError, match=r"journal\.json cannot be used: ") as caught:
         directory.load(HERE)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_too_much_to_be_read_back_is_not_saved_and_what_is_there_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = _state(tmp_path).make("eth0")
+    directory.save(JOURNAL)
+    size = len(encode(JOURNAL))
+    monkeypatch.setattr(journal, "LARGEST_SAVED", size)
+    directory.save(JOURNAL)
+    larger = replace(JOURNAL, settings=Settings(owner=1070))
+    for save in (directory.save, directory.renew):
+        with pytest.raises(RefusedError, match=rf"of eth0 are too many to keep: {size + 1} bytes, {size} at most"):
+            save(larger)
+    assert directory.load(HERE) == JOURNAL
+
+
+def test_what_is_saved_at_most_is_read_with_all_that_a_later_schema_adds() -> None:
+    assert journal.LARGEST_JOURNAL >= 1.5 * journal.LARGEST_SAVED
+
+
+def test_more_than_the_kernel_gives_at_once_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = _state(tmp_path).make("eth0")
+    directory.write("journal.json", b"0123456789")
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda descriptor, size: read(descriptor, min(size, 3)))
+    assert [directory.read("journal.json", at_most) for at_most in (4, 10, 99)] == [
+        b"0123",
+        b"0123456789",
+        b"0123456789",
+    ]
+
+
+@pytest.mark.parametrize("ifname", NO_LINK_NAMES)
+def test_no_name_leads_out_of_the_namespaces_directory(ifname: str, tmp_path: Path) -> None:
+    state = _state(tmp_path)
+    state.make("eth0").save(JOURNAL)
+    precious = tmp_path / "run" / "precious"
+    precious.mkdir(mode=0o700)
+    (precious / "key").touch()
+    for call in (state.existing, state.make):
+        with pytest.raises(UsageError, match="is no link name: there is no directory of that name"):
+            call(ifname)
+    assert (precious / "key").exists()
+    assert state.bindings() == ("eth0",)
 
 
 def test_a_link_in_the_journals_place_is_not_followed(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import time
@@ -12,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from vmnet import agent, processes, resolver, server_call
 from vmnet.advice import place_flags
-from vmnet.config import small_file
 from vmnet.conflict import conflict
 from vmnet.doctor.evidence import Evidence, Heard, Left, Netfilter, Surroundings
 from vmnet.doctor.listen import listen
 from vmnet.doctor.server_words import understand
 from vmnet.errors import RefusedError, UsageError
 from vmnet.guest import domain as domains
+from vmnet.journal import boot_of
 from vmnet.kernel import firewall, inspect, netns, sysctl
 from vmnet.kernel.read import read
 from vmnet.kernel.tap_holders import tap_holders
@@ -210,16 +209,9 @@ def _stale(state_dir: str, boot_id: str) -> list[str]:
     """Find the directories of journals that are of another boot."""
     found = []
     for path, _directories, files in os.walk(state_dir):
-        if _JOURNAL in files and _boot_of(f"{path}/{_JOURNAL}") not in ("", boot_id):
+        if _JOURNAL in files and boot_of(f"{path}/{_JOURNAL}") not in ("", boot_id):
             found.append(path)
     return sorted(found)
-
-
-def _boot_of(path: str) -> str:
-    """Return the boot that a journal was written in; empty where it does not say."""
-    with contextlib.suppress(UsageError, ValueError, LookupError, TypeError):
-        return str(json.loads(small_file(path, "journal"))["boot_id"])
-    return ""
 
 
 def _heard(evidence: Evidence, seconds: float) -> tuple[tuple[Heard, ...], float]:

@@ -159,11 +159,11 @@ def _differing(link: Link | None, shall: LinkSpec, *, has_ipv6: bool) -> Iterato
 
 def _superfluous(status: Status, spec: Spec, link: Link, shall: LinkSpec) -> Iterator[LinkEntry]:
     """Find what stands on the link and shall not: routes first, since the kernel drops them with their address."""
-    keep = _entries_of(spec, shall.ifname)
+    keep = {_comparable(entry) for entry in _entries_of(spec, shall.ifname)}
     for entry in _ipv6_turned(_entries_of(status, link.ifname)[::-1]):
         if isinstance(entry, Neighbour) and not entry.permanent:
             continue
-        if _comparable(replace(entry, ifname=shall.ifname)) not in {_comparable(kept) for kept in keep}:
+        if _comparable(replace(entry, ifname=shall.ifname)) not in keep:
             yield entry
 
 

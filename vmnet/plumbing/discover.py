@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING
 
 from vmnet import traffic
 from vmnet.errors import BoundElsewhereError, NotYetError, RefusedError
-from vmnet.model import RT_TABLE_MAIN, Address, Link, PodInterface, Status
+from vmnet.model import RT_TABLE_MAIN, Address, Link, Neighbour, PodInterface, Status
 from vmnet.plumbing.names import bridge_name, nic_name
 from vmnet.plumbing.whose import VMNET, bound_elsewhere, described, in_the_way
 from vmnet.told import is_unicast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from vmnet.model import Holder, Route
 
+_NTF_EXT_LEARNED = 0x10
+"""linux/neighbour.h: only netlink sets it, no packet."""
 _SCOPE_UNIVERSE = 0
 """RT_SCOPE_UNIVERSE (linux/rtnetlink.h): of an IPv6 address that is no link-local one."""
 _USUAL_NAME = "eth0"
@@ -55,7 +57,7 @@ def discover(status: Status, ifname: str = "") -> PodInterface:
         addr_gen_mode=link.addr_gen_mode,
         addresses=addresses,
         routes=routes,
-        neighbours=tuple(neighbour for neighbour in status.neighbours if neighbour.ifname == link.ifname),
+        neighbours=tuple(_needed_neighbours(status, link)),
         lookups=traffic.lookups(status.rules, _sources(addresses), (route.table for route in routes)),
         proxies=tuple(proxy for proxy in status.proxies if proxy.ifname == link.ifname),
         read_at=status.read_at,
@@ -246,6 +248,15 @@ def refuse_not_ready(status: Status, link: Link) -> None:
         raise NotYetError(
             f"{link.ifname} has neither an IPv4 nor a global IPv6 address; try again when the CNI has given it one"
         )
+
+
+def _needed_neighbours(status: Status, link: Link) -> Iterator[Neighbour]:
+    """Find the entries that were made by hand and the gateways': of all others a neighbour makes any number."""
+    gateways = {route.gateway for route in status.routes if route.ifname == link.ifname}
+    for entry in status.neighbours:
+        by_hand = entry.permanent or entry.flags & _NTF_EXT_LEARNED
+        if entry.ifname == link.ifname and (by_hand or entry.dst in gateways):
+            yield entry
 
 
 def _addresses(status: Status, link: Link) -> tuple[Address, ...]:

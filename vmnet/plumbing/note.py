@@ -5,8 +5,11 @@ needs is then still in the namespace: the kernel keeps any number of alternative
 link (ip-link(8), altname), as long as the link lives, whatever becomes of bridge, tap and stand-in.
 
     vmnet.IIIIIIII.NN.MM.TEXT    the whole text's checksum, part NN of MM, a part of the compressed text
+    vmnet.IIIIIIII.00.00.only-in-the-journal    the text is too large to be carried
 
-The checksum keeps two notes apart: one that is written anew stands beside the old one until that is taken away.
+The second form is a mark: it carries nothing, but tells a pod that is handed over from one that is untouched,
+which a journal alone cannot. The checksum keeps two notes apart: one that is written anew stands beside the old
+one until that is taken away.
 """
 
 from __future__ import annotations
@@ -23,21 +26,29 @@ if TYPE_CHECKING:
 _PART = 100
 """Characters of text a name carries; with what stands before it stays below ALTIFNAMSIZ (linux/if.h)."""
 _MOST_PARTS = 99
-_LARGEST_TEXT = 64 * 1024
+_LARGEST_TEXT = 1 << 20
+"""Bytes, written and read: the parts hold 7 KiB of compressed text, and facts compress to a tenth or less."""
+_MARK = ".00.00.only-in-the-journal"
 _TO_NAME = bytes.maketrans(b"+/", b"-_")
 _FROM_NAME = bytes.maketrans(b"-_", b"+/")
 
 
 def write(text: str) -> tuple[str, ...]:
-    """Return the names that carry `text`, in order; none where it is too large to be carried."""
-    packed = binascii.b2a_base64(zlib.compress(text.encode(), 9), newline=False).translate(_TO_NAME).rstrip(b"=")
+    """Return the names that carry `text`, in order; the mark where it is too large to be carried."""
+    data = text.encode()
+    if len(data) > _LARGEST_TEXT:
+        return (f"{NOTE_PREFIX}{zlib.crc32(data):08x}{_MARK}",)
+    packed = binascii.b2a_base64(zlib.compress(data, 9), newline=False).translate(_TO_NAME).rstrip(b"=")
+    which = f"{NOTE_PREFIX}{zlib.crc32(packed):08x}"
     parts = [packed[at : at + _PART].decode() for at in range(0, len(packed), _PART)]
     if len(parts) > _MOST_PARTS:
-        return ()
-    which = zlib.crc32(packed)
-    return tuple(
-        f"{NOTE_PREFIX}{which:08x}.{number:02}.{len(parts):02}.{part}" for number, part in enumerate(parts, 1)
-    )
+        return (f"{which}{_MARK}",)
+    return tuple(f"{which}.{number:02}.{len(parts):02}.{part}" for number, part in enumerate(parts, 1))
+
+
+def carries(names: Iterable[str]) -> bool:
+    """Whether these names, as `write` returns them, carry the text and do not only mark the link."""
+    return not any(name.endswith(_MARK) for name in names)
 
 
 def read(names: Iterable[str]) -> tuple[str, ...]:

@@ -89,8 +89,10 @@ class Agent:
 class Story(RuleBasedStateMachine):
     """A pod, and everything that may happen to it."""
 
-    @initialize(layout=st.sampled_from(layouts.NAMES))
-    def begin(self, layout: str) -> None:
+    @initialize(layout=st.sampled_from(layouts.NAMES), carried=st.booleans())
+    def begin(self, layout: str, carried: bool) -> None:
+        """Of facts that the note cannot carry there is the journal alone, and a mark on the NIC."""
+        note._MOST_PARTS = 99 if carried else 0
         self.found = layouts.status(layout)
         self.facts = discover(self.found)
         self.kernel = FakeKernel(self.found)
@@ -157,11 +159,14 @@ class Story(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Whatever has happened, this is the promise."""
-        if hasattr(self, "agent"):
-            self.agent.up()
-            assert not self.agent.drift()
-            self.agent.down()
-            assert _comparable(self.kernel.read()) == _comparable(self.found)
+        try:
+            if hasattr(self, "agent"):
+                self.agent.up()
+                assert not self.agent.drift()
+                self.agent.down()
+                assert _comparable(self.kernel.read()) == _comparable(self.found)
+        finally:
+            note._MOST_PARTS = 99
 
 
 def _settled(pod: PodInterface) -> tuple[object, ...]:

@@ -50,9 +50,28 @@ def test_order_does_not_matter() -> None:
     assert note.read(tuple(reversed(names))) == (_NOISE,)
 
 
-def test_what_is_too_large_is_not_written() -> None:
-    rng = random.Random(2)  # noqa: S311 # not for secrets
-    assert note.write("".join(chr(rng.randrange(32, 0x2FF)) for _ in range(20_000))) == ()
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(chr(random.Random(seed).randrange(32, 0x2FF)) for seed in range(20_000)),  # noqa: S311 # no secret
+        "a" * (1 << 20) + "b",
+    ],
+    ids=["hard to compress", "larger than what is unpacked"],
+)
+def test_of_what_is_too_large_there_is_a_mark_that_carries_nothing(text: str) -> None:
+    """What is written is read: no note of a size that `read` refuses."""
+    [mark] = note.write(text)
+    assert len(mark) < _ALTIFNAMSIZ
+    assert not note.carries((mark,))
+    assert note.read((mark,)) == ()
+    assert note.read((mark, *note.write("whole"))) == ("whole",)
+    assert note.write(text + "c") != (mark,)
+
+
+def test_the_largest_that_is_written_is_read() -> None:
+    largest = "a" * (1 << 20)
+    assert note.carries(note.write(largest))
+    assert note.read(note.write(largest)) == (largest,)
 
 
 @pytest.mark.parametrize(
@@ -73,5 +92,9 @@ def test_anything_else_is_told_from_a_note(damaged: tuple[str, ...]) -> None:
     assert note.read(damaged) == ()
 
 
-def test_a_note_that_unpacks_without_end_is_refused() -> None:
-    assert note.read(note.write("a" * 1_000_000)) == ()
+def test_a_note_that_unpacks_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(note, "_LARGEST_TEXT", 2 << 20)
+        bomb = note.write("a" * (2 << 20))
+    assert note.carries(bomb)
+    assert note.read(bomb) == ()

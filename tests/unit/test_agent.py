@@ -1,0 +1,129 @@
+"""What the agent decides before it touches anything, on a kernel that only shows a pod."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from tests.unit import layouts
+from tests.unit.test_saved_facts import WEAK
+from vmnet import agent, journal
+from vmnet.config import Config
+from vmnet.errors import RefusedError
+from vmnet.kernel import firewall
+from vmnet.model import Neighbour, Route, Settings, Status
+from vmnet.plumbing.discover import discover
+from vmnet.recall import Known, written
+from vmnet.saved_facts import text_of, understood
+from vmnet.schema import Here
+
+if TYPE_CHECKING:
+    from vmnet.agent import Place
+
+HERE = Here(42, "b00t")
+PLACE = cast("Place", type("Place", (), {"here": HERE}))
+
+
+@pytest.fixture(autouse=True)
+def _nft(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(firewall, "program", lambda: "/usr/sbin/nft")
+
+
+def _of_many(routes: int) -> Status:
+    found = layouts.status("bridge")
+    more = (Route("eth0", f"11.{at >> 8 & 255}.{at & 255}.0/24", "10.244.1.1") for at in range(routes))
+    return replace(found, routes=(*found.routes, *more))
+
+
+def test_what_is_begun_can_be_read_back() -> None:
+    begun = agent._begin(PLACE, Config(default_hostname="vm_1"), _of_many(700))
+    text = text_of(begun, HERE)
+    assert len(text) > 64 * 1024
+    assert understood(text, HERE) == begun
+
+
+def test_facts_that_are_too_many_are_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "LARGEST_SAVED", 64 * 1024)
+    agent._begin(PLACE, Config(), _of_many(200))
+    with pytest.raises(
+        RefusedError, match=r"of eth0 are too many to keep: \d+ bytes, 65536 at most; give the pod"
+    ):
+        agent._begin(PLACE, Config(), _of_many(700))
+
+
+def test_ten_thousand_routes_are_kept_and_the_guest_is_told_what_fits() -> None:
+    begun = agent._begin(PLACE, Config(), _of_many(10_000))
+    assert len(begun.pod.routes) > 10_000
+    assert begun.lease
+    assert len(begun.lease.classless_routes) < 1010
+    assert begun.lease.classless_routes[-1].dst == "0.0.0.0/0"
+    assert any("9000 routes more than 1000" in warning for warning in begun.lease.warnings)
+    assert len(written(begun)) == 1
+
+
+@pytest.mark.parametrize("name", ["_eth", "e+h", "é0"])
+def test_a_nic_whose_name_no_journal_may_hold_is_refused(name: str) -> None:
+    """The kernel takes such names; they could not be told from hostile ones when they are read."""
+    found = layouts.status("bridge")
+    renamed = replace(
+        found,
+        links=tuple(replace(link, ifname=name) if link.ifname == "eth0" else link for link in found.links),
+        addresses=tuple(replace(entry, ifname=name) for entry in found.addresses),
+        routes=tuple(replace(entry, ifname=name) for entry in found.routes),
+        neighbours=(),
+    )
+    with pytest.raises(RefusedError, match=r"cannot be handed over: Journal\.pod\.ifname .* is not a link name"):
+        agent._begin(PLACE, Config(), renamed)
+
+
+@pytest.mark.parametrize("name", ["\udce9t\udce9", "a b", "x\n", "-"])
+def test_an_odd_name_of_the_uts_namespace_is_said_and_not_saved(name: str) -> None:
+    begun = agent._begin(PLACE, Config(default_hostname=name), layouts.status("bridge"))
+    assert begun.settings.hostname == ""
+    assert any("is not one that DHCP can carry" in warning for warning in begun.leases.warnings)
+
+
+@pytest.mark.parametrize("tap", ["eth0-nic", "k6t-eth0"])
+def test_a_tap_of_a_name_that_is_ours_is_refused(tap: str) -> None:
+    with pytest.raises(RefusedError, match=r"two of the links .* would have one name"):
+        agent._begin(PLACE, Config(settings=Settings(tap=tap)), layouts.status("bridge"))
+
+
+def test_neighbours_that_a_packet_can_make_are_not_kept() -> None:
+    found = layouts.status("bridge")
+    gateway = Neighbour("eth0", "10.244.1.1", "02:00:00:00:00:01")
+    permanent = Neighbour("eth0", "10.244.1.77", "02:00:00:00:00:77", permanent=True)
+    learned = Neighbour("eth0", "10.244.1.78", "02:00:00:00:00:78", flags=0x10)
+    filled = tuple(
+        Neighbour("eth0", f"10.244.{at >> 8}.{at & 255}", "02:00:00:00:00:02") for at in range(512, 1312)
+    )
+    pod = discover(replace(found, neighbours=(*filled, permanent, gateway, learned)))
+    assert set(pod.neighbours) == {permanent, gateway, learned}
+
+
+def _known(settings: Settings) -> Known:
+    begun = agent._begin(PLACE, Config(), layouts.status("bridge"))
+    return Known(replace(begun, settings=settings), None)
+
+
+def test_what_a_note_is_not_believed_is_the_callers_to_say() -> None:
+    said = Settings(owner=7, group=8, sandbox=True, server_user=9, server_group=10)
+    noted = Settings(tap="tap5", sandbox=False, server_user=666)
+    assert agent._with_callers(_known(noted), Config(settings=said)).journal.settings == replace(said, tap="tap5")
+    kept = agent._with_callers(_known(replace(noted, owner=5, group=6)), Config(settings=said)).journal.settings
+    assert (kept.owner, kept.group) == (5, 6)
+    by_default = agent._with_callers(_known(noted), Config()).journal.settings
+    assert (by_default.owner, by_default.sandbox, by_default.server_user) == (0, True, None)
+
+
+@pytest.mark.parametrize(
+    ("netns", "said", "sandbox", "user"),
+    [("", True, True, 1000), ("", False, False, 1000), ("pod", True, True, None), ("pod", False, False, None)],
+)
+def test_no_journal_alone_leaves_the_sandbox_out(netns: str, said: bool, sandbox: bool, user: int | None) -> None:
+    config = Config(netns=netns, settings=Settings(sandbox=said))
+    settings = agent._server_settings(_known(WEAK).journal, config)
+    assert (settings.sandbox, settings.server_user) == (sandbox, user)
+    assert replace(settings, sandbox=WEAK.sandbox, server_user=1000, server_group=1000) == WEAK
