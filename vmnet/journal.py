@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import stat
 from typing import TYPE_CHECKING
 
 from vmnet.codec import encode
 from vmnet.errors import RefusedError, UsageError
+from vmnet.kernel.file_lock import hold
+from vmnet.own_files import DIRECTORY, FILE, is_own_directory, is_own_file, own_file
 from vmnet.plumbing.names import is_link_name
 from vmnet.privileges import remedy
 from vmnet.saved_facts import understood
@@ -37,9 +38,9 @@ BEGINNING = 512
 """Bytes in which a journal has said of which boot it is."""
 _LOCK = "lock"
 _OF = "netns-"
-_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_ATTEMPTS = 100
+"""How often a directory may be gone again before it is locked: `_tidy` of others takes it, by much bad luck."""
 _NO_DIRECTORY = (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class BindingDirectory:
@@ -152,13 +153,13 @@ class BindingDirectory:
             return os.dup(descriptor)
 
     def _refuse_others_file(self, descriptor: int, name: str) -> None:
-        if not _is_our_file(os.fstat(descriptor)):
+        if not is_own_file(os.fstat(descriptor)):
             raise RefusedError(f"{self.path}/{name} is not a file of ours alone; remove it")
 
     @contextlib.contextmanager
     def open(self, name: str, flags: int) -> Iterator[int]:
         """Open a file in this directory, never through a link."""
-        descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode=0o600, dir_fd=self.descriptor)
+        descriptor = os.open(name, flags | FILE, mode=0o600, dir_fd=self.descriptor)
         try:
             yield descriptor
         finally:
@@ -260,7 +261,7 @@ class StateDirectory:
         path = f"{self._path}/{ifname}"
         try:
             with self._namespace() as namespace:
-                return _binding(os.open(ifname, _DIRECTORY, dir_fd=namespace), path)
+                return _binding(os.open(ifname, DIRECTORY, dir_fd=namespace), path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -303,7 +304,7 @@ class StateDirectory:
 
     @contextlib.contextmanager
     def _root_directory(self) -> Iterator[int]:
-        descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             yield descriptor
         finally:
@@ -318,23 +319,26 @@ class StateDirectory:
             RefusedError: somebody else could write there.
         """
         with self._root_directory() as root:
-            descriptor = _made(self._name, root) if make else os.open(self._name, _DIRECTORY, dir_fd=root)
+            descriptor = _made(self._name, root) if make else os.open(self._name, DIRECTORY, dir_fd=root)
         try:
-            _refuse_others(descriptor, self._path)
+            refuse_others(descriptor, self._path)
             yield descriptor
         finally:
             os.close(descriptor)
 
     def _locked(self) -> int:
         """Open and lock the lock file; begin again where `_tidy` removed it in between."""
-        while True:
+        for _attempt in range(_ATTEMPTS):
             os.makedirs(self._root, mode=0o755, exist_ok=True)
             with contextlib.suppress(FileNotFoundError), self._namespace(make=True) as namespace:
-                descriptor = os.open(_LOCK, _LOCK_FLAGS, 0o600, dir_fd=namespace)
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                if _is_there(descriptor, _LOCK, namespace):
-                    return descriptor
-                os.close(descriptor)
+                descriptor = own_file(_LOCK, os.O_RDWR | os.O_CREAT, namespace)
+                try:
+                    hold(descriptor, f"{self._path}/{_LOCK}")
+                    if _is_there(descriptor, _LOCK, namespace):
+                        return os.dup(descriptor)
+                finally:
+                    os.close(descriptor)
+        raise NotADirectoryError(errno.ENOTDIR, "what is made there is gone at once")
 
     def _tidy(self) -> None:
         """Remove what is left of bindings that never had or no more have a journal, the lock being held.
@@ -350,7 +354,7 @@ class StateDirectory:
                     os.rmdir(self._name, dir_fd=root)
 
     def _remove_without_journal(self, ifname: str, namespace: int) -> None:
-        directory = BindingDirectory(os.open(ifname, _DIRECTORY, dir_fd=namespace), ifname)
+        directory = BindingDirectory(os.open(ifname, DIRECTORY, dir_fd=namespace), ifname)
         if JOURNAL not in os.listdir(directory.descriptor):
             directory.remove()
             os.rmdir(ifname, dir_fd=namespace)
@@ -362,12 +366,6 @@ def _refuse_path(ifname: str) -> None:
         raise UsageError(f"{ifname[:64]!a} is no link name: there is no directory of that name")
 
 
-def _is_our_file(found: os.stat_result) -> bool:
-    """Whether it is a plain file that only we can write, under this one name."""
-    plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
-    return plain and found.st_uid == os.geteuid() and not found.st_mode & 0o022
-
-
 def _directories(parent: int) -> tuple[str, ...]:
     with os.scandir(parent) as entries:
         return tuple(sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False)))
@@ -375,23 +373,31 @@ def _directories(parent: int) -> tuple[str, ...]:
 
 def _made(name: str, parent: int) -> int:
     """Open a directory of that name, made where there is none."""
-    with contextlib.suppress(FileExistsError):
+    try:
         os.mkdir(name, mode=0o700, dir_fd=parent)
-    return os.open(name, _DIRECTORY, dir_fd=parent)
+    except FileExistsError:
+        pass
+    except FileNotFoundError as error:  # /proc, or a directory that was deleted: the parent is open
+        raise NotADirectoryError(errno.ENOTDIR, "nothing can be made there") from error
+    return os.open(name, DIRECTORY, dir_fd=parent)
 
 
 def _binding(descriptor: int, path: str) -> BindingDirectory:
     try:
-        _refuse_others(descriptor, path)
+        refuse_others(descriptor, path)
     except RefusedError:
         os.close(descriptor)
         raise
     return BindingDirectory(descriptor, path)
 
 
-def _refuse_others(directory: int, path: str) -> None:
-    found = os.fstat(directory)
-    if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+def refuse_others(directory: int, path: str) -> None:
+    """Refuse an open directory that is not ours alone.
+
+    Raises:
+        RefusedError: it is not.
+    """
+    if not is_own_directory(os.fstat(directory)):
         raise RefusedError(f"{path} is open to others; it must be ours alone, mode 0700")
 
 
@@ -407,4 +413,4 @@ def _unusable(path: str, error: OSError) -> RefusedError | UsageError:
     kind = UsageError if error.errno in _NO_DIRECTORY else RefusedError
     forbidden = error.errno in (errno.EACCES, errno.EPERM)
     how = (remedy() if forbidden else "") or "name another place with --state-dir"
-    return kind(f"cannot keep the pod's facts in {path}: {error.strerror}; {how}")
+    return kind(f"cannot keep the pod's facts in {path}: {error.strerror or error}; {how}")

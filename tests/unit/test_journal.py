@@ -14,8 +14,9 @@ import pytest
 from tests.unit import layouts
 from vmnet import journal
 from vmnet.codec import encode
-from vmnet.errors import RefusedError, UsageError
+from vmnet.errors import NotYetError, RefusedError, UsageError
 from vmnet.journal import StateDirectory
+from vmnet.kernel import file_lock
 from vmnet.model import Lease, Settings
 from vmnet.plumbing.discover import discover
 from vmnet.schema import SCHEMA, Here, Journal
@@ -213,6 +214,43 @@ def test_a_directory_that_others_can_write_is_refused(tmp_path: Path) -> None:
     os.fchmod(directory.descriptor, 0o777)
     with pytest.raises(RefusedError, match="must be ours alone"):
         state.make("eth0")
+
+
+@pytest.mark.parametrize("root", ["/proc", "/proc/self", "/proc/self/fd", "/dev/null", "/proc/self/exe/x"])
+def test_where_nothing_can_be_kept_that_is_said_at_once(root: str) -> None:
+    state = StateDirectory(root, 42)
+    for call in (lambda: state.make("eth0"), lambda: state.lock().__enter__()):
+        with pytest.raises(
+            (UsageError, RefusedError), match=r"cannot keep the pod's facts in .*; name another place"
+        ):
+            call()
+
+
+def test_a_directory_that_is_always_gone_again_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_made", lambda _name, _parent: (_ for _ in ()).throw(FileNotFoundError()))
+    with pytest.raises(UsageError, match="what is made there is gone at once"):
+        _state(tmp_path).lock().__enter__()
+
+
+def test_a_lock_that_nobody_lets_go_of_names_its_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_lock, "PATIENCE_SECONDS", 0)
+    with (
+        _state(tmp_path).lock(),
+        pytest.raises(NotYetError, match=r"netns-42/lock is still locked by .*; try again when"),
+    ):
+        _state(tmp_path).lock().__enter__()
+    with _state(tmp_path).lock():
+        pass
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("/etc/passwd"), os.mkdir])
+def test_what_lies_in_the_locks_place_is_one_line(put: Callable[[Path], None], tmp_path: Path) -> None:
+    (tmp_path / "run" / "vmnet" / "netns-42").mkdir(parents=True, mode=0o700)
+    put(tmp_path / "run" / "vmnet" / "netns-42" / "lock")
+    with pytest.raises((UsageError, RefusedError), match="cannot keep the pod's facts"):
+        _state(tmp_path).lock().__enter__()
 
 
 def test_a_file_in_the_state_directorys_place_is_a_usage_error(tmp_path: Path) -> None:
