@@ -18,6 +18,12 @@ _INITIAL_NETNS_INODE = 0xEFFFFFF9
 _INITIAL_PIDNS_INODE = 0xEFFFFFFC
 _FIRST_COOKIE = 1
 _NAMED = "/run/netns"
+_NSFS_MAGIC = 0x6E736673
+"""linux/magic.h."""
+_STATFS_BYTES = 256
+"""More than struct statfs has (asm-generic/statfs.h); its type is the first word."""
+_LOOK_SECONDS = 10.0
+"""How long a path may take: a file server that is gone must not hold us up."""
 
 
 def enter(name_or_path: str) -> None:
@@ -29,16 +35,69 @@ def enter(name_or_path: str) -> None:
     """
     path = name_or_path if "/" in name_or_path else f"{_NAMED}/{name_or_path}"
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = _in_time(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"network namespace {name_or_path}: {reason}; see `ip netns`") from error
+    if descriptor < 0 or _namespace_type(descriptor) != _CLONE_NEWNET:
+        if descriptor >= 0:
+            os.close(descriptor)
+        raise UsageError(f"{path} is no network namespace; name one of `ip netns` or a /proc/PID/ns/net")
     try:
-        if _namespace_type(descriptor) != _CLONE_NEWNET:
-            raise UsageError(f"{path} is no network namespace; name one of `ip netns` or a /proc/PID/ns/net")
         _setns(descriptor, name_or_path)
     finally:
         os.close(descriptor)
+
+
+def _in_time(path: str) -> int:
+    """Open the namespace of that path as `_opened` does, in a thread: what it stands on may never answer.
+
+    Raises:
+        OSError: there is no such file, or it is not looked up in time.
+        ValueError: it is no path.
+    """
+    import threading  # only --netns pays for it
+
+    found: list[int | OSError | ValueError] = []
+
+    def look() -> None:
+        try:
+            found.append(_opened(path))
+        except (OSError, ValueError) as error:
+            found.append(error)
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    looking.join(_LOOK_SECONDS)
+    if not found:
+        raise TimeoutError(errno.ETIMEDOUT, f"no answer within {_LOOK_SECONDS:g} s")
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
+
+
+def _opened(path: str) -> int:
+    """Open the namespace of that path; -1 where it is anything else, which is not opened at all.
+
+    To open a pipe or a device does something, or waits. By O_PATH the file is only named.
+    """
+    named = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        if not _is_namespace(named):
+            return -1
+        return os.open(f"/proc/self/fd/{named}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    finally:
+        os.close(named)
+
+
+def _is_namespace(descriptor: int) -> bool:
+    """Whether it is a file of nsfs: only such stand for namespaces."""
+    import ctypes  # os.statvfs does not tell the type
+
+    found = ctypes.create_string_buffer(_STATFS_BYTES)
+    if ctypes.CDLL(None, use_errno=True).fstatfs(descriptor, found) != 0:
+        return False
+    return ctypes.c_long.from_buffer(found).value == _NSFS_MAGIC
 
 
 def _namespace_type(descriptor: int) -> int:
