@@ -9,14 +9,16 @@ STATE_DIR/hook/         of the hook, whatever state directory a domain names for
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from vmnet.codec import decode, encode
+from vmnet.codec import encode, parse, typed
 from vmnet.errors import RefusedError, UsageError
-from vmnet.journal import BindingDirectory
+from vmnet.journal import BindingDirectory, refuse_others
+from vmnet.kernel.file_lock import hold
+from vmnet.own_files import DIRECTORY as OPEN_DIRECTORY
+from vmnet.own_files import own_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +46,8 @@ class _Claims:
     """What is in a domain's file."""
 
     claims: tuple[Claim, ...]
+    name: str = ""
+    """The domain's, by which it is found when its XML cannot be read."""
 
 
 class ClaimDirectory:
@@ -55,15 +59,25 @@ class ClaimDirectory:
             os.makedirs(state_dir, mode=0o755, exist_ok=True)
             with contextlib.suppress(FileExistsError):
                 os.mkdir(path, mode=0o700)
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = os.open(path, OPEN_DIRECTORY)
         except OSError as error:
-            raise RefusedError(f"cannot remember what domains bring up in {path}: {error.strerror}") from error
+            raise _unusable(path, error) from error
         self._directory = BindingDirectory(descriptor, path)
+        refuse_others(descriptor, path)
         self._locks = contextlib.ExitStack()
 
     def __enter__(self) -> ClaimDirectory:
-        lock = self._locks.enter_context(self._directory.open(_LOCK, os.O_RDWR | os.O_CREAT))
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        path = self._directory.path
+        try:
+            lock = own_file(_LOCK, os.O_RDWR | os.O_CREAT, self._directory.descriptor)
+        except OSError as error:
+            raise _unusable(path, error) from error
+        self._locks.callback(os.close, lock)
+        try:
+            hold(lock, f"{path}/{_LOCK}")
+        except RefusedError:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -72,19 +86,23 @@ class ClaimDirectory:
 
     def of(self, uuid: str) -> tuple[Claim, ...]:
         """Return what the domain has brought up; what cannot be read is nothing."""
-        text = self._directory.read(_file_name(uuid), _LARGEST)
-        with contextlib.suppress(ValueError):
-            return decode(_Claims, text).claims if text else ()
-        return ()
+        return self._said(uuid).claims
 
-    def add(self, uuid: str, claim: Claim) -> None:
+    def uuid_of(self, name: str) -> str:
+        """Return the UUID of the domain of that name, empty where none or more than one has something here."""
+        found = [uuid for uuid in self._uuids() if self._said(uuid).name == name]
+        return found[0] if len(found) == 1 else ""
+
+    def add(self, uuid: str, claim: Claim, name: str = "") -> None:
         """Remember a binding as this domain's, in place of what it had there."""
-        others = tuple(held for held in self.of(uuid) if not _same(held, claim))
-        self._write(uuid, (*others, claim))
+        said = self._said(uuid)
+        others = tuple(held for held in said.claims if not _same(held, claim))
+        self._write(uuid, _Claims((*others, claim), name or said.name))
 
     def drop(self, uuid: str, claim: Claim) -> None:
         """Forget a binding of the domain."""
-        self._write(uuid, tuple(held for held in self.of(uuid) if held != claim))
+        said = self._said(uuid)
+        self._write(uuid, replace(said, claims=tuple(held for held in said.claims if held != claim)))
 
     def holders(self, claim: Claim) -> tuple[str, ...]:
         """Return the UUIDs of all domains that have a binding with this tap."""
@@ -92,21 +110,33 @@ class ClaimDirectory:
 
     def _uuids(self) -> Iterator[str]:
         for name in sorted(os.listdir(self._directory.descriptor)):
-            if name.endswith(_SUFFIX):
+            if name.endswith(_SUFFIX) and _is_uuid(name.removesuffix(_SUFFIX)):
                 yield name.removesuffix(_SUFFIX)
 
-    def _write(self, uuid: str, claims: tuple[Claim, ...]) -> None:
+    def _said(self, uuid: str) -> _Claims:
+        """Read a domain's file; an older vmnet wrote no name."""
+        text = self._directory.read(_file_name(uuid), _LARGEST)
+        with contextlib.suppress(ValueError):
+            value = parse(text) if text else None
+            if isinstance(value, dict):
+                return typed(_Claims, {"name": "", **value})
+        return _Claims(())
+
+    def _write(self, uuid: str, claims: _Claims) -> None:
         name, place = _file_name(uuid), self._directory.descriptor
         try:
-            if not claims:
+            if not claims.claims:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=place)
                 return
-            self._directory.write(f"{name}.new", encode(_Claims(claims)).encode())
+            self._directory.write(f"{name}.new", encode(claims).encode())
             os.rename(f"{name}.new", name, src_dir_fd=place, dst_dir_fd=place)
         except OSError as error:
-            path = self._directory.path
-            raise RefusedError(f"cannot remember what domains bring up in {path}: {error.strerror}") from error
+            raise _unusable(self._directory.path, error) from error
+
+
+def _unusable(path: str, error: OSError) -> RefusedError:
+    return RefusedError(f"cannot remember what domains bring up in {path}: {error.strerror or error}")
 
 
 def _same(one: Claim, other: Claim) -> bool:
@@ -114,6 +144,10 @@ def _same(one: Claim, other: Claim) -> bool:
 
 
 def _file_name(uuid: str) -> str:
-    if len(uuid) != 36 or not set(uuid.lower()) <= _UUID_CHARACTERS:
-        raise UsageError(f"domain XML: {uuid!r} is no UUID")
+    if not _is_uuid(uuid):
+        raise UsageError(f"domain XML: {uuid[:64]!r} is no UUID")
     return f"{uuid.lower()}{_SUFFIX}"
+
+
+def _is_uuid(text: str) -> bool:
+    return len(text) == 36 and set(text.lower()) <= _UUID_CHARACTERS

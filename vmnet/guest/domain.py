@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from xml.parsers import expat
 
 from vmnet.errors import UsageError
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 NAMESPACE = "urn:vmnet:domain:1"
 """Of `<vmnet:network>` in a domain's metadata."""
@@ -19,6 +23,7 @@ _ESCAPES = {"_": "_5f", ".": "_2e"}
 """An underscore is escaped so that every alias is one interface's; it comes first."""
 LARGEST = 1 << 20
 """Bytes of a domain's XML; libvirt's own are a few thousand."""
+_CHUNK = 16 * 1024
 DEEPEST = 64
 """Levels of nesting; libvirt's own have ten."""
 _START_TAG = re.compile(rb"<[^\s/>]+(?:\s+[^\s=/>]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*\s*/?>")
@@ -176,6 +181,59 @@ def parse(text: str) -> Domain:
         UsageError: it is no domain, or such as only an attacker would write; in one line.
     """
     return _Reader(encoded(text)).domain()
+
+
+def uuid_in(stream: BinaryIO) -> str:
+    """Return the UUID of the domain whose XML the stream holds; empty where that does not come.
+
+    Only as much is read as it takes: libvirt writes the UUID near the beginning, and whatever follows, however
+    large, deep or broken, is not looked at.
+    """
+    reader = _UuidReader()
+    left = LARGEST
+    while left and not reader.ended and (data := stream.read(min(left, _CHUNK))):
+        left -= len(data)
+        reader.feed(data)
+    return reader.uuid
+
+
+class _UuidReader:
+    """One run of expat, up to the end of the domain's `<uuid>`."""
+
+    def __init__(self) -> None:
+        self.uuid = ""
+        self.ended = False
+        self._path: list[str] = []
+        self._texts: list[str] = []
+        self._parser = expat.ParserCreate(None, " ")
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.CharacterDataHandler = self._text
+        self._parser.StartDoctypeDeclHandler = self._doctype
+
+    def feed(self, data: bytes) -> None:
+        """Read on; `ended` once nothing more is to be read."""
+        try:
+            self._parser.Parse(data, False)
+        except (expat.ExpatError, UsageError):
+            self.ended = True  # behind the UUID it is no matter
+
+    def _doctype(self, *_declared: object) -> None:
+        raise UsageError("domain XML: a DOCTYPE has no place in a domain; remove it")
+
+    def _start(self, name: str, _attributes: dict[str, str]) -> None:
+        if len(self._path) >= DEEPEST:
+            raise UsageError(f"domain XML: nested deeper than {DEEPEST} levels")
+        self._path.append(name)
+
+    def _end(self, _name: str) -> None:
+        if self._path == ["domain", "uuid"] and not self.ended:
+            self.uuid, self.ended = "".join(self._texts).strip(), True
+        self._path.pop()
+
+    def _text(self, text: str) -> None:
+        if self._path == ["domain", "uuid"] and not self.ended:
+            self._texts.append(text)
 
 
 def alias_of(pod_interface: str) -> str:

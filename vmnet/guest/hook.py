@@ -29,7 +29,7 @@ def main() -> int:
     code = 0
     try:
         if _concerns_us(state_dir, f"{operation} {step}"):
-            _run(state_dir, operation)
+            _run(state_dir, domain, operation)
     except Exception as error:  # noqa: BLE001 # libvirt shall hear one line, and at reconnect never a failure
         code = getattr(error, "exit_code", 1)
         tell(state_dir, "error", f"domain {domain}: {operation}: {_in_words(error)}")
@@ -46,26 +46,32 @@ def _concerns_us(state_dir: str, step: str) -> bool:
     return step == "prepare begin"
 
 
-def _run(state_dir: str, operation: str) -> None:
+def _run(state_dir: str, name: str, operation: str) -> None:
+    if operation == "prepare":
+        _prepare(state_dir)
+        return
+    from vmnet.guest.domain import uuid_in
+
+    uuid = uuid_in(sys.stdin.buffer)
+    from vmnet.guest import hook_steps
+
+    step = hook_steps.release if operation == "release" else hook_steps.reconnect
+    step(state_dir, hook_steps.Who(name, uuid))
+
+
+def _prepare(state_dir: str) -> None:
     data = sys.stdin.buffer.read(_LARGEST_XML + 1)
-    if operation == "prepare" and not any(hint in data for hint in _HINTS):
+    if not any(hint in data for hint in _HINTS):
         return
     from vmnet.guest.domain import parse
+    from vmnet.guest.wishes import wishes
 
     domain = parse(data.decode(errors="replace"))
-    if operation == "prepare":
-        from vmnet.guest.wishes import wishes
-
-        wanted = wishes(domain)
-        if not wanted:
-            return
+    wanted = wishes(domain)
+    if wanted:
         from vmnet.guest import hook_steps
 
         hook_steps.prepare(state_dir, domain, wanted)
-        return
-    from vmnet.guest import hook_steps
-
-    (hook_steps.release if operation == "release" else hook_steps.reconnect)(state_dir, domain)
 
 
 def _in_words(error: Exception) -> str:

@@ -7,6 +7,8 @@ import os
 import sys
 import time
 
+from vmnet.own_files import own_directory, own_file
+
 _LARGEST = 256 * 1024
 """Bytes; then the log begins anew."""
 
@@ -22,12 +24,16 @@ def tell(state_dir: str, level: str, text: str) -> None:
             sys.stderr.flush()
     with contextlib.suppress(OSError):
         now = time.strftime("%Y-%m-%dT%H:%M:%S%z")  # noqa: TID251 # for people; nothing is reckoned with it
-        _append(f"{state_dir}/hook/log", f"{now} {level}: {line}\n")
+        _append(f"{state_dir}/hook", f"{now} {level}: {line}\n")
 
 
 def _append(path: str, line: str) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o600)
+    """Append to the log in that directory, both being ours alone: else it is somebody's file that grows."""
+    directory = own_directory(path)
+    try:
+        descriptor = own_file("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, directory)
+    finally:
+        os.close(directory)
     try:
         if os.fstat(descriptor).st_size > _LARGEST:
             os.ftruncate(descriptor, 0)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vmnet import agent, resolver
 from vmnet.config import Config
-from vmnet.errors import RefusedError, UsageError, VmnetError
+from vmnet.errors import NotYetError, RefusedError, UsageError, VmnetError
 from vmnet.guest.claims import Claim, ClaimDirectory
 from vmnet.guest.hook_log import tell
 from vmnet.kernel import netns
@@ -25,6 +25,15 @@ _ALWAYS_SAID = ("tap", "multi_queue")
 """By a domain that is ours, one way or the other."""
 
 
+@dataclass(frozen=True, slots=True)
+class Who:
+    """A domain as far as it must be known to give back what it took."""
+
+    name: str
+    uuid: str
+    """Empty where its XML does not tell; then its name does."""
+
+
 def prepare(state_dir: str, domain: Domain, wanted: tuple[Wish, ...]) -> None:
     """Bring up what the domain wants.
 
@@ -34,10 +43,10 @@ def prepare(state_dir: str, domain: Domain, wanted: tuple[Wish, ...]) -> None:
     if netns.is_host() and all(wish.implicit for wish in wanted):
         return
     libvirtd = netns.cookie()
-    with ClaimDirectory(state_dir) as claims:
-        for wish in wanted:
-            if wish.netns:
-                netns.enter(wish.netns)
+    for wish in wanted:
+        if wish.netns:
+            netns.enter(wish.netns)  # before the lock: whatever that takes, other domains do not wait for it
+        with ClaimDirectory(state_dir) as claims:
             claim = Claim(
                 netns=wish.netns,
                 netns_cookie=netns.cookie(),
@@ -46,56 +55,69 @@ def prepare(state_dir: str, domain: Domain, wanted: tuple[Wish, ...]) -> None:
                 state_dir=wish.state_dir or state_dir,
             )
             _refuse_unreachable(claims, wish, claim, libvirtd)
-            claims.add(domain.uuid, claim)
+            claims.add(domain.uuid, claim, domain.name)
             journal = _bring_up(claim, wish)
             claims.add(domain.uuid, replace(claim, interface=journal.pod.ifname))
-            _say_what_differs(state_dir, domain, journal)
+        _say_what_differs(state_dir, domain, journal)
 
 
-def release(state_dir: str, domain: Domain) -> None:
+def release(state_dir: str, domain: Who) -> None:
     """Give back what the domain brought up, in the place where it did.
 
     Raises:
         VmnetError: the kernel refused; the domain's claim stays, and the journal, from which `vmnet down` goes on.
     """
-    failures = []
-    with ClaimDirectory(state_dir) as claims:
-        for claim in claims.of(domain.uuid):
-            try:
-                said = _give_back(claim)
-            except (UsageError, RefusedError) as error:
-                said = f"nothing to give back: {error}"
-            except VmnetError as error:
-                failures.append(error)
-                continue
-            tell(state_dir, "info", f"domain {domain.name}: release: {said}")
-            claims.drop(domain.uuid, claim)
+    failures: list[VmnetError] = []
+    uuid, held = _claims_of(state_dir, domain)
+    for claim in held:
+        try:
+            said = _give_back(state_dir, claim)
+        except NotYetError as error:  # somebody is at work there: it is not given back yet
+            failures.append(error)
+            continue
+        except (UsageError, RefusedError) as error:
+            said = f"nothing to give back: {error}"
+        except VmnetError as error:
+            failures.append(error)
+            continue
+        tell(state_dir, "info", f"domain {domain.name}: release: {said}")
+        with ClaimDirectory(state_dir) as claims:
+            claims.drop(uuid, claim)
     if failures:
         raise failures[0]
 
 
-def _give_back(claim: Claim) -> str:
+def _claims_of(state_dir: str, domain: Who) -> tuple[str, tuple[Claim, ...]]:
+    """Return what a domain has brought up, and the UUID under which that is remembered."""
+    with ClaimDirectory(state_dir) as claims:
+        uuid = domain.uuid or claims.uuid_of(domain.name)
+        return uuid, claims.of(uuid) if uuid else ()
+
+
+def _give_back(state_dir: str, claim: Claim) -> str:
     """Give one binding back, and say what came of it."""
     if not _enter(claim):
         return f"network namespace {claim.netns or 'of then'} is gone, and {claim.interface} with it"
-    if is_attached(claim.tap):
-        return f"{claim.tap} stays: another domain was quicker and uses it"
-    down = agent.down(Config(interface=claim.interface, state_dir=claim.state_dir))
+    with ClaimDirectory(state_dir):
+        if is_attached(claim.tap):
+            return f"{claim.tap} stays: another domain was quicker and uses it"
+        down = agent.down(Config(interface=claim.interface, state_dir=claim.state_dir))
     return f"{down.pod.ifname} is as it was found" if down else "nothing was up"
 
 
-def reconnect(state_dir: str, domain: Domain) -> None:
+def reconnect(state_dir: str, domain: Who) -> None:
     """See that what the domain brought up is whole and served.
 
     Raises:
         VmnetError: it is not, and could not be made so.
     """
-    with ClaimDirectory(state_dir) as claims:
-        for claim in claims.of(domain.uuid):
-            if _enter(claim):
-                config = Config(interface=claim.interface, state_dir=claim.state_dir, resume=True)
-                if agent.up(config).changed:
-                    tell(state_dir, "info", f"domain {domain.name}: reconnect: {claim.tap} is served again")
+    for claim in _claims_of(state_dir, domain)[1]:
+        if _enter(claim):
+            config = Config(interface=claim.interface, state_dir=claim.state_dir, resume=True)
+            with ClaimDirectory(state_dir):
+                changed = agent.up(config).changed
+            if changed:
+                tell(state_dir, "info", f"domain {domain.name}: reconnect: {claim.tap} is served again")
 
 
 def _enter(claim: Claim) -> bool:

@@ -78,7 +78,7 @@ class World:
         self.entered.clear()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["-c", str(self.state_dir), "vm1", operation, step, "-"])
-            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(xml.encode())))
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(xml.encode(errors="surrogateescape"))))
             return hook.main()
 
     def up(self, config: Config) -> Outcome:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import io
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,9 +13,12 @@ import pytest
 from tests.unit.guest.hook_calls import DEFAULTS, LIBVIRTD, OTHER_UUID, POD, TAP0, UUID, World, domain, world
 from vmnet.errors import KernelError, RefusedError, RollbackIncompleteError, UsageError
 from vmnet.guest import hook_steps
+from vmnet.guest.domain import DEEPEST, LARGEST, uuid_in
+from vmnet.kernel import file_lock, netns
 from vmnet.model import Settings, Told
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 PREPARE, RELEASE, RECONNECT = ("prepare", "begin"), ("release", "end"), ("reconnect", "begin")
@@ -373,3 +378,128 @@ def test_a_broken_claim_is_no_claim(world: World) -> None:
     record.write_text("{")
     assert world.call(*RELEASE, domain()) == 0
     assert world.verbs == []
+
+
+HEAD = f"<domain type='kvm'><name>vm1</name><uuid>{UUID}</uuid>"
+UNREADABLE = {
+    "larger than is read": f"{HEAD}<metadata>{'x' * LARGEST}</metadata></domain>",
+    "deeper than is read": f"{HEAD}{'<a>' * (DEEPEST + 9)}{'</a>' * (DEEPEST + 9)}</domain>",
+    "broken behind the UUID": f"{HEAD}<devices></domain>",
+    "cut off": HEAD,
+    "of an attribute that is none": f"{HEAD}<metadata a=></domain>",
+    "not UTF-8 behind the UUID": f"{HEAD}<metadata>\udce9</metadata></domain>",
+    "of a hostile wish": domain(network="netns='/some/pipe' state-dir='/proc' tap='../..'"),
+    "with another uuid in its metadata": f"<domain><metadata><uuid>{OTHER_UUID}</uuid></metadata>{HEAD[19:]}",
+    "of no UUID": "<domain><name>vm1</name></domain>",
+    "a DOCTYPE": f"<!DOCTYPE domain>{HEAD}</domain>",
+    "none": "",
+    "no XML": "vm1",
+}
+
+
+@pytest.mark.parametrize("operation", [RELEASE, RECONNECT], ids="-".join)
+@pytest.mark.parametrize("xml", UNREADABLE.values(), ids=UNREADABLE)
+def test_what_a_domain_took_is_found_whatever_its_xml_says_by_then(
+    world: World, xml: str, operation: tuple[str, str]
+) -> None:
+    assert world.call(*PREPARE, domain()) == 0
+    assert world.call(*operation, xml) == 0
+    assert world.verbs == ["down" if operation == RELEASE else "up"]
+
+
+def test_a_name_that_two_domains_have_had_names_neither(world: World) -> None:
+    second = TAP0.replace("tap0", "tap1")
+    for uuid, xml in ((UUID, domain()), (OTHER_UUID, domain(second, "interface='net1'", OTHER_UUID))):
+        assert world.call(*PREPARE, xml) == 0, uuid
+    assert world.call(*RELEASE, "") == 0
+    assert world.verbs == []
+
+
+def test_claims_of_an_older_vmnet_are_read(world: World) -> None:
+    """It wrote no name of the domain."""
+    assert world.call(*PREPARE, domain()) == 0
+    file = world.state_dir / "hook" / f"{UUID}.json"
+    file.write_text(file.read_text().replace(',"name":"vm1"', ""))
+    assert "vm1" not in file.read_text()
+    assert world.call(*RELEASE, domain()) == 0
+    assert world.verbs == ["down"]
+
+
+def test_no_more_of_the_xml_is_read_than_the_uuid_takes() -> None:
+    stream = io.BytesIO(HEAD.encode() + b" " * LARGEST)
+    assert uuid_in(stream) == UUID
+    assert stream.tell() < 64 * 1024
+
+
+def test_other_domains_do_not_wait_while_a_namespace_is_entered(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.namespaces = {"pod": 7}
+    enter = netns.enter
+
+    def free(name: str) -> None:
+        lock = world.state_dir / "hook" / "lock"
+        if lock.exists():
+            with lock.open() as other:
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        enter(name)
+
+    monkeypatch.setattr(netns, "enter", free)
+    for step in (PREPARE, RECONNECT, RELEASE):
+        assert world.call(*step, domain("", "netns='pod'")) == 0
+        assert world.entered == ["pod"]
+        assert len(world.verbs) == 1
+
+
+def test_a_lock_that_nobody_lets_go_of_is_one_line(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_lock, "PATIENCE_SECONDS", 0)
+    assert world.call(*PREPARE, domain()) == 0
+    capsys.readouterr()
+    with (world.state_dir / "hook" / "lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        for step in (PREPARE, RELEASE):
+            assert world.call(*step, domain()) == 3
+            said = capsys.readouterr().err
+            assert said.count("\n") == 1
+            assert "hook/lock is still locked by " in said
+    assert world.call(*RELEASE, domain()) == 0
+    assert world.verbs == ["down"]
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o770, 0o777])
+def test_a_directory_of_the_hook_that_others_see_into_is_not_used(
+    world: World, mode: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (world.state_dir / "hook").mkdir(parents=True)
+    (world.state_dir / "hook").chmod(mode)
+    assert world.call(*PREPARE, domain()) == 3
+    assert "hook is open to others; it must be ours alone, mode 0700" in capsys.readouterr().err
+    assert list((world.state_dir / "hook").iterdir()) == []
+
+
+def _pipe(place: Path, _somebodys: Path) -> None:
+    os.mkfifo(place)
+
+
+def _second_name(place: Path, somebodys: Path) -> None:
+    os.link(somebodys, place)
+
+
+def _link(place: Path, somebodys: Path) -> None:
+    place.symlink_to(somebodys)
+
+
+@pytest.mark.parametrize("put", [_pipe, _second_name, _link])
+@pytest.mark.parametrize("name", ["log", "lock", f"{UUID}.json"])
+def test_what_lies_in_the_place_of_the_hooks_files_neither_hangs_nor_is_written_to(
+    world: World, name: str, put: Callable[[Path, Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    somebodys = world.state_dir / "somebodys"
+    (world.state_dir / "hook").mkdir(parents=True, mode=0o700)
+    somebodys.write_bytes(b"x" * 300_000)
+    put(world.state_dir / "hook" / name, somebodys)
+    assert world.call(*PREPARE, domain()) == (0 if name == "log" else 3)
+    assert somebodys.read_bytes() == b"x" * 300_000
+    assert all(line.startswith("vmnet: ") for line in capsys.readouterr().err.splitlines())
