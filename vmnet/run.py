@@ -15,6 +15,7 @@ from vmnet.config import DEFAULT_GRACE
 from vmnet.errors import RefusedError, UnexpectedError
 from vmnet.journal import StateDirectory
 from vmnet.log import say
+from vmnet.own_files import own_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,8 +83,9 @@ def run(config: Config, job: Job, tell: Callable[[agent.Outcome], None]) -> int:
         if not job.keep:
             _give_back(config)
         return 128 + noted[0]
-    place = [directory.path, outcome.journal.pod.ifname, config.state_dir, "keep" if job.keep else ""]
-    return _become_supervisor([*place, str(lock), *job.command], lock)
+    held = (directory.descriptor, lock)
+    arguments = [directory.path, "keep" if job.keep else "", *map(str, held), *job.command]
+    return _become_supervisor(arguments, held)
 
 
 def _give_back(config: Config) -> None:
@@ -93,10 +95,11 @@ def _give_back(config: Config) -> None:
         say("warning", "left-up", str(error))
 
 
-def _become_supervisor(arguments: list[str], lock: int) -> NoReturn:
+def _become_supervisor(arguments: list[str], held: tuple[int, ...]) -> NoReturn:
     _adopt_orphans()
     sys.stdout.flush()
-    os.set_inheritable(lock, True)
+    for descriptor in held:
+        os.set_inheritable(descriptor, True)
     words = [sys.executable, "-I", "-S", "-c", _ENTER, _ROOT, *arguments]
     os.execv(sys.executable, words)  # noqa: S606 # no shell is the point
 
@@ -129,8 +132,11 @@ def _claim(directory: BindingDirectory) -> int:
     Raises:
         RefusedError: somebody else is.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(_LOCK, flags, 0o600, dir_fd=directory.descriptor)
+    try:
+        descriptor = own_file(_LOCK, os.O_RDWR | os.O_CREAT, directory.descriptor)
+    except OSError as error:
+        reason = error.strerror or error
+        raise RefusedError(f"cannot take charge of the binding in {directory.path}: {reason}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -1,10 +1,10 @@
 """The resident process of `vmnet run`: one command, one DHCP server, their signals, their ends.
 
-It is started in place of `vmnet run` as `python -I -S -c … ROOT DIRECTORY IFNAME STATE_DIR KEEP LOCK [COMMAND …]`
-once the binding is up, with every signal blocked so that none is lost in between. It may be process 1. Like the
-server it stays beside every VM, so it does without whatever costs memory: dataclasses, typing, enum, json,
-subprocess, and `signal` and `socket`, which import some of these. What takes more than that, `vmnet up` and
-`vmnet down`, runs as a child.
+It is started in place of `vmnet run` as `python -I -S -c … ROOT PATH KEEP DIRECTORY LOCK [COMMAND …]` once the
+binding is up, with every signal blocked so that none is lost in between. DIRECTORY and LOCK are descriptors: the
+binding's directory, of that PATH, and the lock in it. It may be process 1. Like the server it stays beside every
+VM, so it does without whatever costs memory: dataclasses, typing, enum, json, subprocess, and `signal` and
+`socket`, which import some of these. What takes more than that, `vmnet up` and `vmnet down`, runs as a child.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from vmnet.last_word import VARIABLE as LAST_WORD
 from vmnet.last_word import leave
 from vmnet.notify import VARIABLE as NOTIFY_SOCKET
 from vmnet.notify import notify
+from vmnet.own_files import own_directory, read_own
 from vmnet.server.json_text import dumps
 
 NOT_FOUND, NOT_EXECUTABLE, BY_SIGNAL = 127, 126, 128
@@ -223,16 +224,29 @@ class Supervisor:
 class Binding:
     """The binding we keep alive, and the verbs that act on it."""
 
-    def __init__(self, root: str, directory: str, ifname: str, state_dir: str, keep: bool) -> None:
+    def __init__(self, root: str, path: str, keep: bool, directory: int) -> None:
         self._root = root
+        self._path = path
         self._directory = directory
-        self._state_dir = state_dir
-        self.ifname = ifname
+        namespace, self.ifname = os.path.split(path)
+        self._state_dir = os.path.dirname(namespace)
         self.keep = keep
 
     def begun(self) -> bool:
         """Whether the facts are still there, and so something to come back to."""
-        return os.path.exists(f"{self._directory}/journal.json")
+        return _has_journal(self._held())
+
+    def _held(self) -> int:
+        """Return the binding's directory: the one we came with, unless `down` removed it and `up` made another.
+
+        Whoever can write to the state directory can exchange what its path leads to, but not what is held open.
+        """
+        if not _has_journal(self._directory):
+            another = _own_directories(self._path)
+            if another >= 0:
+                os.close(self._directory)
+                self._directory = another
+        return self._directory
 
     def start(self, verb: str, *flags: str) -> int:
         """Start a verb as a child in a session of its own, where Ctrl-C does not reach it. Returns its pid.
@@ -261,10 +275,9 @@ class Binding:
     def open_server(self) -> int:
         """Return a pidfd of the server that is recorded, or -1 where that one lives no more."""
         try:
-            with open(f"{self._directory}/server.pid", "rb") as record:
-                pid, _, began = record.read(64).strip().partition(b" ")
+            pid, _, began = read_own("server.pid", self._held(), 64).strip().partition(b" ")
             handle = os.pidfd_open(int(pid))
-        except (OSError, ValueError):
+        except (OSError, ValueError, OverflowError):
             return -1
         if _start_time(int(pid)) == began:
             return handle
@@ -289,6 +302,32 @@ def say(level: str, event: str, message: str) -> None:
         os.write(2, line)
     except OSError:
         return  # nobody listens
+
+
+def _has_journal(directory: int) -> bool:
+    """Whether there is one, of whatever kind: it is not opened."""
+    try:
+        os.stat("journal.json", dir_fd=directory, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
+
+
+def _own_directories(path: str) -> int:
+    """Open the last two steps of a path, each a directory that is ours alone; -1 where they are not."""
+    above, ifname = os.path.split(path)
+    root, namespace = os.path.split(above)
+    try:
+        opened = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC)
+        for step in (namespace, ifname):
+            try:
+                below = own_directory(step, opened)
+            finally:
+                os.close(opened)
+            opened = below
+    except OSError:
+        return -1
+    return opened
 
 
 def _start_time(pid: int) -> bytes:
@@ -354,9 +393,10 @@ def name_process(name: bytes) -> None:
 
 def main() -> None:
     """Supervise until the command has ended, and exit as it did."""
-    root, directory, ifname, state_dir, keep, lock, *command = sys.argv[1:]
-    os.set_inheritable(int(lock), False)
+    root, path, keep, directory, lock, *command = sys.argv[1:]
+    for descriptor in (directory, lock):
+        os.set_inheritable(int(descriptor), False)
     wakeup = catch_signals()
     name_process(b"vmnet-run")
-    binding = Binding(root, directory, ifname, state_dir, bool(keep))
+    binding = Binding(root, path, bool(keep), int(directory))
     sys.exit(Supervisor(binding, command, wakeup).run())

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import ast
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from vmnet import supervisor
+from vmnet.own_files import own_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _FORBIDDEN = {"dataclasses", "typing", "enum", "json", "subprocess", "signal", "socket", "re", "argparse"}
 """What costs memory for as long as the VM lives; import-linter holds the rest of it."""
@@ -18,7 +24,7 @@ def test_the_first_deaths_are_mended_at_once_the_next_ones_less_and_less_eagerly
     assert supervisor.wait_seconds(10**9) == 30
 
 
-@pytest.mark.parametrize("name", ["supervisor", "power_button", "notify", "last_word"])
+@pytest.mark.parametrize("name", ["supervisor", "power_button", "notify", "last_word", "own_files"])
 def test_resident_modules_import_little(name: str) -> None:
     path = Path(supervisor.__file__).with_name(f"{name}.py")
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
@@ -26,3 +32,96 @@ def test_resident_modules_import_little(name: str) -> None:
     imported |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
     assert imported & _FORBIDDEN == set()
     assert "os" in imported
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A binding's directory as `up` leaves it, this process its server."""
+    path = tmp_path / "netns-42" / "eth0"
+    path.mkdir(parents=True)
+    for each in (path, path.parent):
+        each.chmod(0o700)
+    _fill(path)
+    return path
+
+
+def _fill(path: Path) -> None:
+    for name, text in (
+        ("journal.json", b"{}"),
+        ("server.pid", b"%d %s\n" % (os.getpid(), supervisor._start_time(os.getpid()))),
+    ):
+        (path / name).write_bytes(text)
+        (path / name).chmod(0o600)
+
+
+def _binding(path: Path) -> supervisor.Binding:
+    return supervisor.Binding("/root", str(path), False, own_directory(str(path)))
+
+
+def _server(binding: supervisor.Binding) -> bool:
+    handle = binding.open_server()
+    if handle >= 0:
+        os.close(handle)
+    return handle >= 0
+
+
+def test_the_binding_is_what_the_path_says(path: Path, tmp_path: Path) -> None:
+    binding = _binding(path)
+    assert (binding.ifname, binding._state_dir) == ("eth0", str(tmp_path))
+    assert binding.begun()
+    assert _server(binding)
+
+
+def test_who_exchanges_the_directory_leads_nobody_away(path: Path) -> None:
+    """In a state directory that others can write to, as an emptyDir: with a pipe where the pid was."""
+    binding = _binding(path)
+    path.parent.rename(path.parent.with_name("away"))
+    path.mkdir(parents=True)
+    os.mkfifo(path / "server.pid")
+    os.mkfifo(path / "journal.json")
+    assert binding.begun()
+    assert _server(binding)
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        os.mkfifo,
+        lambda path: path.symlink_to("/proc/self/stat"),
+        lambda path: path.mkdir(),
+        lambda path: path.write_bytes(b"\xff" * 9999),
+        lambda path: path.write_bytes(b"1" * 60),
+        lambda path: path.write_bytes(b"-1 0"),
+        lambda path: path.touch(),
+    ],
+    ids=["pipe", "link", "directory", "noise", "huge", "negative", "empty"],
+)
+def test_a_record_that_is_none_is_no_server(put: Callable[[Path], None], path: Path) -> None:
+    binding = _binding(path)
+    (path / "server.pid").unlink()
+    put(path / "server.pid")
+    assert not _server(binding)
+    assert binding.begun()
+
+
+def test_a_binding_that_was_taken_down_and_brought_up_again_is_found(path: Path) -> None:
+    binding = _binding(path)
+    for name in ("journal.json", "server.pid"):
+        (path / name).unlink()
+    path.rmdir()
+    assert not binding.begun()
+    path.mkdir(mode=0o700)
+    _fill(path)
+    assert binding.begun()
+    assert _server(binding)
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o777])
+def test_another_directory_of_that_path_is_not_believed(mode: int, path: Path) -> None:
+    binding = _binding(path)
+    (path / "journal.json").unlink()
+    path.rename(path.with_name("away"))
+    path.mkdir()
+    path.chmod(mode)
+    _fill(path)
+    assert not binding.begun()
