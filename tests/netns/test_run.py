@@ -191,22 +191,12 @@ def test_a_signal_while_up_is_at_work_is_not_lost(pod: Pod, agent: Agent, log: P
     with lock.open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with background(argv(agent, ("touch", started)), log) as program:
-            wait_until_blocked(program.process.pid)
+            program.wait_for(f"waiting for process {os.getpid()} ")
             program.process.send_signal(signal.SIGTERM)
             fcntl.flock(held, fcntl.LOCK_UN)
             assert program.wait(PATIENCE) == 143
     assert not started.exists()
     assert difference(found, snapshot(pod)) == ""
-
-
-def wait_until_blocked(pid: int) -> None:
-    """Wait until a process waits for a lock; the kernel has no event for it."""
-
-    def is_blocked() -> bool:
-        lines = Path("/proc/locks").read_text("ascii").splitlines()
-        return any("-> FLOCK" in line and f" {pid} " in line for line in lines)
-
-    wait_until_so(is_blocked, f"process {pid} to wait for a lock")
 
 
 TELLS_THAT_IT_HOLDS = """
