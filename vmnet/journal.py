@@ -290,6 +290,7 @@ class StateDirectory:
         Raises:
             UsageError: the path is no directory.
             RefusedError: the state directory cannot be written.
+            WaitTimeoutError: another process has held the lock for a minute.
         """
         try:
             descriptor = self._locked()

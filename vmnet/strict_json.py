@@ -19,14 +19,14 @@ _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 _NO_BRACKET = re.compile(r"[^\[\]{}]+")
 
 
-def loads(text: str | bytes) -> Any:  # noqa: ANN401 # JSON is of any type
+def loads(text: str | bytes, deepest: int = DEEPEST) -> Any:  # noqa: ANN401 # JSON is of any type
     """Return what JSON text holds; of bytes, UTF-8.
 
     Raises:
         ValueError: it is not JSON, or such as nobody would write who means well; in one line.
     """
     decoded = text if isinstance(text, str) else text.decode()
-    _refuse_deep(decoded)
+    _refuse_deep(decoded, deepest)
     return json.loads(
         decoded,
         object_pairs_hook=_object,
@@ -36,14 +36,14 @@ def loads(text: str | bytes) -> Any:  # noqa: ANN401 # JSON is of any type
     )
 
 
-def _refuse_deep(text: str) -> None:
-    if text.count("[") + text.count("{") <= DEEPEST:
+def _refuse_deep(text: str, deepest: int) -> None:
+    if text.count("[") + text.count("{") <= deepest:
         return
     depth = 0
     for bracket in _NO_BRACKET.sub("", _STRING.sub("", text)):
         depth += 1 if bracket in "[{" else -1
-        if depth > DEEPEST:
-            raise ValueError(f"nested deeper than {DEEPEST} levels")
+        if depth > deepest:
+            raise ValueError(f"nested deeper than {deepest} levels")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

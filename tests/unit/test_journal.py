@@ -14,7 +14,7 @@ import pytest
 from tests.unit import layouts
 from vmnet import journal
 from vmnet.codec import encode
-from vmnet.errors import NotYetError, RefusedError, UsageError
+from vmnet.errors import RefusedError, UsageError, WaitTimeoutError
 from vmnet.journal import StateDirectory
 from vmnet.kernel import file_lock
 from vmnet.model import Lease, Settings
@@ -238,7 +238,7 @@ def test_a_lock_that_nobody_lets_go_of_names_its_holder(tmp_path: Path, monkeypa
     monkeypatch.setattr(file_lock, "PATIENCE_SECONDS", 0)
     with (
         _state(tmp_path).lock(),
-        pytest.raises(NotYetError, match=r"netns-42/lock is still locked by .*; try again when"),
+        pytest.raises(WaitTimeoutError, match=r"netns-42/lock is still locked by .*; try again when"),
     ):
         _state(tmp_path).lock().__enter__()
     with _state(tmp_path).lock():

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vmnet.codec import encode, parse, typed
-from vmnet.errors import RefusedError, UsageError
+from vmnet.errors import RefusedError, UsageError, VmnetError
 from vmnet.journal import BindingDirectory, refuse_others
 from vmnet.kernel.file_lock import hold
 from vmnet.own_files import DIRECTORY as OPEN_DIRECTORY
@@ -75,7 +75,7 @@ class ClaimDirectory:
         self._locks.callback(os.close, lock)
         try:
             hold(lock, f"{path}/{_LOCK}")
-        except RefusedError:
+        except VmnetError:
             self.__exit__()
             raise
         return self

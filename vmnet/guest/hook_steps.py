@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vmnet import agent, resolver
 from vmnet.config import Config
-from vmnet.errors import NotYetError, RefusedError, UsageError, VmnetError
+from vmnet.errors import RefusedError, UsageError, VmnetError
 from vmnet.guest.claims import Claim, ClaimDirectory
 from vmnet.guest.hook_log import tell
 from vmnet.kernel import netns
@@ -72,9 +72,6 @@ def release(state_dir: str, domain: Who) -> None:
     for claim in held:
         try:
             said = _give_back(state_dir, claim)
-        except NotYetError as error:  # somebody is at work there: it is not given back yet
-            failures.append(error)
-            continue
         except (UsageError, RefusedError) as error:
             said = f"nothing to give back: {error}"
         except VmnetError as error:

@@ -7,12 +7,12 @@ import os
 import select
 import time
 
-from vmnet.errors import NotYetError
+from vmnet.errors import WaitTimeoutError
 from vmnet.log import say
 
 PATIENCE_SECONDS = 60.0
 """An `up` takes a tenth of a second, on a machine that does everything at once some seconds."""
-_SAY_SECONDS = 2.0
+_SAY_SECONDS = 3.0
 _LOOK_AGAIN_SECONDS = 0.02
 
 
@@ -22,7 +22,7 @@ def hold(descriptor: int, path: str, seconds: float | None = None) -> None:
     It is waited for as long as PATIENCE_SECONDS unless told otherwise.
 
     Raises:
-        NotYetError: another process held it all the time; it is named.
+        WaitTimeoutError: another process held it all the time; it is named.
     """
     began, told = time.monotonic(), False
     patience = PATIENCE_SECONDS if seconds is None else seconds
@@ -35,7 +35,9 @@ def hold(descriptor: int, path: str, seconds: float | None = None) -> None:
             return
         waited = time.monotonic() - began
         if waited >= patience:
-            raise NotYetError(f"{path} is still locked by {holder(descriptor)}; try again when that has ended")
+            raise WaitTimeoutError(
+                f"{path} is still locked by {holder(descriptor)}; try again when that has ended"
+            )
         if waited >= _SAY_SECONDS and not told:
             told = True
             say("info", "waiting", f"waiting for {holder(descriptor)} to let go of {path}")

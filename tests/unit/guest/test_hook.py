@@ -460,7 +460,7 @@ def test_a_lock_that_nobody_lets_go_of_is_one_line(
     with (world.state_dir / "hook" / "lock").open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         for step in (PREPARE, RELEASE):
-            assert world.call(*step, domain()) == 3
+            assert world.call(*step, domain()) == 6
             said = capsys.readouterr().err
             assert said.count("\n") == 1
             assert "hook/lock is still locked by " in said

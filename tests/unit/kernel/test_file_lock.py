@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vmnet.errors import NotYetError
+from vmnet.errors import WaitTimeoutError
 from vmnet.kernel import file_lock
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ def waiting(tmp_path: Path) -> Iterator[int]:
 
 
 def test_the_deadline_names_who_holds_it(held: int, waiting: int) -> None:
-    with pytest.raises(NotYetError, match=rf"LOCK is still locked by .*process {os.getpid()} \(.+\); try again"):
+    with pytest.raises(
+        WaitTimeoutError, match=rf"LOCK is still locked by .*process {os.getpid()} \(.+\); try again"
+    ):
         file_lock.hold(waiting, "LOCK", seconds=0)
     assert held
 
