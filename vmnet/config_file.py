@@ -219,13 +219,13 @@ _NO_TAGS -= {f"{_YAML}str", f"{_YAML}map", f"{_YAML}seq"}
 _MOST_ALIASES = 100
 _DEEPEST = 32
 """Levels. The language has 5; json's own limit depends on Python's version, and can be none."""
-_TOO_DEEP = f"maximum recursion depth exceeded: {_DEEPEST} levels"
+_TOO_DEEP = f"nested deeper than {_DEEPEST} levels"
 
 
 def _data(path: str, text: str) -> Any:  # noqa: ANN401 # whatever the file holds
     try:
         if text.lstrip().startswith("{"):
-            return loads(text)
+            return loads(text, _DEEPEST)
         return yaml.load(text, _Loader)  # noqa: S506 # a child of SafeLoader
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise UsageError(f"{path}: {' '.join(str(error).split())}") from error

@@ -1,7 +1,7 @@
 """A pod of many routes and neighbours: handed over and given back whole, without a second copy of its facts.
 
 300 routes and 800 neighbours    what the field has; facts that a note on the NIC cannot carry
-5,000 routes                     what a router in a pod has (`make soak`)
+5,000 routes                     what a router in a pod has (`make test-all`)
 
 More than is kept: tests/unit/test_agent.py.
 """
@@ -15,7 +15,7 @@ import pytest
 
 from testbed.netns import run
 from testbed.snapshot import difference, snapshot
-from tests.netns.trials import SOAK
+from tests.extent import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,7 +64,7 @@ def _sorted(lines: str) -> str:
     return "\n".join(sorted(lines.splitlines()))
 
 
-@pytest.mark.parametrize(("routes", "neighbours"), [(300, 800), *([(5_000, 0)] if SOAK else [])])
+@pytest.mark.parametrize(("routes", "neighbours"), [(300, 800), *([(5_000, 0)] if ALL else [])])
 def test_it_is_handed_over_and_given_back_whole(
     routes: int, neighbours: int, pod: Pod, agent: Agent, tmp_path: Path
 ) -> None:

@@ -225,7 +225,7 @@ def test_a_nat64_prefix_has_one_of_six_lengths(tmp_path: Path, length: int) -> N
         ('{"interfaces":', "Expecting value: line 1 column 15"),
         ("interfaces: [", "while parsing a flow node"),
         ("interfaces: !!python/object/apply:os.getpid []", "could not determine a constructor for the tag"),
-        ("{" + '"a":{' * 8000, "nested deeper than 64 levels"),
+        ("{" + '"a":{' * 8000, "nested deeper than 32 levels"),
     ],
 )
 def test_what_is_no_such_file_is_refused(tmp_path: Path, text: str, refused: str) -> None:
