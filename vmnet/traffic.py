@@ -40,12 +40,13 @@ def routes(pod: PodInterface) -> tuple[Route, ...]:
     """Return the routes that the pod's own traffic takes; of each table in the kernel's order."""
     chosen: list[Route] = []
     for lookup in pod.lookups:
+        known = set(chosen)
         before = tuple(route for route in chosen if route.ipv6 is lookup.ipv6)
         chosen += [
             route
             for route in pod.routes
             if (route.ipv6, route.table) == (lookup.ipv6, lookup.table)
-            and route not in chosen
+            and route not in known
             and _length(route) > lookup.suppress_prefixlen
             and not any(_hides(earlier, route) for earlier in before)
         ]
@@ -54,7 +55,7 @@ def routes(pod: PodInterface) -> tuple[Route, ...]:
 
 def passed_over(pod: PodInterface) -> tuple[Route, ...]:
     """Return the routes that its traffic never takes, since another table is asked first, or theirs is not."""
-    taken = routes(pod)
+    taken = set(routes(pod))
     return tuple(route for route in pod.routes if route not in taken)
 
 
