@@ -1,7 +1,6 @@
 """Every remedy there is: what it names exists, and none tells anybody to delete what vmnet has not made.
 
 Collected from the strings of the code (findings of doctor, errors, causes of `wait`) and from the documents.
-tests/netns/test_remedies.py follows those that change something to the letter.
 """
 
 from __future__ import annotations
