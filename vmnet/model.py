@@ -44,6 +44,8 @@ class Link:
     addr_gen_mode: int | None = None
     """How the kernel makes IPv6 link-local addresses (`IN6_ADDR_GEN_MODE_*`); None without IPv6."""
     accept_ra: int | None = None
+    disable_ipv6: int | None = None
+    """1 where the link neither sends nor takes IPv6; None without IPv6."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class LinkSpec:
     arp_ignore: int | None = None
     addr_gen_mode: int | None = None
     accept_ra: int | None = None
+    disable_ipv6: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +304,8 @@ class PodInterface:
     mac: str
     mtu: int
     addr_gen_mode: int | None = None
+    accept_ra: int | None = None
+    """None without IPv6, and where the vmnet that saved the facts did not look."""
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()

@@ -23,7 +23,7 @@ _ADDED: dict[int, tuple[tuple[str, str], ...]] = {
     ),
     2: (
         *(("settings.told", name) for name in ("ipv6", "autonomous", "nat64_prefix")),
-        ("pod.routes", "lifetime"),
+        *(("pod", "accept_ra"), ("pod.routes", "lifetime")),
     ),
     3: (
         ("pod.routes", "table"),

@@ -68,6 +68,8 @@ OUR_SERVER, OUR_ROUTER = "fe80::766d:6e65:7400", "fe80::766d:6e65:7401"
 OUR_GROUP = "ff02::1:ff65:7401"
 GUEST_LINK_LOCAL = "fe80::5054:ff:fe00:77"
 EVERYBODY, ALL_NODES, ALL_ROUTERS = "ff:ff:ff:ff:ff:ff", "33:33:00:00:00:01", "33:33:00:00:00:02"
+BRIDGE_GROUPS = tuple(f"01:80:c2:00:00:{last:02x}" for last in range(16))
+"""What bridges keep for themselves (IEEE 802.1Q §8.6.3)."""
 _LATER_FRAGMENT = 185
 """In units of 8 octets: where the second of two fragments of 1,480 octets begins."""
 
@@ -227,6 +229,8 @@ def _guests_disguises(w: Wire) -> Iterator[tuple[str, Packet]]:
     yield "eapol", Ether(src=w.mac, dst="01:80:c2:00:00:03", type=0x888E) / Raw(bytes(46))
     yield "802.3-llc", Dot3(src=w.mac, dst=EVERYBODY) / LLC(dsap=0xE0, ssap=0xE0, ctrl=3) / Raw(bytes(40))
     yield "802.3-snap-ipv4", Dot3(src=w.mac, dst=w.gateway_mac) / LLC() / SNAP(code=0x0800) / plain
+    for group in BRIDGE_GROUPS:
+        yield f"udp-to-{group.replace(':', '')}", Ether(src=w.mac, dst=group) / plain
     yield "stp", Dot3(src=w.mac, dst="01:80:c2:00:00:00") / LLC() / STP()
     yield "macsec", Ether(src=w.mac, dst=w.gateway_mac, type=0x88E5) / Raw(bytes(46))
     yield "local-experimental", Ether(src=w.mac, dst=w.gateway_mac, type=0x88B5) / Raw(bytes(46))
@@ -630,6 +634,8 @@ def _networks_attacks(w: Wire) -> Iterator[tuple[str, Packet]]:
         "network-qinq-arp",
         everybody / Dot1AD(vlan=100) / Dot1Q(vlan=200) / ARP(hwsrc=w.gateway_mac, psrc=w.peer4, pdst=w.ipv4),
     )
+    for group in BRIDGE_GROUPS:
+        yield f"network-udp-to-{group.replace(':', '')}", Ether(src=w.gateway_mac, dst=group) / plain
     yield "network-pppoe", Ether(src=w.gateway_mac, dst=w.mac, type=0x8863) / PPPoED(code=7)
     yield (
         "own-broadcast-sent-back",

@@ -9,6 +9,7 @@ pod network ═════╪═ eth0-nic ── k6t-eth0 ── tap0 ── th
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import re
 import socket
@@ -120,10 +121,11 @@ def ears(pod: Netns) -> Iterator[Ears]:
             sock.close()
 
 
-def _knock(made: Line) -> None:
+def _knock(made: Line, side: str = "guest") -> None:
     """Send a datagram and a connection request to every address of the pod, at every MAC that may take it."""
     links = made.pod.netns.ip("address", "show")
-    macs = {link["address"] for link in links} | {probes.EVERYBODY, probes.ALL_NODES}
+    macs = {link["address"] for link in links} | {probes.EVERYBODY, probes.ALL_NODES, *probes.BRIDGE_GROUPS}
+    sender = made.facts.mac if side == "guest" else WIRE.gateway_mac
     addresses = {entry["local"] for link in links for entry in link["addr_info"]} | {"ff02::1", "224.0.0.1"}
     for mac in macs:
         for address in addresses:
@@ -131,10 +133,10 @@ def _knock(made: Line) -> None:
                 if (":" in source) is not (":" in address):
                     continue
                 kind = IPv6 if ":" in source else IP
-                to = Ether(src=made.facts.mac, dst=mac) / kind(src=source, dst=address)
-                made.tap.send(bytes(to / UDP(sport=1024, dport=PORT) / b"reached"))
-                made.tap.send(bytes(to / TCP(sport=1024, dport=PORT, flags="S")))
-    made.passed("guest", ())  # all before it are through
+                to = Ether(src=sender, dst=mac) / kind(src=source, dst=address)
+                made.send(side, bytes(to / UDP(sport=1024, dport=PORT) / b"reached"))
+                made.send(side, bytes(to / TCP(sport=1024, dport=PORT, flags="S")))
+    made.passed(side, ())  # all before it are through
 
 
 @pytest.mark.parametrize("isolation", ISOLATED)
@@ -151,6 +153,7 @@ def test_no_listener_of_the_pod_hears_the_guest(isolation: str, tmp_path: Path) 
         must_answer(made.pod.node, "192.0.2.1")  # other bridges of the pod are none of our business
         with ears(netns) as listening:
             _knock(made)
+            _knock(made, "network")
             assert listening.reached() == []
             netns.run("nft", "delete table bridge vmnet_eth0")
             _knock(made)
@@ -158,17 +161,21 @@ def test_no_listener_of_the_pod_hears_the_guest(isolation: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("isolation", [*ISOLATED, ISOLATION_OFF])
-def test_no_router_advertisement_of_the_guest_gives_the_pod_anything(isolation: str, tmp_path: Path) -> None:
+def test_no_router_advertisement_gives_the_pod_anything(isolation: str, tmp_path: Path) -> None:
     with line(tmp_path, "--isolation", isolation) as made:
         before = steady(snapshot(made.pod))
         options = ICMPv6NDOptSrcLLAddr(lladdr=made.facts.mac) / ICMPv6NDOptMTU(mtu=1280)
         prefix = ICMPv6NDOptPrefixInfo(prefix="2001:db8:bad::", prefixlen=64, L=1, A=1)
-        for destination, group in (("ff02::1", probes.ALL_NODES), (WIRE.ipv6, made.facts.mac)):
+        groups = [("ff02::1", group) for group in (probes.ALL_NODES, *probes.BRIDGE_GROUPS)]
+        for side, (destination, group) in itertools.product(
+            ("guest", "network"), [*groups, (WIRE.ipv6, made.facts.mac)]
+        ):
             to = Ether(src=made.facts.mac, dst=group) / IPv6(
                 src=probes.GUEST_LINK_LOCAL, dst=destination, hlim=255
             )
-            made.tap.send(bytes(to / ICMPv6ND_RA(routerlifetime=1800, M=1) / options / prefix))
-        made.passed("guest", ())
+            made.send(side, bytes(to / ICMPv6ND_RA(routerlifetime=1800, M=1) / options / prefix))
+        for side in ("guest", "network"):
+            made.passed(side, ())
         given = difference(before, steady(snapshot(made.pod))).splitlines()
         assert [line for line in given if not OF_THE_UP.search(line)] == []
 

@@ -100,9 +100,9 @@ class Line:
         who = "network" if side == "network" else "guest"  # our server has but one thing to say
         last = probes.last(WIRE, who, next(_CALLS))
         for probe in sent:
-            self._send(side, probe)
+            self.send(side, probe.octets())
         for probe in last:
-            self._send(who, probe)
+            self.send(who, probe.octets())
         marks = {probe.mark: probe.name for probe in (*sent, *last)}
         ends, seen = {probe.name for probe in last}, set[str]()
         while not seen & ends:
@@ -110,12 +110,13 @@ class Line:
             seen |= {name for mark, name in marks.items() if frame.endswith(mark)}
         return seen - ends
 
-    def _send(self, side: str, probe: Probe) -> None:
+    def send(self, side: str, frame: bytes) -> None:
+        """Send a frame from that side."""
         if side == "guest":
-            self.tap.send(probe.octets())
+            self.tap.send(frame)
         else:
             sender = self.network if side == "network" else self.server
-            sender.send(bytes(VNET_HDR) + probe.octets())
+            sender.send(bytes(VNET_HDR) + frame)
 
     def heard_before_the_last(self) -> list[bytes]:
         """Give what the pod network hears of what the guest sent before now."""
@@ -133,7 +134,10 @@ class Line:
         """
         patience = self.network.gettimeout()
         self.network.settimeout(SEND_AGAIN)
-        wait_until_so(lambda: self._forwards() and self._has_multicast_route(), "anything to come through")
+        wait_until_so(
+            lambda: self._forwards() and (self._has_no_ipv6() or self._has_multicast_route()),
+            "anything to come through",
+        )
         self.network.settimeout(patience)
 
     def _forwards(self) -> bool:
@@ -141,6 +145,9 @@ class Line:
             return bool(self.heard_before_the_last())
         except TimeoutError:
             return False
+
+    def _has_no_ipv6(self) -> bool:
+        return self.pod.netns.run("sysctl", "-n", "net.ipv6.conf.tap0.disable_ipv6").stdout == "1\n"
 
     def _has_multicast_route(self) -> bool:
         return bool(self.pod.netns.ip("-6", "route", "show", "table", "local", "dev", "tap0", "type", "multicast"))
@@ -286,7 +293,10 @@ DHCP_ONLY_STOPS = {
     *(probe.name for probe in EVERY if "priority-tag-" in probe.name or "-our-" in probe.name),
     *(probe.name for probe in FROM_SERVER),
 } - {probe.name for probe in EVERY if probe.passes}
-NEVER_FORWARDED = {"lldp", "eapol", "stp", "broadcast-mac-as-source", "group-as-source"}
+NEVER_FORWARDED = {
+    *("lldp", "eapol", "stp", "broadcast-mac-as-source", "group-as-source"),
+    *(probe.name for probe in EVERY if "udp-to-0180" in probe.name),
+}
 """The bridge itself keeps these (IEEE 802.1D §7.12.6), whatever the rules are."""
 
 

@@ -98,6 +98,7 @@ class FakeKernel:
                 arp_ignore=0,
                 addr_gen_mode=0,
                 accept_ra=1,
+                disable_ipv6=0,
             )
         )
         self._next_ifindex += 1

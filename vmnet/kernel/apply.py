@@ -64,6 +64,7 @@ _METRIC_NAMES = {number: name for name, number in METRIC_NUMBERS.items()}
 _FAMILY_SETTINGS = ("arp_ignore", "addr_gen_mode")
 _TABLES_IN_OCTET = 256
 """A table with a larger number is told by RTA_TABLE alone (rtnetlink(7))."""
+_IPV6_SYSCTLS = frozenset({"accept_ra", "disable_ipv6"})
 _ALREADY_THERE = frozenset({errno.EEXIST})
 _ALREADY_GONE = frozenset({errno.ENODEV, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENOENT})
 _MISSING = {errno.EPERM: "CAP_NET_ADMIN", errno.EACCES: "CAP_NET_ADMIN", errno.EOPNOTSUPP: "kernel support"}
@@ -132,8 +133,8 @@ def _create_link(netlink: NetlinkSocket, spec: LinkSpec) -> None:
 def _alter_link(netlink: NetlinkSocket, change: AlterLink) -> None:
     ifindex = _ifindex(change.ifname)
     values = dict(change.values)
-    if "accept_ra" in values:
-        sysctl.set_accept_ra(change.ifname, int(values.pop("accept_ra")))
+    for name in _IPV6_SYSCTLS & values.keys():
+        sysctl.set_ipv6(change.ifname, name, int(values.pop(name)))
     families = {field: values.pop(field) for field in _FAMILY_SETTINGS if field in values}
     if families:
         netlink.request(_family_settings(ifindex, families), RTM_NEWLINK, 0)

@@ -166,6 +166,7 @@ def _link(message: Message, names: dict[int, str]) -> Link:
         arp_ignore=ipv4["arp_ignore"] if ipv4 else None,
         addr_gen_mode=ipv6.get_attr("IFLA_INET6_ADDR_GEN_MODE") if ipv6 else None,
         accept_ra=ipv6_conf["accept_ra"] if ipv6_conf else None,
+        disable_ipv6=ipv6_conf["disable_ipv6"] if ipv6_conf else None,
         **_kind_facts(kind, data),
     )
 

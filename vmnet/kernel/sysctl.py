@@ -12,11 +12,11 @@ def ipv6_settable() -> bool:
     return os.access(f"{_IPV6_CONF}/default/accept_ra", os.W_OK)
 
 
-def set_accept_ra(ifname: str, value: int) -> None:
-    """Set whether the kernel acts on router advertisements that arrive on `ifname`.
+def set_ipv6(ifname: str, name: str, value: int) -> None:
+    """Set one of the IPv6 settings of `ifname`: accept_ra, disable_ipv6.
 
     Raises:
         OSError: the link is gone, or /proc/sys is read-only.
     """
-    with open(f"{_IPV6_CONF}/{ifname}/accept_ra", "w") as setting:
+    with open(f"{_IPV6_CONF}/{ifname}/{name}", "w") as setting:
         setting.write(f"{value}\n")

@@ -24,14 +24,14 @@ _SCOPE_LINK = 253
 def bound(pod: PodInterface, settings: Settings, *, ipv6_settable: bool, note: tuple[str, ...] = ()) -> Spec:
     """Say how the namespace shall be while the VM has the pod's identity.
 
-    `ipv6_settable` tells whether /proc/sys can be written; without it the bridge's accept_ra is left alone. `note`
-    is written on the NIC, for when the journal is lost.
+    `ipv6_settable` tells whether /proc/sys can be written; without it accept_ra and disable_ipv6 are left
+    alone. `note` is written on the NIC, for when the journal is lost.
     """
     bridge = bridge_name(pod.ifname)
     links = (
         _bridge(bridge, pod, accept_ra=0 if ipv6_settable else None),
-        _tap(bridge, pod, settings),
-        _nic(bridge, pod),
+        _tap(bridge, pod, settings, disable_ipv6=1 if ipv6_settable else None),
+        _nic(bridge, pod, accept_ra=0 if ipv6_settable and pod.accept_ra is not None else None),
         _stand_in(pod),
     )
     return Spec(
@@ -55,6 +55,7 @@ def unbound(pod: PodInterface, settings: Settings) -> Spec:
         up=True,
         controller="",
         addr_gen_mode=pod.addr_gen_mode,
+        accept_ra=pod.accept_ra,
     )
     return Spec(
         links=(nic,),
@@ -82,7 +83,7 @@ def _bridge(bridge: str, pod: PodInterface, accept_ra: int | None) -> LinkSpec:
     )
 
 
-def _tap(bridge: str, pod: PodInterface, settings: Settings) -> LinkSpec:
+def _tap(bridge: str, pod: PodInterface, settings: Settings, disable_ipv6: int | None) -> LinkSpec:
     return LinkSpec(
         ifname=settings.tap,
         kind="tun",
@@ -95,10 +96,11 @@ def _tap(bridge: str, pod: PodInterface, settings: Settings) -> LinkSpec:
         group=settings.group,
         multi_queue=settings.multi_queue,
         addr_gen_mode=_ADDR_GEN_MODE_NONE,
+        disable_ipv6=disable_ipv6,  # else the pod hears the guest on it, as below
     )
 
 
-def _nic(bridge: str, pod: PodInterface) -> LinkSpec:
+def _nic(bridge: str, pod: PodInterface, accept_ra: int | None) -> LinkSpec:
     return LinkSpec(
         ifname=nic_name(pod.ifname),
         ifindex=pod.ifindex,
@@ -108,6 +110,7 @@ def _nic(bridge: str, pod: PodInterface) -> LinkSpec:
         controller=bridge,
         learning=False,
         addr_gen_mode=_ADDR_GEN_MODE_NONE,
+        accept_ra=accept_ra,  # what is addressed to a group of the bridge reaches it (net/bridge/br_input.c)
     )
 
 

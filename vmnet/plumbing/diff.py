@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from vmnet.model import FilterChain
 
 _FIXED_AT_CREATION = ("owner", "group", "multi_queue")
-_IPV6_SETTINGS = ("addr_gen_mode", "accept_ra")
+_IPV6_SETTINGS = ("addr_gen_mode", "accept_ra", "disable_ipv6")
 _SMALLEST_IPV6_MTU = 1280
 """IPV6_MIN_MTU (linux/ipv6.h): a link below it has no IPv6, and nothing to be set of it."""
 _STEPS = (
     ("mtu",),  # else there may be no IPv6 yet to set something of
     ("arp_ignore", "addr_gen_mode"),  # before the link is up and has an address: it must never speak for the VM
-    ("accept_ra",),
+    ("accept_ra", "disable_ipv6"),
     ("stp", "mcast_snooping"),
     ("ifname", "mac", "controller"),  # one message, so that the NIC is never without an owner
     ("learning",),  # a port has it only once it has a controller

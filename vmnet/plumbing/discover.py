@@ -55,6 +55,7 @@ def discover(status: Status, ifname: str = "") -> PodInterface:
         mac=link.mac,
         mtu=link.mtu,
         addr_gen_mode=link.addr_gen_mode,
+        accept_ra=link.accept_ra,
         addresses=addresses,
         routes=routes,
         neighbours=tuple(_needed_neighbours(status, link)),

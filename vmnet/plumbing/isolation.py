@@ -77,7 +77,7 @@ def rulesets(pod: PodInterface, settings: Settings) -> tuple[Ruleset, ...]:
     return (
         _ruleset(table, (*ingress, *own)),
         _ruleset(table, (*ingress, _inet_sockets(guest)), _UNFILTERED_BRIDGE),
-        _ruleset(table, (*_bridged(guest, settings.isolation), *own), _UNFILTERED_INGRESS),
+        _ruleset(table, (*_bridged(guest, settings.isolation), *own, _ports(guest)), _UNFILTERED_INGRESS),
     )
 
 
@@ -143,6 +143,13 @@ def _server(guest: Guest) -> tuple[_Chain, ...]:
 def _inet_sockets(guest: Guest) -> _Chain:
     rule = Rule(f'iifname "{guest.bridge}" drop', "the pod's own sockets are not the guest's")
     return _Chain("inet", "pod", (rule,), "input", "", ACCEPT)
+
+
+def _ports(guest: Guest) -> _Chain:
+    """Stop what the bridge hands up on the port itself, which its own hooks do not see (br_handle_frame)."""
+    ports = in_set((f'"{guest.tap}"', f'"{guest.nic}"'))
+    rule = Rule(f"iifname {ports} drop", "the ports take nothing for themselves")
+    return _Chain("inet", "ports", (rule,), "input", "", ACCEPT)
 
 
 def _bridged(guest: Guest, isolation: str) -> tuple[_Chain, ...]:

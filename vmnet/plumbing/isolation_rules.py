@@ -35,6 +35,9 @@ _HARMLESS_ICMPV6 = (
     *("destination-unreachable", "packet-too-big", "time-exceeded", "parameter-problem"),
     *("mld-listener-report", "mld-listener-done", "mld2-listener-report"),
 )
+_GROUPS_OF_BRIDGES = "@ll,0,44 0x0180c200000"
+"""IEEE 802.1Q §8.6.3: what no bridge forwards. Linux hands 01:80:c2:00:00:0e, and with STP :00, up on the port,
+where chain `pod` does not see it (net/bridge/br_input.c, br_handle_frame)."""
 ACCEPT, DROP = "accept", "drop"
 
 
@@ -102,11 +105,13 @@ class Guest:
 
 def rules(guest: Guest, isolation: str) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
     """Return the rules for what the guest sends, and for what the pod network sends."""
+    groups = Rule(f"{_GROUPS_OF_BRIDGES} drop", "what bridges keep for themselves")
     echo = Rule(f"ether saddr {guest.macs[0]} {_MULTICAST} drop", "the VM's own broadcasts, sent back")
     if isolation == ISOLATION_DHCP_ONLY:
-        return (*_priority_tags(), *_dhcp_of_guest(guest)), (*_priority_tags(), echo, *_dhcp_of_network(guest))
+        tags = _priority_tags()
+        return (groups, *tags, *_dhcp_of_guest(guest)), (groups, *tags, echo, *_dhcp_of_network(guest))
     kinds = Rule("ether type != { arp, ip, ip6 } drop", "only ARP, IPv4 and IPv6, and nothing tagged")
-    return tuple(_of_guest(guest)), (kinds, echo, *_dhcp_of_network(guest))
+    return (groups, *_of_guest(guest)), (groups, kinds, echo, *_dhcp_of_network(guest))
 
 
 def _of_guest(guest: Guest) -> Iterator[Rule]:

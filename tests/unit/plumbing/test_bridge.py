@@ -27,9 +27,26 @@ def test_the_bridge_never_speaks_for_the_vm_and_never_listens_to_its_router_adve
     assert (bridge.arp_ignore, bridge.accept_ra, bridge.addr_gen_mode) == (1, 0, 1)
 
 
-def test_accept_ra_is_left_alone_where_it_cannot_be_set() -> None:
+def test_the_ports_take_no_ipv6_of_their_own() -> None:
+    """What is addressed to 01:80:c2:00:00:0e goes up on the port itself."""
+    links = _links("bridge-dual")
+    assert (links["tap0"].disable_ipv6, links["eth0-nic"].accept_ra) == (1, 0)
+    pod = discover(layouts.status("bridge-dual"))
+    given_back = unbound(replace(pod, accept_ra=2), Settings()).links[0]
+    assert (given_back.accept_ra, given_back.disable_ipv6) == (2, None)
+
+
+def test_what_was_not_saved_of_the_nic_is_not_changed() -> None:
+    """An older vmnet's journal knows no accept_ra."""
+    pod = replace(discover(layouts.status("bridge")), accept_ra=None)
+    assert bound(pod, Settings(), ipv6_settable=True).links[2].accept_ra is None
+    assert unbound(pod, Settings()).links[0].accept_ra is None
+
+
+def test_ipv6_settings_are_left_alone_where_they_cannot_be_set() -> None:
     pod = discover(layouts.status("bridge"))
-    assert bound(pod, Settings(), ipv6_settable=False).links[0].accept_ra is None
+    links = bound(pod, Settings(), ipv6_settable=False).links
+    assert {(link.accept_ra, link.disable_ipv6) for link in links} == {(None, None)}
 
 
 def test_both_ports_learn_nothing_and_only_the_stand_in_bears_the_pods_mac() -> None:
