@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from scapy.layers.dhcp import BOOTP, DHCP
@@ -86,7 +87,7 @@ class Wire:
     peer6: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Probe:
     """A frame, and what shall become of it."""
 
@@ -96,7 +97,12 @@ class Probe:
 
     def octets(self) -> bytes:
         """The frame on the wire."""
-        return bytes(self.frame) + self.mark
+        return self._built + self.mark
+
+    @cached_property
+    def _built(self) -> bytes:
+        """It is sent once for each rule that is left out, and scapy takes its time."""
+        return bytes(self.frame)
 
     @property
     def mark(self) -> bytes:
@@ -116,7 +122,9 @@ def from_guest(wire: Wire) -> tuple[Probe, ...]:
         *_probes(_guests_router_messages_in_disguise(wire), passes=False),
         *_probes(_guests_broken_headers(wire), passes=False),
         *_probes(_guests_ipv4_router_messages(wire), passes=False),
+        *_probes(_guests_routing(wire), passes=False),
         *_probes(_guests_own_traffic(wire), passes=True),
+        *_probes(_guests_priorities(wire), passes=True),
         *_probes(_guests_own_ipv6(wire), passes=True),
     )
 
@@ -128,6 +136,7 @@ def from_network(wire: Wire) -> tuple[Probe, ...]:
         *_probes(_networks_ipv6(wire), passes=False),
         *_probes(_networks_broken_headers(wire), passes=False),
         *_probes(_networks_traffic(wire), passes=True),
+        *_probes(_networks_priorities(wire), passes=True),
         *_probes(_networks_ipv6_traffic(wire), passes=True),
     )
 
@@ -202,7 +211,6 @@ def _guests_disguises(w: Wire) -> Iterator[tuple[str, Packet]]:
     arp = ARP(hwsrc=w.mac, psrc=w.ipv4, pdst=w.peer4)
     solicitation = IPv6(src=w.ipv6, dst="ff02::1:ff00:1") / ICMPv6ND_NS(tgt=w.peer6)
     yield "802.1q", out / Dot1Q(vlan=100) / plain
-    yield "802.1q-priority-only", out / Dot1Q(vlan=0, prio=5) / plain
     yield "802.1q-arp", everybody / Dot1Q(vlan=100) / arp
     yield "802.1q-ipv6", everybody / Dot1Q(vlan=100) / solicitation
     yield "802.1ad", out / Dot1AD(vlan=100) / plain
@@ -220,6 +228,20 @@ def _guests_disguises(w: Wire) -> Iterator[tuple[str, Packet]]:
     yield "priority-tag-twice-ra", nodes / Dot1Q(vlan=0) / Dot1Q(vlan=0) / _advertisement(w)
     yield "priority-tag-802.1ad-ra", nodes / Dot1AD(vlan=0) / Dot1Q(vlan=0) / _advertisement(w)
     yield "priority-tag-twice-offer", everybody / Dot1Q(vlan=0) / Dot1Q(vlan=0) / offer
+    yield "priority-tag-foreign-ipv4", out / Dot1Q(vlan=0) / IP(src=FOREIGN_IPV4, dst=w.peer4) / UDP(dport=9)
+    yield "priority-tag-foreign-ipv6", out / Dot1Q(vlan=0) / IPv6(src=FOREIGN_IPV6, dst=w.peer6) / UDP(dport=9)
+    yield "priority-tag-foreign-mac", Ether(src=FOREIGN_MAC, dst=w.gateway_mac) / Dot1Q(vlan=0) / plain
+    yield (
+        "priority-tag-arp-for-the-gateway",
+        everybody / Dot1Q(vlan=0) / ARP(op="is-at", hwsrc=w.mac, psrc=w.peer4, pdst=w.ipv4),
+    )
+    yield "priority-tag-offer", everybody / Dot1Q(vlan=0) / offer
+    yield "priority-tag-802.1ad-offer", everybody / Dot1AD(vlan=0) / offer
+    yield "priority-tag-llc", out / Dot1Q(vlan=0, type=60) / LLC(dsap=0xE0, ssap=0xE0, ctrl=3) / Raw(bytes(57))
+    yield "priority-tag-twice", out / Dot1Q(vlan=0) / Dot1Q(vlan=0) / plain
+    yield "snap-ra", _snap(nodes, 0x86DD, _advertisement(w))
+    yield "snap-offer", _snap(everybody, 0x0800, offer)
+    yield "snap-tag-ra", _snap(nodes, 0x8100, Raw(b"\0\0\x86\xdd") / _advertisement(w))
     yield "pppoe-discovery", Ether(src=w.mac, dst=EVERYBODY, type=0x8863) / PPPoED(code=9)
     yield (
         "mpls",
@@ -234,6 +256,10 @@ def _guests_disguises(w: Wire) -> Iterator[tuple[str, Packet]]:
     yield "stp", Dot3(src=w.mac, dst="01:80:c2:00:00:00") / LLC() / STP()
     yield "macsec", Ether(src=w.mac, dst=w.gateway_mac, type=0x88E5) / Raw(bytes(46))
     yield "local-experimental", Ether(src=w.mac, dst=w.gateway_mac, type=0x88B5) / Raw(bytes(46))
+
+
+def _snap(ether: Ether, code: int, payload: Packet) -> Packet:
+    return Dot3(src=ether.src, dst=ether.dst) / LLC(dsap=0xAA, ssap=0xAA, ctrl=3) / SNAP(code=code) / payload
 
 
 def _guests_router_messages(w: Wire) -> Iterator[tuple[str, Packet]]:
@@ -533,6 +559,75 @@ def _guests_own_traffic(w: Wire) -> Iterator[tuple[str, Packet]]:
     yield "full-mtu", out / ip / UDP(dport=9) / Raw(bytes(1400))
 
 
+def _guests_routing(w: Wire) -> Iterator[tuple[str, Packet]]:
+    """What only routers say to each other, and to switches that listen for them."""
+    hosts = Ether(src=w.mac, dst="01:00:5e:00:00:01")
+    routers = Ether(src=w.mac, dst="01:00:5e:00:00:02")
+    out = Ether(src=w.mac, dst=w.gateway_mac)
+    all4, all6 = IP(src=w.ipv4, dst="224.0.0.2", ttl=1), IPv6(src=GUEST_LINK_LOCAL, dst="ff02::2", hlim=1)
+    for kind in (0x13, 0x14, 0x15, 0x1E, 0x1F, 0x23, 0x24, 0x30, 0x31, 0x32):
+        yield (
+            f"igmp-{kind:02x}",
+            hosts / IP(src=w.ipv4, dst="224.0.0.1", ttl=1, proto=2) / Raw(bytes([kind, 1]) + bytes(6)),
+        )
+    yield (
+        "igmp-30-behind-router-alert",
+        hosts
+        / IP(src=w.ipv4, dst="224.0.0.106", ttl=1, proto=2, options=[IPOption_NOP()] * 4)
+        / Raw(b"\x30" + bytes(7)),
+    )
+    for name, number in (("igrp", 9), ("eigrp", 88), ("ospf", 89), ("pim", 103), ("vrrp", 112)):
+        yield name, routers / IP(src=w.ipv4, dst="224.0.0.2", ttl=255, proto=number) / Raw(bytes(20))
+        yield f"{name}-unicast", out / IP(src=w.ipv4, dst=w.peer4, proto=number) / Raw(bytes(20))
+        yield f"{name}6", routers / IPv6(src=GUEST_LINK_LOCAL, dst="ff02::2", nh=number) / Raw(bytes(20))
+    options = IPv6ExtHdrDestOpt(nh=89)
+    yield "ospf6-behind-options", routers / IPv6(src=GUEST_LINK_LOCAL, dst="ff02::5") / options / Raw(bytes(20))
+    yield (
+        "rip",
+        Ether(src=w.mac, dst=EVERYBODY) / IP(src=w.ipv4, dst="255.255.255.255") / UDP(sport=520, dport=520),
+    )
+    yield "rip-unicast", out / IP(src=w.ipv4, dst=w.peer4) / UDP(sport=520, dport=520)
+    yield "ripng", routers / IPv6(src=GUEST_LINK_LOCAL, dst="ff02::9") / UDP(sport=521, dport=521)
+    for name, port in (
+        ("ldp", 646),
+        ("olsr", 698),
+        ("hsrp", 1985),
+        ("hsrp6", 2029),
+        ("glbp", 3222),
+        ("babel", 6696),
+    ):
+        yield f"{name}-in-ipv4", routers / all4 / UDP(sport=port, dport=port)
+        yield f"{name}-in-ipv6", routers / all6 / UDP(sport=port, dport=port)
+
+
+def _guests_priorities(w: Wire) -> Iterator[tuple[str, Packet]]:
+    """Frames that name no VLAN, only a priority, and other things that hosts say."""
+    out, everybody = Ether(src=w.mac, dst=w.gateway_mac), Ether(src=w.mac, dst=EVERYBODY)
+    plain, plain6 = IP(src=w.ipv4, dst=w.peer4) / UDP(dport=9), IPv6(src=w.ipv6, dst=w.peer6) / UDP(dport=9)
+    arp = ARP(hwsrc=w.mac, psrc=w.ipv4, pdst=w.peer4)
+    for name, tag in (("802.1q", Dot1Q(vlan=0, prio=5)), ("802.1ad", Dot1AD(vlan=0))):
+        yield f"{name}-priority-udp", out / tag / plain
+        yield f"{name}-priority-udp6", out / tag / plain6
+        yield f"{name}-priority-arp", everybody / tag / arp
+    yield "udp-to-a-port-of-hsrp", out / IP(src=w.ipv4, dst=w.peer4) / UDP(sport=1024, dport=1985)
+    yield "bfd", out / IP(src=w.ipv4, dst=w.peer4, ttl=255) / UDP(sport=49152, dport=3784)
+    yield "bgp", out / IP(src=w.ipv4, dst=w.peer4) / TCP(sport=1024, dport=179, flags="S")
+    hosts = Ether(src=w.mac, dst="01:00:5e:00:00:16")
+    for kind in (0x12, 0x16, 0x17, 0x22):
+        yield (
+            f"igmp-{kind:02x}-of-hosts",
+            hosts / IP(src=w.ipv4, dst="224.0.0.22", ttl=1, proto=2) / Raw(bytes([kind]) + bytes(7)),
+        )
+
+
+def _networks_priorities(w: Wire) -> Iterator[tuple[str, Packet]]:
+    inward = Ether(src=w.gateway_mac, dst=w.mac)
+    plain, plain6 = IP(src=w.peer4, dst=w.ipv4) / UDP(dport=9), IPv6(src=w.peer6, dst=w.ipv6) / UDP(dport=9)
+    for name, tag in (("802.1q", Dot1Q(vlan=0, prio=5)), ("802.1ad", Dot1AD(vlan=0))):
+        yield f"network-{name}-priority-udp", inward / tag / plain
+        yield f"network-{name}-priority-udp6", inward / tag / plain6
+
+
 def _guests_own_ipv6(w: Wire) -> Iterator[tuple[str, Packet]]:
     out = Ether(src=w.mac, dst=w.gateway_mac)
     group = Ether(src=w.mac, dst="33:33:ff:00:00:01")
@@ -628,6 +723,11 @@ def _networks_attacks(w: Wire) -> Iterator[tuple[str, Packet]]:
     )
     yield "network-priority-tag-twice-ra", nodes / Dot1Q(vlan=0) / Dot1Q(vlan=0) / IPv6(**local) / advertisement
     yield "network-priority-tag-802.1ad-ra", nodes / Dot1AD(vlan=0) / IPv6(**local) / advertisement
+    yield (
+        "network-priority-tag-offer",
+        everybody / Dot1Q(vlan=0) / IP(src=w.peer4, dst="255.255.255.255") / UDP(sport=67, dport=68) / offer,
+    )
+    yield "network-snap-ra", _snap(nodes, 0x86DD, IPv6(**local) / advertisement)
     yield "network-802.1q", inward / Dot1Q(vlan=100) / plain
     yield "network-802.1ad", inward / Dot1AD(vlan=100) / plain
     yield (

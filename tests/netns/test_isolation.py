@@ -289,8 +289,8 @@ DHCP_ONLY_STOPS = {
     *("ipv6-of-version-4", "ipv6-longer-than-its-frame"),
     *(probe.name for probe in FROM_GUEST if re.match("offer-|broken-|ipv[46]-in-the", probe.name)),
     *(probe.name for probe in FROM_NETWORK if re.match("network-(offer|icmp-r)", probe.name)),
-    *("802.1q-priority-only", "qinq-arp"),
-    *(probe.name for probe in EVERY if "priority-tag-" in probe.name or "-our-" in probe.name),
+    "qinq-arp",
+    *(probe.name for probe in EVERY if re.search("priority-tag-.*(ra|offer|twice|llc)|-our-|snap-", probe.name)),
     *(probe.name for probe in FROM_SERVER),
 } - {probe.name for probe in EVERY if probe.passes}
 NEVER_FORWARDED = {
@@ -348,6 +348,7 @@ EXTERNAL_LETS = {
     *("dhcp-discover", "dhcp-renewal", "dhcp-behind-ip-options", "dhcp-first-fragment"),
     *(probe.name for probe in FROM_GUEST if re.match("rs(-|$)|dhcpv6-(solicit|req|inf|relay)", probe.name)),
     *(probe.name for probe in FROM_NETWORK if re.match("network-(offer|ra|dhcpv6)", probe.name)),
+    *("network-priority-tag-802.1ad-ra", "network-priority-tag-offer"),
 } - {
     *("rs-from-own-address", "rs-to-the-router"),
     "dhcpv6-request-to-our-server",

@@ -93,6 +93,7 @@ def _guest(pod: PodInterface, settings: Settings) -> Guest:
         routers=link_local,
         gateways=tuple(gateway for gateway in gateways if gateway not in link_local),
         told_ipv6=settings.told.ipv6 and any(":" in prefix for prefix in own),
+        routes=bool(settings.allow_addresses or settings.allow_macs),
         served_elsewhere=settings.dhcp == DHCP_EXTERNAL,
         tap=settings.tap,
         nic=nic_name(pod.ifname),

@@ -27,8 +27,28 @@ _MULTICAST = "@ll,7,1 1"
 _RARP = "0x8035"
 _RARP_REQUEST = "@nh,0,64 0x0001080006040003"
 """RFC 903: Ethernet, IPv4, 6 and 4 octets, request reverse; as QEMU and libvirt send it after a migration."""
-_PRIORITY_TAG = "@ll,116,12 0"
-"""VLAN 0 (IEEE 802.1Q §9.6): Linux takes such a frame for an untagged one, however many of these tags it has."""
+_TAGGED = "ether type { 8021q, 8021ad }"
+_VLAN = "@ll,116,12"
+"""Its number. VLAN 0 is none (IEEE 802.1Q §9.6): Linux takes such a frame for an untagged one.
+
+The kernel takes the outermost tag out of the frame: `meta protocol` and all behind it speak of what it carries,
+`ether type` and `@ll` of the frame as it came (nft_payload.c, nft_payload_copy_vlan).
+"""
+_SNAP_OF_IP = "@ll,112,16 0xaaaa @ll,160,16 { 0x0800, 0x0806, 0x86dd, 0x8100, 0x88a8 }"
+"""LLC and SNAP (IEEE 802 §9): some stacks and Wi-Fi bridges unwrap what is in them (CVE-2021-27861)."""
+_PROTOCOL_OF = {
+    "arp": "arp",
+    **dict.fromkeys(("ip", "icmp", "igmp"), "ip"),
+    **dict.fromkeys(("ip6", "icmpv6", "frag"), "ip6"),
+}
+_OF_HOSTS = "{ 0x12, 0x16, 0x17, 0x22 }"
+"""IGMP: reports of three versions, and leave (RFC 3376 §4)."""
+_ROUTING = "{ 9, 88, 89, 103, 112 }"
+"""IGRP, EIGRP, OSPF, PIM, VRRP; CARP has VRRP's number."""
+_ROUTING_PORTS = "{ 520, 521 }"
+"""RIP, RIPng."""
+_ROUTING_PORTS_OF_GROUPS = "{ 646, 698, 1985, 2029, 3222, 6696 }"
+"""LDP, OLSR, HSRP, HSRP for IPv6, GLBP, Babel: towards others than groups of the link anybody may use these."""
 _HARMLESS_ICMPV6 = (
     "nd-neighbor-solicit",
     *("echo-request", "echo-reply"),
@@ -57,6 +77,7 @@ class Rule:
         return f'{self.text} comment "{self.comment}"'
 
 
+_NO_VLAN = Rule(f"{_TAGGED} {_VLAN} != 0 drop", "no VLAN")
 NOTHING_ELSE = Rule(
     # A new chain gets its policy after its rules (nf_tables_api.c, nft_chain_commit_drop_policy): while they are
     # replaced, frames get by that only the policy stops.
@@ -71,16 +92,16 @@ _SPLIT_HEADERS = Rule(
 )
 _AUTHENTICATED = Rule(
     # Where it meets an authentication header, the kernel looks no further (IP6_FH_F_AUTH, nf_tables_ipv6.h).
-    "ether type ip6 meta l4proto 51 @th,0,8 { 0, 43, 44, 51, 58, 60 } drop",
+    "meta protocol ip6 meta l4proto 51 @th,0,8 { 0, 43, 44, 51, 58, 60 } drop",
     "no ICMPv6 behind an authentication header",
 )
-_NO_OTHER_DHCPV6 = Rule("ether type ip6 udp dport 546 drop", "no other DHCPv6 server")
+_NO_OTHER_DHCPV6 = Rule("meta protocol ip6 udp dport 546 drop", "no other DHCPv6 server")
 _ROUTER_MESSAGES = Rule("icmp type { redirect, router-advertisement } drop", "no router messages")
 _LATER_FRAGMENTS4 = Rule(
     f"ip frag-off & 0x1fff != 0 {_SOUND} accept", "later fragments have neither port nor type"
 )
-_UNDERSTOOD4 = Rule(f"ether type ip {_SOUND} accept", "IPv4, its header understood")
-_BROKEN4 = Rule("ether type ip drop", "no DHCP in a broken header")
+_UNDERSTOOD4 = Rule(f"meta protocol ip {_SOUND} accept", "IPv4, its header understood")
+_BROKEN4 = Rule("meta protocol ip drop", "no DHCP in a broken header")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +117,8 @@ class Guest:
     """Its other IPv6 gateways: for each our server plays a router."""
     told_ipv6: bool
     """Whether our server answers for the addresses of `SERVER_PREFIX`."""
+    routes: bool
+    """Whether it may be a router: it is allowed further addresses or MACs."""
     served_elsewhere: bool
     """Whether a DHCP server and a router in the pod network serve the guest, instead of ours."""
     tap: str
@@ -105,25 +128,34 @@ class Guest:
 
 def rules(guest: Guest, isolation: str) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
     """Return the rules for what the guest sends, and for what the pod network sends."""
+    of_guest, of_network = _rules(guest, isolation)
+    return tuple(map(_behind_tags, of_guest)), tuple(map(_behind_tags, of_network))
+
+
+def _behind_tags(rule: Rule) -> Rule:
+    """Say of which protocol a rule is: in the bridge family nft would ask `ether type`, which VLAN 0 hides."""
+    protocol = _PROTOCOL_OF.get(rule.text.partition(" ")[0])
+    return Rule(f"meta protocol {protocol} {rule.text}", rule.why) if protocol else rule
+
+
+def _rules(guest: Guest, isolation: str) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
     groups = Rule(f"{_GROUPS_OF_BRIDGES} drop", "what bridges keep for themselves")
     echo = Rule(f"ether saddr {guest.macs[0]} {_MULTICAST} drop", "the VM's own broadcasts, sent back")
     if isolation == ISOLATION_DHCP_ONLY:
-        tags = _priority_tags()
-        return (groups, *tags, *_dhcp_of_guest(guest)), (groups, *tags, echo, *_dhcp_of_network(guest))
-    kinds = Rule("ether type != { arp, ip, ip6 } drop", "only ARP, IPv4 and IPv6, and nothing tagged")
-    return (groups, *_of_guest(guest)), (groups, kinds, echo, *_dhcp_of_network(guest))
+        disguises = (groups, *_disguises())
+        return (*disguises, *_dhcp_of_guest(guest)), (*disguises, echo, *_dhcp_of_network(guest))
+    kinds = Rule("meta protocol != { arp, ip, ip6 } drop", "only ARP, IPv4 and IPv6")
+    return (groups, _NO_VLAN, *_of_guest(guest)), (groups, _NO_VLAN, kinds, echo, *_dhcp_of_network(guest))
 
 
 def _of_guest(guest: Guest) -> Iterator[Rule]:
     macs = in_set(guest.macs)
-    kinds = f"ether type != {{ arp, {_RARP}, ip, ip6 }}"
-    yield Rule(f"{kinds} drop", "only ARP, RARP, IPv4 and IPv6, and nothing tagged")
     yield Rule(f"ether saddr != {macs} drop", "only the VM's own MAC")
     yield from _arp_of_guest(guest)
     for mac in guest.macs:
         number = f"0x{mac.replace(':', '')}"
         yield Rule(
-            f"ether type {_RARP} {_RARP_REQUEST} @nh,64,48 {number} @nh,112,32 0 @nh,144,48 {number} accept",
+            f"meta protocol {_RARP} {_RARP_REQUEST} @nh,64,48 {number} @nh,112,32 0 @nh,144,48 {number} accept",
             "the VM tells where it has migrated to",
         )
     yield from _ipv4_of_guest(guest)
@@ -157,7 +189,8 @@ def _ipv4_of_guest(guest: Guest) -> Iterator[Rule]:
     yield _LATER_FRAGMENTS4
     yield _dhcpv4_of_guest(guest)
     yield _ROUTER_MESSAGES
-    yield Rule("igmp type membership-query drop", "who asks for groups is a router")
+    yield Rule(f"igmp type != {_OF_HOSTS} drop", "who asks for groups, or for their routers, is a router")
+    yield from _routing_of_guest(guest, "ip", "224.0.0.0/24")
     yield _UNDERSTOOD4
 
 
@@ -184,8 +217,18 @@ def _ipv6_of_guest(guest: Guest) -> Iterator[Rule]:
     yield Rule(f"{_advertisement(_LINK_LOCAL)} accept", "neighbour discovery for a link-local address")
     yield Rule(f"icmpv6 type {in_set(_HARMLESS_ICMPV6)} accept", "ICMPv6 that no router sends")
     yield _dhcpv6_of_guest(guest)
+    yield from _routing_of_guest(guest, "ip6", "ff02::/16")
     yield _AUTHENTICATED
-    yield Rule("ether type ip6 meta l4proto != 58 accept", "IPv6 of the VM, its headers understood")
+    yield Rule("meta protocol ip6 meta l4proto != 58 accept", "IPv6 of the VM, its headers understood")
+
+
+def _routing_of_guest(guest: Guest, family: str, groups: str) -> Iterator[Rule]:
+    """Stop what routers tell each other, but of a guest that may be one."""
+    if guest.routes:
+        return
+    for what in (f"meta l4proto {_ROUTING}", f"udp dport {_ROUTING_PORTS}"):
+        yield Rule(f"meta protocol {family} {what} drop", "the guest is no router")
+    yield Rule(f"{family} daddr {groups} udp dport {_ROUTING_PORTS_OF_GROUPS} drop", "the guest is no router")
 
 
 def _dhcpv4_of_guest(guest: Guest) -> Rule:
@@ -196,8 +239,10 @@ def _dhcpv4_of_guest(guest: Guest) -> Rule:
 
 def _dhcpv6_of_guest(guest: Guest) -> Rule:
     if guest.served_elsewhere:
-        return Rule("ether type ip6 udp dport 546 drop", "the guest is no DHCPv6 server")
-    return Rule("ether type ip6 udp dport { 546, 547 } drop", "DHCPv6 is for our server, and served by it alone")
+        return Rule("meta protocol ip6 udp dport 546 drop", "the guest is no DHCPv6 server")
+    return Rule(
+        "meta protocol ip6 udp dport { 546, 547 } drop", "DHCPv6 is for our server, and served by it alone"
+    )
 
 
 def _server_addresses(guest: Guest) -> tuple[Rule, ...]:
@@ -243,11 +288,14 @@ def _dhcp_of_network(guest: Guest) -> tuple[Rule, ...]:
     )
 
 
-def _priority_tags() -> tuple[Rule, ...]:
-    """Stop what is tagged and counts as untagged: behind further tags, the rules would not see what it is."""
-    return tuple(
-        Rule(f"ether type {kind} {_PRIORITY_TAG} drop", "nothing hidden by tags that name no VLAN")
-        for kind in ("8021q", "8021ad")
+def _disguises() -> tuple[Rule, ...]:
+    """Stop what counts as IP and is wrapped so that the rules would not see what it is."""
+    return (
+        Rule(
+            f"{_TAGGED} {_VLAN} 0 meta protocol != {{ arp, {_RARP}, ip, ip6 }} drop",
+            "nothing hidden by tags that name no VLAN",
+        ),
+        Rule(f"ether type <= 1500 {_SNAP_OF_IP} drop", "no IP wrapped in SNAP"),
     )
 
 
@@ -261,9 +309,9 @@ def _no_router_messages(types: tuple[str, ...]) -> tuple[Rule, ...]:
         _LATER_FRAGMENTS,
         _SPLIT_HEADERS,
         _AUTHENTICATED,
-        Rule("ether type ip6 meta l4proto != 58 accept", "IPv6, its headers understood"),
+        Rule("meta protocol ip6 meta l4proto != 58 accept", "IPv6, its headers understood"),
         Rule(f"icmpv6 type != {kept} accept", "no router messages"),
-        Rule("ether type ip6 drop", "no router messages in disguise"),
+        Rule("meta protocol ip6 drop", "no router messages in disguise"),
     )
 
 
