@@ -1,7 +1,7 @@
-"""What the command under test may do: all that root may, or what a container may that drops ALL and adds two.
+"""What the command under test may do: all that root may, or what a container may that drops ALL and adds three.
 
-`VMNET_TEST_PRIVILEGES=container` chooses the latter for every vmnet that a test starts: CAP_NET_ADMIN and
-CAP_NET_RAW are all it has and can ever get, and /proc/sys is read-only, as runtimes mount it.
+`VMNET_TEST_PRIVILEGES=container` chooses the latter for every vmnet that a test starts: CAP_NET_ADMIN,
+CAP_NET_RAW and CAP_BPF are all it has and can ever get, and /proc/sys is read-only, as runtimes mount it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from testbed.jail import CLONE_NEWNS, LIBC, MS_BIND, MS_PRIVATE, MS_RDONLY, MS_R
 
 CONFINED = {"": False, "container": True}[os.environ.get("VMNET_TEST_PRIVILEGES", "")]
 """Whether the command under test runs as in a container, unless a test has a reason against it."""
-_KEPT = {"net_admin": 12, "net_raw": 13}
+_KEPT = {"net_admin": 12, "net_raw": 13, "bpf": 39}
 """linux/capability.h."""
 _SYSCTLS = "/proc/sys"
 _MOUNTS = f'mount --bind {_SYSCTLS} {_SYSCTLS}; mount -o remount,bind,ro {_SYSCTLS}; exec "$@"'

@@ -232,6 +232,15 @@ class FilterChain:
 
 
 @dataclass(frozen=True, slots=True)
+class OffloadCheck:
+    """The program at a link's ingress that stops what would become another frame when the link finishes it."""
+
+    ifname: str
+    name: str
+    """Holds the program's checksum."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ruleset:
     """What `nft` loads, and how it shows once it stands."""
 
@@ -239,6 +248,10 @@ class Ruleset:
     chains: tuple[FilterChain, ...]
     warning: str = ""
     """In words, what is not as strict as in the best one; empty for that."""
+    checks: tuple[OffloadCheck, ...] = ()
+    """What must stand beside it; empty where that cannot be loaded."""
+    program: bytes = b""
+    """Their instructions (RFC 9669)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +266,7 @@ class Status:
     notes: tuple[Note, ...] = ()
     chains: tuple[FilterChain, ...] | None = ()
     """The chains of our nftables tables; None where we may not look, which takes CAP_NET_ADMIN."""
+    checks: tuple[OffloadCheck, ...] = ()
     not_restorable: tuple[tuple[str, str], ...] = ()
     """(ifname, what): things of a link that a `Route` or `Address` cannot carry, in words."""
     proxies: tuple[ProxyNeighbour, ...] = ()
@@ -658,7 +672,17 @@ class DeleteRules:
         return f"delete the isolation rules of table {self.table}"
 
 
-Change = CreateLink | DeleteLink | AlterLink | AddEntry | DeleteEntry | LoadRules | DeleteRules
+@dataclass(frozen=True, slots=True)
+class DeleteCheck:
+    """Take our program off the link's ingress."""
+
+    ifname: str
+
+    def __str__(self) -> str:
+        return f"delete the check of unfinished frames on {self.ifname}"
+
+
+Change = CreateLink | DeleteLink | AlterLink | AddEntry | DeleteEntry | LoadRules | DeleteRules | DeleteCheck
 """One step of a plan: one call to the kernel, that it accepts or refuses as a whole."""
 
 

@@ -23,11 +23,11 @@ _ADDED: dict[int, tuple[tuple[str, str], ...]] = {
     ),
     2: (
         *(("settings.told", name) for name in ("ipv6", "autonomous", "nat64_prefix")),
-        *(("pod", "accept_ra"), ("pod.routes", "lifetime")),
+        ("pod.routes", "lifetime"),
     ),
     3: (
         ("pod.routes", "table"),
-        *(("pod", name) for name in ("lookups", "proxies", "read_at")),
+        *(("pod", name) for name in ("accept_ra", "lookups", "proxies", "read_at")),
         ("lease", "ends"),
         *(("lease6.addresses", name) for name in ("preferred_until", "valid_until")),
     ),

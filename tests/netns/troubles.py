@@ -236,7 +236,7 @@ def no_isolation(_it: Patient) -> tuple[str, ...]:
 def rules_without_ingress(it: Patient) -> None:
     it.up()
     journal = decode(Journal, it.journal().read_bytes())
-    lesser = rulesets(journal.pod, journal.settings)[2]
+    lesser = rulesets(journal.pod, journal.settings)[4]
     tables = "".join(f"delete table {family} vmnet_eth0\n" for family in ("netdev", "bridge"))
     it.pod.netns.run("nft", "-f", "-", stdin=tables + lesser.text)
 

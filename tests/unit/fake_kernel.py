@@ -11,6 +11,7 @@ from vmnet.model import (
     AlterLink,
     Change,
     CreateLink,
+    DeleteCheck,
     DeleteEntry,
     DeleteLink,
     DeleteRules,
@@ -36,6 +37,7 @@ class FakeKernel:
         self._links = list(status.links)
         self._entries: list[LinkEntry] = [*status.addresses, *status.routes, *status.neighbours, *status.fdb]
         self._chains: list[FilterChain] = list(status.chains or ())
+        self._checks = set(status.checks)
         self._next_ifindex = max(link.ifindex for link in status.links) + 1
         self.applied: list[Change] = []
 
@@ -48,6 +50,7 @@ class FakeKernel:
             neighbours=tuple(entry for entry in self._entries if isinstance(entry, Neighbour)),
             fdb=tuple(entry for entry in self._entries if isinstance(entry, FdbEntry)),
             chains=tuple(self._chains),
+            checks=tuple(self._checks),
             notes=tuple(entry for entry in self._entries if isinstance(entry, Note)),
         )
 
@@ -64,6 +67,8 @@ class FakeKernel:
             self._add(change.entry)
         elif isinstance(change, DeleteEntry):
             self._remove(change)
+        elif isinstance(change, DeleteCheck):
+            self._checks = {check for check in self._checks if check.ifname != change.ifname}
         else:
             self._filter(change)
 
@@ -72,6 +77,8 @@ class FakeKernel:
         self._chains = [chain for chain in self._chains if chain.table != change.table]
         if isinstance(change, LoadRules):
             self._chains += change.rulesets[0].chains
+            self._checks |= set(change.rulesets[0].checks)
+            assert all(self._named(check.ifname) for check in self._checks)
             for chain in self._chains:
                 assert not chain.device or self._named(chain.device)
 
@@ -111,6 +118,7 @@ class FakeKernel:
             if link.ifindex != change.ifindex
         ]
         self._entries = [entry for entry in self._entries if entry.ifname != change.ifname]
+        self._checks = {check for check in self._checks if check.ifname != change.ifname}
 
     def _alter(self, change: AlterLink) -> None:
         before = self._named(change.ifname)
@@ -126,6 +134,10 @@ class FakeKernel:
                 replace(entry, ifname=after.ifname) if entry.ifname == before.ifname else entry
                 for entry in self._entries
             ]
+            self._checks = {
+                replace(check, ifname=after.ifname) if check.ifname == before.ifname else check
+                for check in self._checks
+            }
         self._links[self._links.index(before)] = after
 
     def _add(self, entry: LinkEntry) -> None:

@@ -113,6 +113,13 @@ def not_isolated(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
+_OF_A_KERNEL = "nothing in the pod helps: take a node whose kernel has what is named, if this matters"
+_OF_A_CAPABILITY = (
+    "add BPF to the capabilities of the container that runs vmnet, where the node's kernel has cls_bpf; it counts "
+    "from the next `vmnet up` of a pod that is not bound"
+)
+
+
 def missing_hook(evidence: Evidence) -> Iterator[Finding]:
     """The kernel took the best of the rules."""
     journal = evidence.journal
@@ -127,7 +134,7 @@ def missing_hook(evidence: Evidence) -> Iterator[Finding]:
                 WARNING,
                 ruleset.warning,
                 (f"the rules that stand hook into: {', '.join(hooks)}",),
-                "nothing in the pod helps: take a node whose kernel has what is named, if this matters",
+                _OF_A_KERNEL if ruleset.checks else _OF_A_CAPABILITY,
             )
 
 

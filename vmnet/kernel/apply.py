@@ -9,7 +9,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from vmnet.errors import KernelError
-from vmnet.kernel import firewall, sysctl, tap
+from vmnet.kernel import firewall, offload_check, sysctl, tap
 from vmnet.kernel.netlink import (
     AF_BRIDGE,
     METRIC_NUMBERS,
@@ -44,6 +44,7 @@ from vmnet.model import (
     Address,
     AlterLink,
     CreateLink,
+    DeleteCheck,
     DeleteLink,
     DeleteRules,
     LoadRules,
@@ -109,13 +110,24 @@ def _call(netlink: NetlinkSocket, change: Change) -> None:
     elif isinstance(change, AlterLink):
         _alter_link(netlink, change)
     elif isinstance(change, LoadRules):
-        firewall.load(change.table, change.rulesets, change.standing)
+        _load_rules(netlink, change)
+    elif isinstance(change, DeleteCheck):
+        offload_check.detach(netlink, change.ifname)
     elif isinstance(change, DeleteRules):
         firewall.delete(change.table, change.families)
     else:
         adding = isinstance(change, AddEntry)
         message, operation, flags = _entry_request(change.entry, adding)
         netlink.request(message, operation, flags if adding else 0)
+
+
+def _load_rules(netlink: NetlinkSocket, change: LoadRules) -> None:
+    """Load the best rules there can be: those beside the check of unfinished frames only where that stands."""
+    counting_on_it = (ruleset for ruleset in change.rulesets if ruleset.checks)
+    best = next(counting_on_it, None)
+    checked = best is not None and offload_check.attach(netlink, best.checks, best.program)
+    rulesets = tuple(ruleset for ruleset in change.rulesets if bool(ruleset.checks) is checked)
+    firewall.load(change.table, rulesets, change.standing)
 
 
 def _create_link(netlink: NetlinkSocket, spec: LinkSpec) -> None:

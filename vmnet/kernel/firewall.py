@@ -14,7 +14,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from vmnet.errors import KernelError
-from vmnet.kernel.netlink import ATTRIBUTE, NetlinkSocket, attributes
+from vmnet.kernel.netlink import NetlinkSocket, attribute, attributes
 from vmnet.model import FilterChain
 
 if TYPE_CHECKING:
@@ -130,10 +130,9 @@ def _chain(message: bytes, families: dict[int, str]) -> FilterChain | None:
 
 def _comments(netlink: NetlinkSocket, family: str, table: str) -> dict[str, list[str]]:
     """Return the comment of every rule of a table, by chain, in order."""
-    name = table.encode() + b"\0"
-    question = struct.pack("=BBH", _NUMBERS[family], 0, 0) + ATTRIBUTE.pack(ATTRIBUTE.size + len(name), _TABLE)
+    question = struct.pack("=BBH", _NUMBERS[family], 0, 0) + attribute(_TABLE, table.encode() + b"\0")
     found: dict[str, list[str]] = {}
-    for message in netlink.dump_bytes(question + name + bytes(-len(name) % 4), _GETRULE):
+    for message in netlink.dump_bytes(question, _GETRULE):
         rule = dict(attributes(message[_HEADERS:]))
         if _text(rule.get(_TABLE, b"")) == table:
             found.setdefault(_text(rule.get(_RULE_CHAIN, b"")), []).append(_comment(rule.get(_USERDATA, b"")))

@@ -105,6 +105,11 @@ _DUMP_ATTEMPTS = 10
 _RECEIVE_BYTES = 1 << 18
 
 
+def attribute(kind: int, value: bytes) -> bytes:
+    """Write an attribute: length and type, the value, padded to four octets (netlink(7))."""
+    return ATTRIBUTE.pack(ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
+
+
 class NetlinkSocket:
     """A netlink socket of the network namespace it was opened in: rtnetlink's, unless told otherwise."""
 
@@ -131,10 +136,18 @@ class NetlinkSocket:
         Raises:
             OSError: with the errno that the kernel gave.
         """
-        self._send(_payload(message), operation, NLM_F_ACK | flags)
-        for number, _flags, payload in self._receive():
+        self.request_bytes(_payload(message), operation, flags)
+
+    def request_bytes(self, payload: bytes, operation: int, flags: int) -> None:
+        """Send what follows the header of one message and await the kernel's word.
+
+        Raises:
+            OSError: with the errno that the kernel gave.
+        """
+        self._send(payload, operation, NLM_F_ACK | flags)
+        for number, _flags, answer in self._receive():
             if number == _NLMSG_ERROR:
-                _raise_errno(payload)
+                _raise_errno(answer)
                 return
 
     def dump(

@@ -26,6 +26,7 @@ from vmnet.kernel.netlink import (
     ndmsg,
     rtmsg,
 )
+from vmnet.kernel.offload_check import read_checks
 from vmnet.model import (
     FOREVER,
     NOTE_PREFIX,
@@ -111,6 +112,7 @@ def read(netlink: NetlinkSocket) -> Status:
             if message["state"] == NUD_NOARP and message.get_attr("NDA_MASTER") and message["ifindex"] in names
         ),
         chains=read_chains(TABLE_PREFIX),
+        checks=read_checks(netlink, names),
         notes=tuple(note for message in link_messages if (note := _note(message)).names),
         not_restorable=(
             *_not_restorable(route_messages, names),

@@ -17,6 +17,7 @@ from vmnet.model import (
     AlterLink,
     Change,
     CreateLink,
+    DeleteCheck,
     DeleteEntry,
     DeleteLink,
     DeleteRules,
@@ -35,7 +36,7 @@ from vmnet.model import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmnet.model import FilterChain
+    from vmnet.model import FilterChain, Ruleset
 
 _FIXED_AT_CREATION = ("owner", "group", "multi_queue")
 _IPV6_SETTINGS = ("addr_gen_mode", "accept_ra", "disable_ipv6")
@@ -86,14 +87,25 @@ def standing_chains(status: Status, spec: Spec) -> set[FilterChain]:
 
 def _rules(status: Status, spec: Spec) -> Iterator[Change]:
     """Find what the rules lack, all the links that they name being there."""
+    if not spec.rulesets:
+        yield from (DeleteCheck(link.ifname) for link in spec.links if _is_checked(status, spec, link))
     standing = standing_chains(status, spec)
-    if status.chains is None or any(standing == set(ruleset.chains) for ruleset in spec.rulesets):
+    if status.chains is None or any(_stands(status, standing, ruleset) for ruleset in spec.rulesets):
         return
     families = tuple(sorted({chain.family for chain in standing}))
     if spec.rulesets:
         yield LoadRules(spec.table, spec.rulesets, families)
     elif families:
         yield DeleteRules(spec.table, families)
+
+
+def _stands(status: Status, standing: set[FilterChain], ruleset: Ruleset) -> bool:
+    return standing == set(ruleset.chains) and set(ruleset.checks) <= set(status.checks)
+
+
+def _is_checked(status: Status, spec: Spec, shall: LinkSpec) -> bool:
+    link = _counterpart(status, spec, shall)
+    return link is not None and any(check.ifname == link.ifname for check in status.checks)
 
 
 def _unwanted_links(status: Status, spec: Spec) -> Iterator[Change]:

@@ -11,10 +11,11 @@ tags, extension headers, fragments). The server hears DHCP by a packet socket, w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from vmnet.model import DHCP_EXTERNAL, ISOLATION_DHCP_ONLY, ISOLATION_OFF, FilterChain, Ruleset
+from vmnet.model import DHCP_EXTERNAL, ISOLATION_DHCP_ONLY, ISOLATION_OFF, FilterChain, OffloadCheck, Ruleset
+from vmnet.plumbing import offload_program
 from vmnet.plumbing.isolation_rules import ACCEPT, DROP, NOTHING_ELSE, Guest, Rule, in_set, rules, solicitation
 from vmnet.plumbing.names import bridge_name, nic_name, table_name
 from vmnet.told import is_link_local
@@ -32,6 +33,10 @@ _UNFILTERED_INGRESS = (
 _UNFILTERED_BRIDGE = (
     "this kernel has no bridge family in nftables (CONFIG_NF_TABLES_BRIDGE): the pod's own sockets are kept from "
     "the guest by an inet input chain, which does not see ARP, and nothing is kept from what our server sends"
+)
+_UNCHECKED = (
+    "a frame whose checksum or segments are left to the link may become a DHCP or router message when it is "
+    "finished: the program that stops those was not loaded, which takes CAP_BPF and a kernel with cls_bpf"
 )
 
 
@@ -74,11 +79,25 @@ def rulesets(pod: PodInterface, settings: Settings) -> tuple[Ruleset, ...]:
         _Chain("netdev", "network", of_network, "ingress", guest.nic, ACCEPT),
     )
     own = (_Chain("bridge", "pod", _sockets(guest), "input", "", DROP), *_server(guest))
-    return (
-        _ruleset(table, (*ingress, *own)),
-        _ruleset(table, (*ingress, _inet_sockets(guest)), _UNFILTERED_BRIDGE),
-        _ruleset(table, (*_bridged(guest, settings.isolation), *own, _ports(guest)), _UNFILTERED_INGRESS),
+    program = offload_program.program()
+    checks = tuple(OffloadCheck(ifname, program.name) for ifname in (guest.tap, guest.nic))
+    return tuple(
+        ruleset
+        for chains, warning in (
+            ((*ingress, *own), ""),
+            ((*ingress, _inet_sockets(guest)), _UNFILTERED_BRIDGE),
+            ((*_bridged(guest, settings.isolation), *own, _ports(guest)), _UNFILTERED_INGRESS),
+        )
+        for ruleset in (
+            replace(_ruleset(table, chains, warning), checks=checks, program=program.instructions),
+            _ruleset(table, (*chains, _unchecked(chains)), "; ".join(filter(None, (warning, _UNCHECKED)))),
+        )
     )
+
+
+def _unchecked(chains: tuple[_Chain, ...]) -> _Chain:
+    """Make a chain that does nothing but tell whoever looks: of the rulesets, the one without checks stands."""
+    return _Chain(chains[0].family, "unfinished_frames_unchecked", ())
 
 
 def _guest(pod: PodInterface, settings: Settings) -> Guest:

@@ -76,7 +76,7 @@ def _nic(mac: str = "8a:76:13:89:8a:9c", more: str = "<model type='virtio'/>", m
 def _lesser_rules() -> Evidence:
     evidence = bound()
     assert evidence.journal
-    lesser = rulesets(evidence.journal.pod, evidence.journal.settings)[1]
+    lesser = rulesets(evidence.journal.pod, evidence.journal.settings)[2]
     return replace(evidence, status=replace(evidence.status, chains=lesser.chains))
 
 

@@ -15,11 +15,13 @@ from vmnet.model import (
     AlterLink,
     Change,
     CreateLink,
+    DeleteCheck,
     DeleteEntry,
     DeleteLink,
     FdbEntry,
     Link,
     LinkSpec,
+    LoadRules,
     Neighbour,
     Route,
     Settings,
@@ -56,6 +58,7 @@ def _comparable(status: Status) -> tuple[object, ...]:
         set(status.routes),
         set(status.neighbours),
         status.fdb,
+        status.checks,
     )
 
 
@@ -73,6 +76,28 @@ def test_up_then_down_gives_back_exactly_what_was_found(layout: str) -> None:
     assert kernel.read().link("k6t-eth0")
     _converge(kernel, down)
     assert _comparable(kernel.read()) == _comparable(found)
+
+
+def test_unfinished_frames_are_checked_beside_the_rules_and_no_longer() -> None:
+    found, up, down = _specs("bridge")
+    kernel = FakeKernel(found)
+    _converge(kernel, up)
+    bound_now = kernel.read()
+    assert {check.ifname for check in bound_now.checks} == {"tap0", "eth0-nic"}
+    for missing in bound_now.checks:
+        left = tuple(check for check in bound_now.checks if check != missing)
+        [again] = diff(replace(bound_now, checks=left), up)
+        assert isinstance(again, LoadRules)
+    assert [change for change in diff(bound_now, down) if isinstance(change, DeleteCheck)] == [DeleteCheck("eth0")]
+
+
+def test_where_they_cannot_be_checked_the_rules_stand_alone() -> None:
+    found, up, _down = _specs("bridge")
+    kernel = FakeKernel(found)
+    _converge(kernel, up)
+    alone = next(ruleset for ruleset in up.rulesets if not ruleset.checks)
+    assert "CAP_BPF" in alone.warning
+    assert diff(replace(kernel.read(), checks=(), chains=alone.chains), up) == ()
 
 
 @pytest.mark.parametrize("layout", layouts.NAMES)
