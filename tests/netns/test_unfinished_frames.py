@@ -261,7 +261,7 @@ def test_without_the_program_it_comes_and_up_puts_it_back(plain: Line) -> None:
         assert plain.agent.status()["drift"] == ["load the isolation rules of table vmnet_eth0"]
     come = _come_of_attacks(plain)
     assert {side for side, _name in come} == set(SIDES)
-    assert {name for _side, name in come} >= {"ra", "port", "arp", "ether type"}
+    assert {name for _side, name in come} >= {"ra", "port", "arp"}
     plain.agent.run("up")
     assert plain.agent.status()["drift"] == []
     assert _come_of_attacks(plain) == {}
