@@ -8,6 +8,7 @@ from __future__ import annotations
 import _ctypes  # `ctypes` around it would cost 8 ms
 import contextlib
 import errno
+import fcntl
 import os
 import socket
 import struct
@@ -32,6 +33,9 @@ _NEWQDISC, _DELQDISC, _GETQDISC = 36, 37, 38
 _NEWTFILTER, _DELTFILTER, _GETTFILTER = 44, 45, 46
 """linux/rtnetlink.h."""
 _HEADER_BYTES = 16
+_SIOCGIFTXQLEN, _SIOCSIFTXQLEN = 0x8942, 0x8943
+_IFREQ = struct.Struct("16si20x")
+"""linux/sockios.h, linux/if.h."""
 _TCMSG = struct.Struct("=BxxxiIII")
 """Family, ifindex, handle, parent, info (linux/rtnetlink.h)."""
 _CLSACT_HANDLE, _CLSACT, _INGRESS, _EGRESS = 0xFFFF0000, 0xFFFFFFF1, 0xFFFFFFF2, 0xFFFFFFF3
@@ -63,6 +67,7 @@ def attach(netlink: NetlinkSocket, checks: tuple[OffloadCheck, ...], program: by
         return False
     try:
         for check in checks:
+            _make_place(netlink, check.ifname)
             _hang(netlink, socket.if_nametoindex(check.ifname), check.name, loaded)
     except OSError:
         return False
@@ -130,10 +135,19 @@ def _load(program: bytes) -> int:
     return descriptor
 
 
-def _hang(netlink: NetlinkSocket, ifindex: int, name: str, loaded: int) -> None:
+def _make_place(netlink: NetlinkSocket, ifname: str) -> None:
+    """Add the qdisc. A queue of length 0 is taken for a mistake then (net/sched/sch_api.c, qdisc_create)."""
+    ifindex = socket.if_nametoindex(ifname)
     message = _TCMSG.pack(0, ifindex, _CLSACT_HANDLE, _CLSACT, 0) + attribute(_KIND, b"clsact\0")
-    with contextlib.suppress(FileExistsError):
-        netlink.request_bytes(message, _NEWQDISC, NLM_F_CREATE | NLM_F_EXCL)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        asked = fcntl.ioctl(any_socket, _SIOCGIFTXQLEN, _IFREQ.pack(ifname.encode(), 0))
+        with contextlib.suppress(FileExistsError):
+            netlink.request_bytes(message, _NEWQDISC, NLM_F_CREATE | NLM_F_EXCL)
+        if _IFREQ.unpack(asked)[1] == 0:
+            fcntl.ioctl(any_socket, _SIOCSIFTXQLEN, asked)
+
+
+def _hang(netlink: NetlinkSocket, ifindex: int, name: str, loaded: int) -> None:
     options = (
         attribute(_FD, struct.pack("=I", loaded)),
         attribute(_NAME, name.encode() + b"\0"),
