@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vmnet.agent import Place
 
 HERE = Here(42, "b00t")
-PLACE = cast("Place", type("Place", (), {"here": HERE}))
+PLACE = cast("Place", type("Place", (), {"here": HERE, "state": journal.StateDirectory("/dev/null", 42)}))
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +88,7 @@ def test_an_odd_name_of_the_uts_namespace_is_said_and_not_saved(name: str) -> No
 @pytest.mark.parametrize("tap", ["eth0-nic", "k6t-eth0"])
 def test_a_tap_of_a_name_that_is_ours_is_refused(tap: str) -> None:
     with pytest.raises(RefusedError, match=r"two of the links .* would have one name"):
-        agent._begin(PLACE, Config(settings=Settings(tap=tap)), layouts.status("bridge"))
+        agent._begin(PLACE, Config(settings=Settings(tap=tap), tap_is_named=True), layouts.status("bridge"))
 
 
 def test_neighbours_that_a_packet_can_make_are_not_kept() -> None:
