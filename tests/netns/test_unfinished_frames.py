@@ -162,14 +162,19 @@ def attacks(side: str) -> Iterator[tuple[str, Unfinished]]:
         return
     offer = UDP(sport=67, dport=68) / BOOTP(op=2, yiaddr="10.9.9.9") / Raw(MARK * 100)
     for size in (8, 64, 400):
-        yield f"offer cut up to {size}", Unfinished(everybody / IP(frag=1, **to_all) / offer, gso=UFO, size=size)
+        yield (
+            f"offer cut up to {size}",
+            Unfinished(everybody / IP(frag=1, **to_all) / offer, 34, 6, gso=UFO, size=size),
+        )
     yield (
         "offer cut up, behind options",
-        Unfinished(everybody / IP(frag=1, options=[IPOption_NOP()] * 8, **to_all) / offer, gso=UFO, size=64),
+        Unfinished(
+            everybody / IP(frag=1, options=[IPOption_NOP()] * 8, **to_all) / offer, 42, 6, gso=UFO, size=64
+        ),
     )
     yield (
         "offer cut up, more to come",
-        Unfinished(everybody / IP(frag=1, flags="MF", **to_all) / offer, gso=UFO, size=64),
+        Unfinished(everybody / IP(frag=1, flags="MF", **to_all) / offer, 34, 6, gso=UFO, size=64),
     )
     yield (
         "offer cut up, its sum left",
@@ -261,7 +266,7 @@ def test_without_the_program_it_comes_and_up_puts_it_back(plain: Line) -> None:
         assert plain.agent.status()["drift"] == ["load the isolation rules of table vmnet_eth0"]
     come = _come_of_attacks(plain)
     assert {side for side, _name in come} == set(SIDES)
-    assert {name for _side, name in come} >= {"ra", "port", "arp"}
+    assert {name for _side, name in come} >= {"ra", "port", "arp", "offer cut up to 64", "offer cut up to 400"}
     plain.agent.run("up")
     assert plain.agent.status()["drift"] == []
     assert _come_of_attacks(plain) == {}
