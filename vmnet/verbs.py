@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
 BRING_UP, LOOK, INTEGRATE = GROUPS = ("bring up", "look", "integrate")
-ABOUT = "Hand a pod's network identity to the virtual machine inside it."
+ABOUT = "Let the VM in a pod take over the pod's network identity: IP, MAC, routes, DNS."
 VARIABLE_PREFIX = "VMNET_"
-ENVIRONMENT = f"Every option can also be set as {VARIABLE_PREFIX}OPTION; a flag wins."
+ENVIRONMENT = f"Every option can also be set as {VARIABLE_PREFIX}OPTION; flags win."
 EXIT_CODES = (
     (0, "ok"),
     (1, "unexpected"),
@@ -87,7 +87,7 @@ class _Screen(Parser):
 
     def format_help(self) -> str:
         """Return the whole text."""
-        lines = ["usage: vmnet [-h] [--version] VERB ...; `vmnet VERB --help` says the rest", ABOUT]
+        lines = ["usage: vmnet [-h] [--version] VERB ...; see `vmnet VERB --help`", ABOUT]
         for group in GROUPS:
             lines.append(f"{group}:")
             lines += [f"  {verb.name:<16}{verb.help}" for verb in self.verbs if verb.group == group]
