@@ -458,7 +458,13 @@ TROUBLES = (
     ),
     Trouble("VMN-201", "error", interface_down, "eth0 is down", "try again when the CNI"),
     Trouble("VMN-202", "error", somebodys_port, "eth0 is of kind veth, a port of br7", "--interface"),
-    Trouble("VMN-203", "error", several_next_hops, "route 10.99.0.0/16 with several next hops", "remove it first"),
+    Trouble(
+        "VMN-203",
+        "error",
+        several_next_hops,
+        "route 10.99.0.0/16 with several next hops",
+        "or a program in the pod, made it",
+    ),
     Trouble("VMN-204", "error", tap_name_taken, "tap0 is of kind bridge", "leave --tap away"),
     Trouble("VMN-205", "error", bridge_without_facts, "v1 is a port of k6t-eth0", "--state-dir"),
     Trouble(

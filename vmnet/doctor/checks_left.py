@@ -63,8 +63,8 @@ def lone_servers(evidence: Evidence) -> Iterator[Finding]:
             "a DHCP server is left from a binding that is gone: it holds no capability and hears nothing, but "
             "runs",
             tuple(f"a socket @vmnet/server/{ifname} is listened on" for ifname in alone),
-            " or ".join(f"`vmnet up --interface {ifname}`" for ifname in alone)
-            + " ends it and starts its own; `ss -lxp` shows which process it is",
+            "find its process by that socket with `ss -lxp`, and end it; nothing, if the VM comes back there: the "
+            "next bring-up of that interface ends it",
         )
 
 

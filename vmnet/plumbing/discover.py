@@ -218,7 +218,11 @@ def refuse_not_restorable(status: Status, link: Link) -> None:
         RefusedError: something of it is beyond us.
     """
     for what in not_restorable(status, link):
-        raise RefusedError(f"{what}, which vmnet could not give back; remove it first")
+        raise RefusedError(
+            f"{what}, which vmnet did not make and could not give back, so nothing was touched; hand over another "
+            "interface with --interface, or give the pod a network without it: the CNI, or a program in the pod, "
+            "made it"
+        )
 
 
 def not_restorable(status: Status, link: Link) -> tuple[str, ...]:
