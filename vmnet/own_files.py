@@ -14,8 +14,11 @@ FILE = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 
 
 def is_own_file(found: os.stat_result) -> bool:
-    """Whether it is a plain file that only we can write, under this one name."""
-    plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+    """Whether it is a plain file that only we can write, under no second name.
+
+    It has no name any more where another of us has just replaced or removed it, and is whole all the same.
+    """
+    plain = stat.S_ISREG(found.st_mode) and found.st_nlink <= 1
     return plain and found.st_uid == os.geteuid() and not found.st_mode & 0o022
 
 

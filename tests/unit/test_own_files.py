@@ -79,6 +79,23 @@ def test_a_file_of_ours_is_read(directory: int, tmp_path: Path) -> None:
     assert read_own("file", directory, 64) == b"x" * 64
 
 
+def test_a_file_of_ours_that_is_replaced_meanwhile_is_still_ours(
+    directory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A journal is renewed, or removed, while `status` has just opened it."""
+    (tmp_path / "ours" / "file").write_bytes(b"old")
+    (tmp_path / "ours" / "file").chmod(0o600)
+    opened = os.open
+
+    def open_and_lose(name: str, flags: int, mode: int, dir_fd: int) -> int:
+        descriptor = opened(name, flags, mode, dir_fd=dir_fd)
+        (tmp_path / "ours" / "file").unlink()
+        return descriptor
+
+    monkeypatch.setattr(os, "open", open_and_lose)
+    assert read_own("file", directory, 64) == b"old"
+
+
 @pytest.mark.parametrize("mode", [0o750, 0o701, 0o777])
 def test_a_directory_that_others_see_into_is_not_ours(mode: int, tmp_path: Path) -> None:
     (tmp_path / "open").mkdir()
