@@ -48,13 +48,22 @@ def named(path: str) -> str:
 def _opened(path: str, *, new: bool) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
     try:
-        # A pipe or a device is there, and is written to all the same.
-        fresh = os.O_EXCL if new and not _is_stream(path) else os.O_TRUNC
-        return os.open(path, flags | fresh, 0o600)
+        if new and _is_stream(path):  # it is there, and is written to all the same
+            return _stream(path, flags)
+        return os.open(path, flags | (os.O_EXCL if new else os.O_TRUNC), 0o600)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         read_only = "; `-` writes to stdout" if getattr(error, "errno", 0) == errno.EROFS else ""
         raise UsageError(f"cannot write {path}: {reason}{read_only}") from error
+
+
+def _stream(path: str, flags: int) -> int:
+    """Open a pipe or a device. Whoever made it may have put a link to somebody's file in its place since."""
+    descriptor = os.open(path, flags, 0o600)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    return descriptor
 
 
 def _is_stream(path: str) -> bool:

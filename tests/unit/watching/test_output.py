@@ -33,6 +33,27 @@ def test_a_device_that_is_there_is_written_to() -> None:
         file.write(b"anything")
 
 
+def test_a_pipe_that_becomes_somebodys_file_empties_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a directory of many the pipe's owner puts a link in its place, after it was looked at."""
+    kept, path = tmp_path / "kept", tmp_path / "pipe"
+    kept.write_bytes(b"kept")
+    os.mkfifo(path)
+    looked_at = os.stat
+
+    def look_and_swap(name: str, *, follow_symlinks: bool = True) -> os.stat_result:
+        found = looked_at(name, follow_symlinks=follow_symlinks)
+        if name == str(path) and not path.is_symlink():
+            path.unlink()
+            path.symlink_to(kept)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", look_and_swap)
+        with pytest.raises(UsageError, match="File exists"), opened(str(path), new=True):
+            pass
+    assert kept.read_bytes() == b"kept"
+
+
 def test_a_read_only_root_names_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_arguments: object) -> int:
         raise OSError(errno.EROFS, "Read-only file system")
