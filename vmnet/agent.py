@@ -25,6 +25,7 @@ from vmnet.kernel import firewall, netns, netns_lock, sysctl
 from vmnet.kernel.apply import apply
 from vmnet.kernel.netlink import NetlinkSocket
 from vmnet.kernel.read import read
+from vmnet.log import say
 from vmnet.model import (
     ISOLATION_OFF,
     AddEntry,
@@ -465,6 +466,21 @@ def _bound(journal: Journal, now: Status) -> Spec:
     return lasting(spec, pod, now)
 
 
+def _unbound(journal: Journal, now: Status) -> Spec:
+    """Say how the pod shall be without the VM, as far as it can be made so: its addresses wait for no setting."""
+    pod, nic = journal.pod, now.link_of_index(journal.pod.ifindex)
+    if nic and not sysctl.ipv6_settable():
+        if pod.accept_ra not in (None, nic.accept_ra):
+            say(
+                "warning",
+                "setting-left",
+                f"accept_ra of {pod.ifname} stays {nic.accept_ra}, and was {pod.accept_ra}: /proc/sys is "
+                "read-only here; where it is not, set it back",
+            )
+        pod = replace(pod, accept_ra=None)
+    return lasting(unbound(pod, journal.settings), pod, now)
+
+
 def _refuse_other_settings(journal: Journal, config: Config) -> None:
     change = first_change(journal.settings, config.settings)
     if change:
@@ -558,6 +574,6 @@ def _restore(place: Place, directory: BindingDirectory, journal: Journal) -> Non
         for note in lost_note(now, journal):
             apply(place.netlink, AddEntry(note))
             now = read(place.netlink)
-        _converge(place.netlink, lasting(unbound(journal.pod, journal.settings), journal.pod, now), now)
+        _converge(place.netlink, _unbound(journal, now), now)
     processes.end_if_idle(directory)
     directory.remove()

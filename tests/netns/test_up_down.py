@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -88,6 +89,19 @@ def test_down_gives_back_the_nic_with_its_settings(pod: Pod, agent: Agent) -> No
     agent.up()
     agent.down()
     assert settings_of(pod) == found
+
+
+@pytest.mark.parametrize("layout", ["bridge-dual"])
+def test_a_container_gives_back_what_the_node_has_handed_over(pod: Pod, agent: Agent) -> None:
+    """It cannot write to /proc/sys: the pod gets its addresses all the same, and one setting is left."""
+    pod.netns.sysctl("ipv6/conf/eth0/accept_ra", 2)
+    found, settings = snapshot(pod), settings_of(pod)
+    replace(agent, confined=False).up()
+    said = replace(agent, confined=True).run("down")
+    assert "accept_ra of eth0 stays 0, and was 2" in said.stderr
+    assert settings_of(pod) == settings | {"ipv6/conf/eth0/accept_ra": "0"}
+    pod.netns.sysctl("ipv6/conf/eth0/accept_ra", 2)
+    assert difference(found, snapshot(pod)) == ""
 
 
 @pytest.mark.parametrize("layout", chosen(pods.NAMES, SAMPLE.__contains__))
