@@ -128,6 +128,11 @@ def attacks(side: str) -> Iterator[tuple[str, Unfinished]]:
             0x3AFF,
         ),
     )
+    authenticated = Raw(struct.pack("!BBHII", 59, 1, 0, 1, 1) + b"\x86" + bytes(7) + MARK * 30)
+    yield (
+        "ra behind an authentication header",
+        Unfinished(everybody / IPv6(src=local, dst="ff02::1", hlim=255, nh=51) / authenticated, 54, 0, 0x3A01),
+    )
     yield "icmp redirect", Unfinished(out / IP(**ip) / ICMP() / FILLED, 34, 0, 0x0501)
     to_all = {**ip, "dst": "255.255.255.255"}
     yield "port", Unfinished(everybody / IP(**to_all) / udp, 36, 0, 68)

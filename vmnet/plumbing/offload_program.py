@@ -7,7 +7,7 @@ after the rules. Of such frames only those pass that stay what the rules have se
 * whole IPv4 and IPv6 packets, since cutting one up sets the fragment offset anew (net/ipv4/af_inet.c,
   inet_gso_segment);
 * whose checksum lands behind all that the rules look at: for UDP and TCP in the checksum's own field or behind
-  it, never in ARP, ICMP, IGMP or ICMPv6.
+  it, never in ARP, ICMP, IGMP, ICMPv6 or an authentication header.
 
 No field shows a program where the checksum lands. But a frame cannot be cut off before that place:
 bpf_skb_change_tail refuses it (net/core/filter.c, __bpf_skb_min_len), so we try, and drop what could be cut off.
@@ -57,8 +57,9 @@ _EXTENSIONS = (0, 43, 60)
 """IPv6 headers that say how long they are: hop-by-hop options, routing, destination options (RFC 8200 §4)."""
 _MOST_EXTENSIONS = 4
 _FRAGMENT = 44
-_NEVER_LEFT = (1, 2, 58)
-"""ICMP, IGMP, ICMPv6: the rules look at more than the header, and no driver leaves their sums to the link."""
+_NEVER_LEFT = (1, 2, 51, 58)
+"""ICMP, IGMP, authentication header, ICMPv6: the rules look into these, and no driver leaves their sums to the
+link."""
 _BEHIND = {6: 18, 17: 8, 136: 8}
 """TCP, UDP, UDP-Lite: where in their headers the checksum field ends (RFC 9293 §3.1, RFC 768)."""
 _BEHIND_OTHERS = 2
