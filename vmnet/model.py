@@ -237,7 +237,7 @@ class OffloadCheck:
 
     ifname: str
     name: str
-    """Holds the program's checksum."""
+    """Holds the program's checksum. Empty for a place that is made and on which nothing hangs."""
 
 
 @dataclass(frozen=True, slots=True)

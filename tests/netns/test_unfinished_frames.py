@@ -318,6 +318,15 @@ def test_programs_of_others_stay_and_the_place_is_given_back(pod: Pod, agent: Ag
     assert "clsact" not in pod.netns.run("tc", "qdisc", "show", "dev", "eth0").stdout
 
 
+def test_a_place_on_which_nothing_hangs_yet_is_given_back(pod: Pod, agent: Agent) -> None:
+    """As where vmnet dies, or the kernel has no cls_bpf, when the place is made and the program not hung up."""
+    found = pod.netns.run("tc", "qdisc", "show", "dev", "eth0").stdout
+    agent.up()
+    pod.netns.run("tc", "filter", "delete", "dev", "eth0-nic", "ingress")
+    agent.down()
+    assert pod.netns.run("tc", "qdisc", "show", "dev", "eth0").stdout == found
+
+
 def test_without_the_capability_the_rules_stand_alone_and_status_says_what_stays_open(
     pod: Pod, agent: Agent
 ) -> None:

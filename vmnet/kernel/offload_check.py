@@ -93,7 +93,9 @@ def detach(netlink: NetlinkSocket, ifname: str) -> None:
 
 
 def read_checks(netlink: NetlinkSocket, names: dict[int, str]) -> tuple[OffloadCheck, ...]:
-    """Return where a program of ours hangs; nothing on a kernel without traffic control.
+    """Return where a program of ours hangs, and, without a name, where a place is made and nothing hangs.
+
+    Nothing on a kernel without traffic control.
 
     Raises:
         KernelError: the kernel refused for another reason.
@@ -110,11 +112,16 @@ def read_checks(netlink: NetlinkSocket, names: dict[int, str]) -> tuple[OffloadC
         if handle == _CLSACT_HANDLE and ifindex in names:
             links[ifindex] = names[ifindex]
     return tuple(
-        OffloadCheck(ifname, name)
-        for ifindex, ifname in links.items()
-        for handle, name in _filters(netlink, ifindex, _INGRESS)
-        if handle == _HANDLE and name.startswith(_NAME_PREFIX.decode())
+        OffloadCheck(ifname, name) for ifindex, ifname in links.items() for name in _checks(netlink, ifindex)
     )
+
+
+def _checks(netlink: NetlinkSocket, ifindex: int) -> Iterator[str]:
+    """Give the name of each program of ours there; an empty one where nothing hangs, of ours or of others."""
+    filters = tuple(_filters(netlink, ifindex, _INGRESS))
+    yield from (name for handle, name in filters if handle == _HANDLE and name.startswith(_NAME_PREFIX.decode()))
+    if not filters and not any(True for _ in _filters(netlink, ifindex, _EGRESS)):
+        yield ""
 
 
 def _load(program: bytes) -> int:

@@ -104,8 +104,13 @@ def _stands(status: Status, standing: set[FilterChain], ruleset: Ruleset) -> boo
 
 
 def _is_checked(status: Status, spec: Spec, shall: LinkSpec) -> bool:
+    """Whether a program of ours hangs there; where the pod is given back, also whether but its place is left.
+
+    Elsewhere such a place is what somebody else has just made for his own.
+    """
     link = _counterpart(status, spec, shall)
-    return link is not None and any(check.ifname == link.ifname for check in status.checks)
+    here = [check for check in status.checks if link and check.ifname == link.ifname]
+    return any(check.name or spec.absent for check in here)
 
 
 def _unwanted_links(status: Status, spec: Spec) -> Iterator[Change]:

@@ -10,6 +10,7 @@ from tests.unit import layouts
 from tests.unit.fake_kernel import FakeKernel
 from vmnet.model import (
     FOREVER,
+    ISOLATION_OFF,
     AddEntry,
     Address,
     AlterLink,
@@ -23,6 +24,7 @@ from vmnet.model import (
     LinkSpec,
     LoadRules,
     Neighbour,
+    OffloadCheck,
     Route,
     Settings,
     Spec,
@@ -89,6 +91,16 @@ def test_unfinished_frames_are_checked_beside_the_rules_and_no_longer() -> None:
         [again] = diff(replace(bound_now, checks=left), up)
         assert isinstance(again, LoadRules)
     assert [change for change in diff(bound_now, down) if isinstance(change, DeleteCheck)] == [DeleteCheck("eth0")]
+
+
+def test_a_place_on_which_nothing_hangs_is_given_back_with_the_pod_and_left_alone_before() -> None:
+    found, _, down = _specs("bridge")
+    open_to_all = bound(discover(found), Settings(isolation=ISOLATION_OFF), ipv6_settable=True)
+    kernel = FakeKernel(found)
+    _converge(kernel, open_to_all)
+    place = replace(kernel.read(), checks=(OffloadCheck("eth0-nic", ""),))
+    assert diff(place, open_to_all) == ()
+    assert DeleteCheck("eth0") in diff(replace(found, checks=(OffloadCheck("eth0", ""),)), down)
 
 
 def test_where_they_cannot_be_checked_the_rules_stand_alone() -> None:
