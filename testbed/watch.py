@@ -41,6 +41,9 @@ RTMGRP_LINK, RTMGRP_NEIGH, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_RO
 ROUTES_AND_IPV6_ADDRESSES = RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE
 HEADER = struct.Struct("=IHHII")
 NFNL_SUBSYS_NFTABLES = 10
+NFT_MSG_NEWGEN = NFNL_SUBSYS_NFTABLES << 8 | 15
+LOCK_TABLE = b"vmnet_lock\0"
+"""Of vmnet.kernel.netns_lock."""
 
 
 class Watch:
@@ -128,9 +131,15 @@ def _drain(source: socket.socket) -> Iterator[str]:
             return
         while len(data) >= HEADER.size:
             length, kind, *_ = HEADER.unpack_from(data)
-            if kind != RTM_NEWLINK:
-                yield _line(kind, data[HEADER.size : length])
+            payload = data[HEADER.size : length]
+            if kind != RTM_NEWLINK and not _is_the_lock(kind, payload):
+                yield _line(kind, payload)
             data = data[length + -length % 4 :]
+
+
+def _is_the_lock(kind: int, payload: bytes) -> bool:
+    """Whether this tells of the table that each agent makes while it works, or only that something was told of."""
+    return kind == NFT_MSG_NEWGEN or (kind >> 8 == NFNL_SUBSYS_NFTABLES and LOCK_TABLE in payload)
 
 
 def _line(kind: int, payload: bytes) -> str:
