@@ -78,8 +78,8 @@ _OVERTAKEN = frozenset(
 _FORBIDDEN = frozenset({errno.EPERM, errno.EACCES, errno.ENOENT})
 """What the kernel says where a capability, a right or a device is missing."""
 _FROM_THE_NOTE = (
-    "the journal was lost; the facts are from the note on the NIC, which tells no server user, no owner and no "
-    "switched-off sandbox: these are as this call asks, or by default"
+    "the journal was lost; the pod's configuration was read from the note on the NIC. It has no --owner, "
+    "--server-user or --sandbox off: give these flags again if you used them"
 )
 _NOTHING = Status(())
 _ROUNDS = 5
@@ -147,7 +147,7 @@ def at(config: Config) -> Iterator[Place]:
     if netns.is_host():
         raise RefusedError(
             "this is the host's own network namespace, and a VM would take the host off the network; "
-            "run in the pod's, or name it with --netns"
+            "run vmnet in the pod, or name the pod's namespace with --netns"
         )
     with standing_here(config) as place:
         yield place
@@ -292,8 +292,8 @@ def _warnings(journal: Journal, spec: Spec, now: Status, said: ServerReport | No
         yield declined
     for address in ran_out(journal.pod, now):
         yield (
-            f"{address.local} has run out: nobody renewed it while the VM had it, and the guest is not leased it "
-            "any more; `vmnet down`, and `vmnet up` when the pod has an address again"
+            f"{address.local} has expired: nothing renewed it while the VM had it, and the guest no longer gets "
+            "it; run `vmnet down`, and `vmnet up` when the pod has an address again"
         )
     if journal.settings.isolation == ISOLATION_OFF:
         yield "the guest is not isolated from the pod network (--isolation off)"
@@ -338,8 +338,8 @@ def _begin(place: Place, config: Config, now: Status) -> Journal:
     wished = config.settings
     if wished.isolation != ISOLATION_OFF and firewall.program() is None:
         raise RefusedError(
-            "the program nft is missing, which loads the rules that isolate the guest: install nftables, or give "
-            "the guest free rein with --isolation off"
+            "nft is missing, which loads the rules that isolate the guest; install nftables, or do without "
+            "isolation: --isolation off"
         )
     # A tap that nobody owns is anybody's who can open /dev/net/tun (drivers/net/tun.c, tun_not_capable).
     owner = os.geteuid() if wished.owner is None else wished.owner
@@ -391,7 +391,7 @@ def _refuse_node(now: Status, config: Config, ifname: str) -> None:
     if found:
         raise RefusedError(
             f"this looks like the network namespace of a node ({', '.join(found)}), and a VM would take the node "
-            "off the network; remove hostNetwork from the pod, or say --on-node on"
+            "off the network; remove hostNetwork from the pod, or allow it with --on-node on"
         )
 
 
@@ -484,9 +484,7 @@ def _unbound(journal: Journal, now: Status) -> Spec:
 def _refuse_other_settings(journal: Journal, config: Config) -> None:
     change = first_change(journal.settings, config.settings)
     if change:
-        raise RefusedError(
-            f"{journal.pod.ifname} is bound already with {change}; run `vmnet down` first to change that"
-        )
+        raise RefusedError(f"{journal.pod.ifname} is already up with {change}; run `vmnet down` first")
 
 
 def _bring_back(place: Place, known: Known, now: Status, server: Settings) -> bool:
@@ -548,7 +546,7 @@ def _converge(
         now = read(netlink)
     remaining = diff(now, spec)
     if remaining:
-        raise UnexpectedError(f"the kernel accepted every change, yet still to do is: {remaining[0]}")
+        raise UnexpectedError(f"the kernel accepted every change, but this is still to do: {remaining[0]}")
     return changed
 
 
@@ -564,7 +562,7 @@ def _roll_back(place: Place, directory: BindingDirectory, journal: Journal, caus
     if isinstance(cause, RefusedError) or not isinstance(cause, VmnetError | OSError):
         return
     lacking = remedy() if isinstance(cause, OSError) and cause.errno in _FORBIDDEN else ""
-    raise RolledBackError("; ".join(filter(None, (str(cause), "the pod is as it was found", lacking)))) from cause
+    raise RolledBackError("; ".join(filter(None, (str(cause), "all changes were undone", lacking)))) from cause
 
 
 def _restore(place: Place, directory: BindingDirectory, journal: Journal) -> None:

@@ -31,7 +31,7 @@ def first_change(bound: Settings, asked: Settings) -> str:
     """
     for field, has, wants, default in _pairs(bound, asked):
         if wants not in (default, has):
-            return f"{_KEYS.get(field, field)} {_text(field, has)}, not {_text(field, wants)}"
+            return f"{_KEYS.get(field, field)} {_text(field, has)}, you asked for {_text(field, wants)}"
     return ""
 
 

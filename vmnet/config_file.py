@@ -144,11 +144,11 @@ def read(path: str, interface: str) -> FromFile:
     if not interfaces:
         return FromFile()
     if not interface and len(interfaces) != 1:
-        count = f"{len(interfaces)} interfaces"
-        raise UsageError(f"{path}: interfaces: it speaks of {count}; say with --interface which is meant")
+        names = " and ".join(interfaces)
+        raise UsageError(f"{path}: interfaces: it configures {names}; pick one with --interface")
     name = interface or next(iter(interfaces))
     if name not in interfaces:
-        raise UsageError(f"{path}: interfaces.{name} is not there; it speaks of {', '.join(interfaces)}")
+        raise UsageError(f"{path}: interfaces.{name} is missing; it configures {', '.join(interfaces)}")
     said, place = interfaces[name] or Interface(), f"{path}: interfaces.{name}"
     texts = {flag: _text(value) for flag in _FLAGS if (value := getattr(said, flag)) is not UNSET}
     for flag, check in _CHECKS.items():
@@ -203,7 +203,7 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Refuse a key that stands twice: of two values one would be lost in silence."""
+        """Refuse a key that appears twice: of two values one would be lost in silence."""
         if not all(isinstance(key, yaml.ScalarNode) for key, _ in node.value):
             raise ValueError("a key is not text")
         _refuse_twice([key.value for key, _ in node.value])
@@ -235,7 +235,7 @@ def _refuse_twice(keys: list[str]) -> None:
     seen: set[str] = set()
     for key in keys:
         if key in seen:
-            raise ValueError(f"the key {key!r} stands twice")
+            raise ValueError(f"the key {key!r} appears twice")
         seen.add(key)
 
 
@@ -245,7 +245,7 @@ def _checked(path: str, data: Any) -> File:  # noqa: ANN401
     except msgspec.ValidationError as error:
         raise UsageError(f"{path}: {_located(data, error)}") from error
     except UnicodeEncodeError as error:
-        raise UsageError(f"{path}: half a character (a lone surrogate) stands in it") from error
+        raise UsageError(f"{path}: it contains half a character (a lone surrogate)") from error
 
 
 def _located(data: Any, error: msgspec.ValidationError) -> str:  # noqa: ANN401
@@ -320,7 +320,7 @@ def _nat64_prefix(text: str, path: str) -> str:
 
 
 def _option(option: Option, path: str, *, twice: bool) -> RawOption:
-    fault = "it stands twice" if twice else _NOT_FREE.get(option.code, "")
+    fault = "it appears twice" if twice else _NOT_FREE.get(option.code, "")
     if fault:
         raise UsageError(f"{path}.code: {option.code}: {fault}")
     values = [name for name in Option.__struct_fields__[1:] if getattr(option, name) is not UNSET]

@@ -414,4 +414,4 @@ def _unusable(path: str, error: OSError) -> RefusedError | UsageError:
     kind = UsageError if error.errno in _NO_DIRECTORY else RefusedError
     forbidden = error.errno in (errno.EACCES, errno.EPERM)
     how = (remedy() if forbidden else "") or "name another place with --state-dir"
-    return kind(f"cannot keep the pod's facts in {path}: {error.strerror or error}; {how}")
+    return kind(f"cannot write the state directory {path}: {error.strerror or error}; {how}")

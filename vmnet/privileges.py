@@ -21,7 +21,7 @@ def remedy() -> str:
     flags = [f"--cap-add {name}" for name in capabilities] + [f"--device {_CLONE_DEVICE}"] * device
     in_kubernetes = f"capabilities.add: [{', '.join(capabilities)}]" if capabilities else "that device"
     said = [f"vmnet runs as uid {uid}: run it as root (`--user 0`, runAsUser: 0)"] if uid and capabilities else []
-    said.append(f"missing here: {', '.join(lacking)}")
+    said.append(f"missing: {', '.join(lacking)}")
     said.append(f"add `{' '.join(flags)}` (podman, docker) or {in_kubernetes} (Kubernetes)")
     return "; ".join(said)
 

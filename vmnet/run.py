@@ -122,7 +122,9 @@ def _directory(config: Config, outcome: agent.Outcome) -> BindingDirectory:
     journal = outcome.journal
     directory = StateDirectory(config.state_dir, journal.netns_cookie).existing(journal.pod.ifname)
     if directory is None:
-        raise UnexpectedError(f"the facts of {journal.pod.ifname} are gone; did somebody run `vmnet down`?")
+        raise UnexpectedError(
+            f"the saved configuration of {journal.pod.ifname} is gone; did somebody run `vmnet down`?"
+        )
     return directory
 
 

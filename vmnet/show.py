@@ -41,7 +41,7 @@ def plan_outline(plan: Plan) -> tuple[Node, ...]:
     found += [describe(neighbour) for neighbour in pod.neighbours if neighbour.permanent]
     found += [describe(proxy) for proxy in pod.proxies]
     found += filter(None, [table_words(pod)])
-    changes = [str(change) for change in plan.changes] or ["nothing: all is as it shall be"]
+    changes = [str(change) for change in plan.changes] or ["nothing to do"]
     sections = (
         ("the pod was found with" if plan.already_up else "the pod has", found, ""),
         ("`vmnet up` will", changes, ""),

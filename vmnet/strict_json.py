@@ -50,7 +50,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key {_first_twice(names)} stands twice")
+        raise ValueError(f"the key {_first_twice(names)} appears twice")
     return found
 
 

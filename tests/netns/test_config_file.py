@@ -84,11 +84,11 @@ def test_a_file_that_says_otherwise_of_a_bound_pod_is_refused(agent: Agent, file
     """Nothing changes under a running guest; what the file no longer says stays until the pod is given back."""
     agent.up("--config", file)
     for said, otherwise, words in (
-        ("mtu: 1300", "mtu: 1200", "eth0 is bound already with mtu 1300, not 1200; run `vmnet down` first"),
+        ("mtu: 1300", "mtu: 1200", "eth0 is already up with mtu 1300, you asked for 1200; run `vmnet down"),
         (
             '[10.0.0.123, "fd00::123"]',
             "[10.0.0.1]",
-            "eth0 is bound already with ntp 10.0.0.123, fd00::123, not 10.0.0.1; run `vmnet down`",
+            "eth0 is already up with ntp 10.0.0.123, fd00::123, you asked for 10.0.0.1; run `vmnet down",
         ),
     ):
         file.write_text(FILE.replace(said, otherwise), encoding="ascii")

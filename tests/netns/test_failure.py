@@ -51,7 +51,7 @@ def test_a_missing_capability_is_named_and_the_pod_given_back(
     )
     assert done.returncode == 4, done.stderr
     assert says in _message(done)
-    assert "the pod is as it was found" in _message(done)
+    assert "all changes were undone" in _message(done)
     assert difference(found, snapshot(pod)) == ""
     assert list((tmp_path / "state").iterdir()) == []
 

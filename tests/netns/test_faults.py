@@ -69,7 +69,7 @@ def _must_be_given_back(ended: Ended, change: str, code: int) -> None:
     assert ended.code == 4, ended.stderr
     assert f"{change}: {os.strerror(code)}" in ended.message
     assert MISSING.get(code, "") in ended.message
-    assert ended.message.endswith("; the pod is as it was found")
+    assert ended.message.endswith("; all changes were undone")
 
 
 def test_a_change_refused_for_good_gives_the_pod_back(tmp_path: Path) -> None:

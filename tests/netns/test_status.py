@@ -73,7 +73,7 @@ def test_what_is_said_of_the_guest_is_true_at_each_step(tmp_path: Path) -> None:
         assert (strayed["state"], strayed["uses_foreign"]) == ("foreign-address", FOREIGN)
         text = agent.run("status").stdout
         assert f"IPv4 {pod.address}/{pod.prefixlen}: foreign-address" in text
-        assert f"uses {FOREIGN}, which is not its" in text
+        assert f"uses {FOREIGN}, which is not its own" in text
         guest.release()
         assert ipv4(agent)["state"] == "released"
         guest.use(pod.address, "static")

@@ -449,7 +449,7 @@ TROUBLES = (
         "VMN-106",
         "info",
         as_in_a_container,
-        "CapEff is 0000000000003000",
+        "CapEff is 0000008000003000",
         "add SETUID, SETGID and SETPCAP",
         ward="flags-1",
     ),
@@ -472,10 +472,10 @@ TROUBLES = (
         "error",
         somebody_elses_ipv6_address,
         "fd00:10:246:1::77 on eth0 is dadfailed",
-        "take the address from that machine",
+        "remove the address from that machine",
         layout="bridge-dual",
     ),
-    Trouble("VMN-207", "warning", address_for_ten_minutes, "10.244.1.77 is valid for ", "without a lifetime"),
+    Trouble("VMN-207", "warning", address_for_ten_minutes, "10.244.1.77 is valid for ", "do not expire"),
     Trouble("VMN-208", "error", larger_than_the_pods, "would be refused", "frames would be lost", ward="flags-1"),
     Trouble("VMN-209", "error", bound_by_kubevirt, "tap0 is a port of k6t-eth0", "leave it to KubeVirt"),
     Trouble(
@@ -505,15 +505,15 @@ TROUBLES = (
     Trouble("VMN-307", "warning", no_isolation, "isolation is off", "--isolation strict", ward="flags-2"),
     Trouble("VMN-308", "warning", rules_without_ingress, "bridge prerouting", "kernel has what is named"),
     Trouble("VMN-309", "info", bound, "tap0 belongs to uid 0", "--owner UID[:GID]", ward="bound-1"),
-    Trouble("VMN-310", "error", tap_deleted_under_a_vm, "no link with it", "start it again", ward="bound-2"),
+    Trouble("VMN-310", "error", tap_deleted_under_a_vm, "without a link", "start it again", ward="bound-2"),
     Trouble(
         "VMN-401", "error", larger_than_the_route, "default route via 10.0.1.241 has MTU 1450", "--mtu", "cilium"
     ),
     Trouble(
-        "VMN-402", "warning", too_small_for_ipv6, "the pod has fd00:10:246:1::2/64", "1280 at least", "bridge-dual"
+        "VMN-402", "warning", too_small_for_ipv6, "the pod has fd00:10:246:1::2/64", "at least 1280", "bridge-dual"
     ),
     Trouble("VMN-403", "warning", gateway_gone, "neighbour 10.244.1.1 on eth0 is ", "ping 10.244.1.1"),
-    Trouble("VMN-404", "warning", gateway6_gone, "has no MAC to give", "fd00:10:246:1::1", "bridge-dual"),
+    Trouble("VMN-404", "warning", gateway6_gone, "is not known", "fd00:10:246:1::1", "bridge-dual"),
     Trouble("VMN-405", "error", forward_drop, "chain ip filter FORWARD: forward, drop", "nf-call-iptables=0"),
     Trouble(
         "VMN-406",
@@ -523,7 +523,7 @@ TROUBLES = (
         "k6t-eth0.accept_ra=0",
         ward="bound-2",
     ),
-    Trouble("VMN-407", "warning", no_way_out, "route 10.244.1.0/24 on eth0", "what the CNI was told"),
+    Trouble("VMN-407", "warning", no_way_out, "route 10.244.1.0/24 on eth0", "in the CNI's configuration"),
     Trouble(
         "VMN-501", "warning", only_the_pods_own_resolver, "nameserver 127.0.0.53", "dnsPolicy", ward="flags-2"
     ),
@@ -587,20 +587,20 @@ TROUBLES = (
         ward="flags-2",
     ),
     Trouble(
-        "VMN-512", "warning", domain_with_e1000, "model type is e1000", "take the model virtio", ward="flags-2"
+        "VMN-512", "warning", domain_with_e1000, "model type is e1000", "use the model virtio", ward="flags-2"
     ),
     Trouble(
         "VMN-513", "error", domain_with_queues, "the domain's interface has 4 queues", "--queues 4", ward="flags-2"
     ),
     Trouble("VMN-514", "info", endless, "the lease time is infinite", "--lease-time 86400", ward="flags-2"),
     Trouble("VMN-515", "warning", address_by_hand, "the guest was seen to use 192.168.1.5", "vmnet render"),
-    Trouble("VMN-601", "info", journal_of_another_boot, "netns-7/eth0", "remove these directories"),
-    Trouble("VMN-602", "info", journal_of_nothing, "journal.json is there", "`vmnet down --state-dir"),
+    Trouble("VMN-601", "info", journal_of_another_boot, "netns-7/eth0", "delete these directories"),
+    Trouble("VMN-602", "info", journal_of_nothing, "journal.json exists", "`vmnet down --state-dir"),
     Trouble(
         "VMN-603",
         "warning",
         another_state_directory,
-        "the NIC of eth0 bears the note",
+        "the NIC of eth0 has the note",
         "saves the journal again",
         ward="bound-2",
     ),

@@ -94,8 +94,8 @@ def test_the_only_interface_need_not_be_named(tmp_path: Path) -> None:
     assert read(tmp_path, "interfaces: {net1: {}}").texts == {"interface": "net1"}
     two = "interfaces: {eth0: {}, net1: {}}"
     assert read(tmp_path, two, "net1").texts == {"interface": "net1"}
-    assert refusal(tmp_path, two).startswith("interfaces: it speaks of 2 interfaces; say with --interface")
-    assert refusal(tmp_path, two, "net2") == "interfaces.net2 is not there; it speaks of eth0, net1"
+    assert refusal(tmp_path, two).startswith("interfaces: it configures eth0 and net1; pick one with --interface")
+    assert refusal(tmp_path, two, "net2") == "interfaces.net2 is missing; it configures eth0, net1"
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_tables_and_lists_with_nothing_in_them_ask_for_nothing(tmp_path: Path, b
         ("{options: [{code: 121, hex: ff}]}", "interfaces.net1.options[0].code: 121: it is the pod's"),
         (
             "{options: [{code: 252, text: a}, {code: 252, text: b}]}",
-            "interfaces.net1.options[1].code: 252: it stands twice",
+            "interfaces.net1.options[1].code: 252: it appears twice",
         ),
         ("[]", "interfaces.net1: expected `object`, got `array`"),
     ],
@@ -220,8 +220,8 @@ def test_a_nat64_prefix_has_one_of_six_lengths(tmp_path: Path, length: int) -> N
         ("version: 1", "version: there is no such key"),
         ("interfaces: {1: {}}", "interfaces: expected `str`, got `int`"),
         ("interfaces: {eth 0: {}}", "interfaces.eth 0: interface 'eth 0' is no link name"),
-        ("interfaces: {eth0: {mtu: 1, mtu: 2}}", "the key 'mtu' stands twice"),
-        ('{"interfaces": {"eth0": {"mtu": 1, "mtu": 2}}}', "the key 'mtu' stands twice"),
+        ("interfaces: {eth0: {mtu: 1, mtu: 2}}", "the key 'mtu' appears twice"),
+        ('{"interfaces": {"eth0": {"mtu": 1, "mtu": 2}}}', "the key 'mtu' appears twice"),
         ('{"interfaces":', "Expecting value: line 1 column 15"),
         ("interfaces: [", "while parsing a flow node"),
         ("interfaces: !!python/object/apply:os.getpid []", "could not determine a constructor for the tag"),

@@ -221,7 +221,7 @@ def test_where_nothing_can_be_kept_that_is_said_at_once(root: str) -> None:
     state = StateDirectory(root, 42)
     for call in (lambda: state.make("eth0"), lambda: state.lock().__enter__()):
         with pytest.raises(
-            (UsageError, RefusedError), match=r"cannot keep the pod's facts in .*; name another place"
+            (UsageError, RefusedError), match=r"cannot write the state directory .*; name another place"
         ):
             call()
 
@@ -249,7 +249,7 @@ def test_a_lock_that_nobody_lets_go_of_names_its_holder(tmp_path: Path, monkeypa
 def test_what_lies_in_the_locks_place_is_one_line(put: Callable[[Path], None], tmp_path: Path) -> None:
     (tmp_path / "run" / "vmnet" / "netns-42").mkdir(parents=True, mode=0o700)
     put(tmp_path / "run" / "vmnet" / "netns-42" / "lock")
-    with pytest.raises((UsageError, RefusedError), match="cannot keep the pod's facts"):
+    with pytest.raises((UsageError, RefusedError), match="cannot write the state directory"):
         _state(tmp_path).lock().__enter__()
 
 

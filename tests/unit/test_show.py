@@ -95,7 +95,7 @@ def test_a_plan_with_nothing_to_do_says_so() -> None:
     plan = _plan("bridge")
     found, changes, *_ = show.plan_outline(Plan(plan.journal, (), already_up=True))
     assert found.text == "the pod was found with"
-    assert [line.text for line in changes.children] == ["nothing: all is as it shall be"]
+    assert [line.text for line in changes.children] == ["nothing to do"]
 
 
 def test_a_plan_as_json_has_its_schema_and_every_change() -> None:

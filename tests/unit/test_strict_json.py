@@ -57,8 +57,8 @@ def test_a_string_without_an_end_is_no_work_without_an_end(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('{"a":1,"b":{"c":1,"c":1}}', "the key 'c' stands twice"),
-        ('{"\\u001b[2J":1,"\\u001b[2J":1}', r"the key '\\x1b\[2J' stands twice"),
+        ('{"a":1,"b":{"c":1,"c":1}}', "the key 'c' appears twice"),
+        ('{"\\u001b[2J":1,"\\u001b[2J":1}', r"the key '\\x1b\[2J' appears twice"),
         ("[NaN]", "NaN is no JSON"),
         ("[-Infinity]", "-Infinity is no JSON"),
         ("[1e999]", "the number 1e999 is too large"),

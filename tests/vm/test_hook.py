@@ -365,7 +365,7 @@ def test_a_missing_capability_is_in_virshs_error(room: Room, capability: str) ->
     assert failed.returncode != 0
     [line] = [line for line in failed.stderr.splitlines() if "vmnet: error: domain vm1: prepare:" in line]
     assert f"CAP_{capability.upper()}" in line
-    assert "the pod is as it was found" in line
+    assert "all changes were undone" in line
 
 
 WRONG = {

@@ -55,10 +55,10 @@ def model(evidence: Evidence) -> Iterator[Finding]:
         return
     yield Finding(
         WARNING,
-        f"a NIC of model {found.model} cannot tell the guest its MTU of {told}: only DHCP option 26 does, which "
-        "some clients do not ask for, Windows among them",
-        (f"model type is {found.model}", f"the guest is told MTU {told}"),
-        f"take the model virtio, or set the MTU in the guest by hand to {told}",
+        f"a NIC of model {found.model} cannot set the guest's MTU of {told}: only DHCP option 26 does, which "
+        "some clients, such as Windows, do not request",
+        (f"model type is {found.model}", f"the guest's MTU should be {told}"),
+        f"use the model virtio, or set the MTU in the guest by hand to {told}",
     )
 
 
@@ -71,10 +71,10 @@ def queues(evidence: Evidence) -> Iterator[Finding]:
     if several != journal.settings.multi_queue:
         yield Finding(
             ERROR,
-            "QEMU cannot open the tap: the kernel takes one with several queues and one without for two things",
+            "QEMU cannot open the tap: it was created for another number of queues",
             (
                 f"the domain's interface has {found.queues or 1} queue{'s' if several else ''}",
-                f"{journal.settings.tap} is made for {'several' if journal.settings.multi_queue else 'one'}",
+                f"{journal.settings.tap} was created for {'several' if journal.settings.multi_queue else 'one'}",
             ),
             f"`vmnet down`, then `vmnet up --queues {found.queues or 1}`, or change <driver queues=…>",
         )

@@ -31,8 +31,8 @@ def no_dns(evidence: Evidence) -> Iterator[Finding]:
         seen = tuple(line for line in lines if line.startswith("nameserver"))
         yield Finding(
             WARNING,
-            "the guest is told of no name server, and resolves no names",
-            seen or ("resolv.conf names none, or is not there",),
+            "the guest gets no DNS server, and cannot resolve names",
+            seen or ("resolv.conf names none, or is missing",),
             f"{_DOCKERS if any('127.0.0.11' in line for line in seen) else ''}"
             "give the pod a resolver that the guest can reach (dnsPolicy, dnsConfig), or name one: "
             "`vmnet down`, then `vmnet up --dns ADDRESS` (dns.servers in --config)",
@@ -48,9 +48,9 @@ def not_carried(evidence: Evidence) -> Iterator[Finding]:
     if warnings:
         yield Finding(
             INFO,
-            "not all that the pod has can be told to the guest",
+            "the guest does not get everything that the pod has",
             warnings,
-            "where the guest needs it, set it there by hand, or by cloud-init (`vmnet render`)",
+            "if the guest needs it, set it there by hand, or with cloud-init (`vmnet render`)",
         )
 
 
@@ -68,10 +68,10 @@ def dns_changed(evidence: Evidence) -> Iterator[Finding]:
     if now[0] != told[0] or told[1] != now[1][: len(told[1])] or (now[1] and not told[1]):
         yield Finding(
             WARNING,
-            "resolv.conf says something else than when the guest was told: it still asks the old name servers",
+            "resolv.conf has changed since `up`: the guest still has the old name servers",
             tuple(f"{when}: {_words(said)}" for when, said in (("then", told), ("now", now))),
-            "`vmnet down` and `vmnet up`; the guest learns it when it renews its lease or is restarted. Where "
-            "vmnet sees another resolv.conf than the pod's, name that one with --resolv-conf",
+            "shut the VM down, `vmnet down`, `vmnet up`, start the VM. If vmnet reads another resolv.conf than "
+            "the pod's, name the pod's with --resolv-conf",
         )
 
 
@@ -80,9 +80,9 @@ def no_server(evidence: Evidence) -> Iterator[Finding]:
     if evidence.server_trouble:
         yield Finding(
             ERROR,
-            "the guest gets no DHCP: the server does not serve",
+            "the guest gets no DHCP: the server is not serving",
             (evidence.server_trouble,),
-            "`vmnet up` starts it; `vmnet run` or the systemd unit keep it alive",
+            "`vmnet up` starts it; `vmnet run` or the systemd unit restarts it whenever it dies",
         )
 
 
@@ -95,10 +95,10 @@ def sandbox(evidence: Evidence) -> Iterator[Finding]:
     if server.missed:
         yield Finding(
             INFO,
-            "the server could not give everything up",
+            "the server could not drop all its privileges",
             tuple(f"{stage}: {reason}" for stage, reason in server.missed.items()),
-            "nothing, if the reason is a capability that the container was not given: it holds none anyway; a "
-            "newer kernel has the rest",
+            "nothing, if the reason is a capability that the container does not have; a newer kernel "
+            "supports the rest",
         )
 
 
@@ -122,10 +122,10 @@ def silent_guest(evidence: Evidence) -> Iterator[Finding]:
     counted = ", ".join(f"{count} {reason}" for reason, count in server.ignored.items())
     yield Finding(
         WARNING if seconds > _BOOTED_SECONDS else INFO,
-        "the VM holds its tap, and has not asked for an address yet",
+        "the VM has its tap open, but has not asked for an address yet",
         (f"{seconds:.0f} s without DHCP from {journal.vm_mac}", f"ignored frames: {counted or 'none'}"),
-        "wait while it boots; then look in the guest: is there a driver for the NIC's model, is the link up, "
-        "does anything run DHCP on it? A guest with a static address needs none",
+        "wait while it boots; then check in the guest: a driver for the NIC's model, the link up, a DHCP "
+        "client running? A guest with a static address needs none",
     )
 
 
@@ -137,7 +137,7 @@ def foreign_mac(evidence: Evidence) -> Iterator[Finding]:
     if seen and evidence.journal:
         yield Finding(
             WARNING,
-            f"DHCP comes from a MAC that is not {evidence.journal.vm_mac}, and is not answered",
+            f"DHCP requests come from a MAC other than {evidence.journal.vm_mac}, and are ignored",
             (*seen, *(f"{mac} asks" for mac in server.foreign_macs)),
             "give the VM's NIC that MAC (`vmnet domain` does), or bring the binding up with `--mac MAC` for the "
             "one that asks. A bridge or nested VM in the guest does this too",
@@ -152,12 +152,12 @@ def other_dhcp_server(evidence: Evidence) -> Iterator[Finding]:
     heard = [one for one in evidence.heard if one.what in ("DHCP", "DHCPv6")]
     seen = (*map(_said, heard), *((f"the guest chose another server: {events} times",) if events else ()))
     if seen:
-        kept = "and the guest listened to it" if events else _reaches(evidence)
+        kept = "and the guest accepted its offer" if events else _reaches(evidence)
         yield Finding(
             WARNING,
             f"there is another DHCP server in the pod network, {kept}",
             seen,
-            "nothing, if it is meant for others and the guest is isolated; else find it by its MAC, or let it "
+            "nothing, if it serves other machines and the guest is isolated; else find it by its MAC, or let it "
             "serve the guest instead of vmnet (--dhcp external)",
         )
 
@@ -179,20 +179,20 @@ def other_router(evidence: Evidence) -> Iterator[Finding]:
             "nothing: the guest learns its routes from it (--dhcp external), or from vmnet, which knows this one",
         )
     else:
-        whose = "that is none of the pod's gateways " if strangers else ""
+        whose = "that is not one of the pod's gateways " if strangers else ""
         yield Finding(
             WARNING,
             f"a router {whose}advertises itself in the pod network, {_reaches(evidence)}",
             tuple(map(_said, heard)),
-            "find it by its MAC, and whether it is meant to be there; isolate the guest from it "
+            "find it by its MAC and check whether it belongs there; isolate the guest from it "
             "(--isolation strict)",
         )
 
 
 def _reaches(evidence: Evidence) -> str:
     if evidence.told_settings.isolation == ISOLATION_OFF:
-        return "and it is chance whether the guest listens to it or to vmnet"
-    return "which isolation keeps from the guest"
+        return "and the guest may follow it instead of vmnet"
+    return "whose frames isolation drops"
 
 
 def endless_lease(evidence: Evidence) -> Iterator[Finding]:
@@ -201,9 +201,9 @@ def endless_lease(evidence: Evidence) -> Iterator[Finding]:
     if lease and lease.served and lease.lease_time == FOREVER:
         yield Finding(
             INFO,
-            "the lease has no end: the guest never asks again, and learns of nothing that changes",
+            "the lease never expires: the guest never renews it, and does not learn of changes",
             ("the lease time is infinite",),
-            "nothing, if it is meant so; else `vmnet down`, then `vmnet up --lease-time 86400`",
+            "nothing, if that is intended; else `vmnet down`, then `vmnet up --lease-time 86400`",
         )
 
 
@@ -215,7 +215,7 @@ def foreign_address(evidence: Evidence) -> Iterator[Finding]:
         own = ", ".join(journal.leases.addresses)
         yield Finding(
             WARNING,
-            f"the guest uses an address that is not its: what the pod network sends to {own} does not reach it",
+            f"the guest uses an address that is not its own: traffic for {own} does not reach it",
             tuple(f"the guest was seen to use {address}" for address in addresses),
             f"let the guest take its address by DHCP, or set {own} in it by hand (`vmnet render` writes the "
             "configuration); for a further address, `vmnet up --allow-address CIDR`",

@@ -109,11 +109,11 @@ def duplicate_address(evidence: Evidence) -> Iterator[Finding]:
         if probed.failed:
             yield Finding(
                 ERROR,
-                f"another machine has {probed.address}: what is sent to it may go there, and a guest that finds "
-                "out does not take it",
+                f"another machine has {probed.address}: its traffic may go there, and a guest that detects "
+                "the duplicate does not use it",
                 (f"{probed.address} on {probed.ifname} is dadfailed",),
-                "take the address from that machine, or give the pod another one: `ip -6 neighbour` on the node "
-                "may show whose it is",
+                "remove the address from that machine, or give the pod another one; `ip -6 neighbour` on the node "
+                "may show which machine has it",
             )
         else:
             yield Finding(
@@ -137,19 +137,19 @@ def runs_out(evidence: Evidence) -> Iterator[Finding]:
     for address in over:
         yield Finding(
             ERROR,
-            f"{address.local} has run out: nobody renewed it while the VM had it",
+            f"{address.local} has expired: nothing renewed it while the VM had it",
             (f"{address.local} was valid for {address.valid_lifetime} s when the pod was bound",),
-            "`vmnet down`, and `vmnet up` when the pod has an address again; let the CNI give it one without a "
-            "lifetime",
+            "run `vmnet down`, and `vmnet up` when the pod has an address again; let the CNI assign addresses "
+            "that do not expire",
         )
     lasting = [address for address in limited if address not in over]
     if lasting:
         yield Finding(
             WARNING,
-            "the pod has addresses for a limited time, and what renewed them, a router or a DHCP client in the "
-            "pod, renews them no more while the VM has them",
+            "the pod's addresses expire, and nothing renews them while the VM has them (before, a router or a "
+            "DHCP client in the pod did)",
             tuple(f"{address.local} is valid for {address.valid_lifetime} s" for address in lasting),
-            "let the CNI give the pod addresses without a lifetime, or run `vmnet down` and `vmnet up` in time",
+            "let the CNI assign addresses that do not expire, or run `vmnet down` and `vmnet up` in time",
         )
 
 

@@ -21,8 +21,8 @@ def stale_journals(evidence: Evidence) -> Iterator[Finding]:
             INFO,
             "there are journals from before the machine's last boot: their namespaces are gone",
             evidence.left.stale,
-            "where no other machine keeps its state there, remove these directories: they are never read. /run, "
-            "the usual place, begins empty with each boot",
+            "if no other machine keeps its state there, delete these directories; they are never read. /run, "
+            "the usual place, is empty after each boot",
         )
 
 
@@ -31,9 +31,9 @@ def begun(evidence: Evidence) -> Iterator[Finding]:
     if evidence.left.begun:
         yield Finding(
             INFO,
-            "a bring-up was cut short before its first change, or a take-down after its last",
-            (f"{evidence.left.begun} is there, and nothing of its binding stands",),
-            "`vmnet down` tidies it away; `vmnet up` begins anew",
+            "`up` was interrupted before its first change, or `down` after its last",
+            (f"{evidence.left.begun} exists, but nothing of its binding",),
+            "`vmnet down` removes it; `vmnet up` starts over",
         )
 
 
@@ -42,9 +42,9 @@ def lost(evidence: Evidence) -> Iterator[Finding]:
     if evidence.left.lost and evidence.journal:
         yield Finding(
             WARNING,
-            "the binding's journal is lost, or another state directory was named: what the pod was like, only "
-            "the note on its NIC says",
-            (f"the NIC of {evidence.journal.pod.ifname} bears the note, --state-dir has no journal of it",),
+            "the binding's journal is lost, or --state-dir names another directory: the note on the NIC has the "
+            "only copy of the pod's configuration",
+            (f"the NIC of {evidence.journal.pod.ifname} has the note, the state directory has no journal of it",),
             "`vmnet up` saves the journal again; keep the state directory on a volume that outlives the container",
         )
 
@@ -60,11 +60,10 @@ def lone_servers(evidence: Evidence) -> Iterator[Finding]:
     if alone:
         yield Finding(
             WARNING,
-            "a DHCP server is left from a binding that is gone: it holds no capability and hears nothing, but "
-            "runs",
-            tuple(f"a socket @vmnet/server/{ifname} is listened on" for ifname in alone),
-            "find its process by that socket with `ss -lxp`, and end it; nothing, if the VM comes back there: the "
-            "next bring-up of that interface ends it",
+            "a DHCP server is still running for a binding that is gone: it has no capability and receives nothing",
+            tuple(f"it listens on the socket @vmnet/server/{ifname}" for ifname in alone),
+            "find its process with `ss -lxp` and end it; or do nothing, if that interface will be bound again: "
+            "`up` replaces the server",
         )
 
 

@@ -38,11 +38,10 @@ def mtu(evidence: Evidence) -> Iterator[Finding]:
     if narrow:
         yield Finding(
             ERROR,
-            "the guest sends larger frames than fit its way: connections begin, and hang with the first large "
-            "answer",
+            "the guest's MTU is too large for its path: connections start, then hang with the first large answer",
             (f"the guest is told MTU {told}", *narrow),
-            "`vmnet up` puts links right; a larger --mtu than the default route's takes `vmnet down` and `vmnet "
-            "up` without it",
+            "`vmnet up` repairs links; if --mtu is larger than the default route's MTU, run `vmnet down`, then "
+            "`vmnet up` without --mtu",
         )
 
 
@@ -59,7 +58,7 @@ def no_ipv6_below_its_least(evidence: Evidence) -> Iterator[Finding]:
             f"the guest gets no IPv6: an MTU of {least} is below IPv6's least of {SMALLEST_IPV6_MTU} (RFC 8200 "
             "§5)",
             tuple(f"the pod has {address.local}/{address.prefixlen}" for address in addresses),
-            f"give the pod network an MTU of {SMALLEST_IPV6_MTU} at least, or take --mtu away",
+            f"give the pod network an MTU of at least {SMALLEST_IPV6_MTU}, or remove --mtu",
         )
 
 
@@ -88,14 +87,14 @@ def unknown_gateway(evidence: Evidence) -> Iterator[Finding]:
         if silent.seconds:
             seen = f"the guest has asked for the router {silent.router} for {silent.seconds:.0f} s"
         else:
-            seen = f"the router {silent.router} that the guest is told of has no MAC to give"
+            seen = f"the MAC of the guest's router {silent.router} is not known"
         yield Finding(
             WARNING,
-            f"the IPv6 gateway {silent.gateway} has not answered neighbour discovery: the guest's routes by it "
-            "lead nowhere",
+            f"the IPv6 gateway {silent.gateway} has not answered neighbour discovery: the guest's routes through "
+            "it do not work",
             (seen,),
-            f"look for {silent.gateway} on the node; the server asks again when the guest does, and "
-            "`vmnet doctor` finds nothing once it has an answer",
+            f"look for {silent.gateway} on the node; the server asks again whenever the guest does: run "
+            "`vmnet doctor` again",
         )
 
 
@@ -122,7 +121,7 @@ def no_default_route(evidence: Evidence) -> Iterator[Finding]:
             WARNING,
             f"the pod has no default route of {' and '.join(lacking)}: the guest reaches its own subnet only",
             tuple(f"route {route.dst} on {route.ifname}" for route in pod.routes) or ("there is no route",),
-            "nothing, if the network is meant so; else see what the CNI was told of routes",
+            "nothing, if that is intended; else check the routes in the CNI's configuration",
         )
 
 
@@ -141,11 +140,13 @@ def bridge_netfilter(evidence: Evidence) -> Iterator[Finding]:
     )
     asked += tuple(f"iptables-legacy has the table {table}" for table in netfilter.legacy)
     if any(chain.policy == "drop" for chain in chains):
-        yield Finding(ERROR, f"{shows}, and a chain there drops whatever it does not name", seen + asked, remedy)
+        yield Finding(ERROR, f"{shows}, and a chain there drops by default", seen + asked, remedy)
     elif asked:
-        yield Finding(WARNING, f"{shows}, which has rules here: they act on the guest too", seen + asked, remedy)
+        yield Finding(
+            WARNING, f"{shows}, which have rules here: these also affect the guest", seen + asked, remedy
+        )
     else:
-        what = f"{shows}: no rules are there now, but those to come will act"
+        what = f"{shows}: there are no iptables rules yet, but any added later would affect the guest"
         yield Finding(INFO, what, seen, f"nothing now; to be safe, {remedy}")
 
 
@@ -156,13 +157,13 @@ def accepts_advertisements(evidence: Evidence) -> Iterator[Finding]:
     if journal is None or bridge is None or not bridge.accept_ra:
         return
     unguarded = journal.settings.isolation == ISOLATION_OFF
-    kept = "which isolation keeps from it" if not unguarded else "and nothing keeps one of the guest's from it"
+    kept = "which isolation blocks" if not unguarded else "and nothing blocks the guest's"
     yield Finding(
         WARNING if unguarded else INFO,
         f"{bridge.ifname} acts on router advertisements, {kept}",
         (f"accept_ra of {bridge.ifname} is {bridge.accept_ra}",),
-        f"{_as_root(evidence, f'sysctl -w net.ipv6.conf.{bridge.ifname}.accept_ra=0')}; `vmnet up` does it where "
-        "/proc/sys can be written",
+        f"{_as_root(evidence, f'sysctl -w net.ipv6.conf.{bridge.ifname}.accept_ra=0')}; `vmnet up` does it if "
+        "/proc/sys is writable",
     )
 
 

@@ -24,7 +24,7 @@ def host_namespace(evidence: Evidence) -> Iterator[Finding]:
             ERROR,
             "this is the host's own network namespace, and a VM would take the host off the network",
             ("/proc/self/ns/net is the network namespace that the machine started with",),
-            "run in the pod's, or name it with --netns",
+            "run vmnet in the pod, or name the pod's namespace with --netns",
         )
 
 
@@ -34,8 +34,8 @@ def capabilities(evidence: Evidence) -> Iterator[Finding]:
     if missing:
         yield Finding(
             ERROR,
-            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing: neither `up` nor a repair "
-            "can work, and the rules that isolate the guest cannot be looked at",
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing: `up` cannot work, "
+            "and the isolation rules cannot be read",
             (_effective(evidence),),
             "give the container NET_ADMIN and NET_RAW (securityContext.capabilities.add), and let it run as "
             "root: Kubernetes gives other users none",
@@ -47,7 +47,7 @@ def tun(evidence: Evidence) -> Iterator[Finding]:
     if evidence.surroundings.tun:
         yield Finding(
             WARNING if evidence.bound else ERROR,
-            "no tap can be made",
+            "cannot create a tap",
             (f"open /dev/net/tun: {evidence.surroundings.tun}",),
             "give the container the device /dev/net/tun, by a device plugin or hostPath; on the node, `modprobe "
             "tun`",
@@ -55,8 +55,8 @@ def tun(evidence: Evidence) -> Iterator[Finding]:
     if evidence.surroundings.tun_closed:
         yield Finding(
             WARNING,
-            f"QEMU as uid {evidence.told_settings.owner} cannot open /dev/net/tun, which it has to where nobody "
-            "hands it the tap opened",
+            f"QEMU as uid {evidence.told_settings.owner} cannot open /dev/net/tun, which it needs to attach "
+            "to the tap, unless libvirt or a launcher opens the tap for it",
             (f"/dev/net/tun has {evidence.surroundings.tun_closed}",),
             "on the node, `chmod 0666 /dev/net/tun`, as udev's rule does",
         )
@@ -68,9 +68,9 @@ def nft(evidence: Evidence) -> Iterator[Finding]:
     if isolated and not evidence.surroundings.nft:
         yield Finding(
             ERROR,
-            "the program nft is missing, which loads the rules that isolate the guest",
+            "nft is missing, which loads the rules that isolate the guest",
             ("nft is neither in PATH nor in a usual place",),
-            "install nftables, or give the guest free rein with --isolation off",
+            "install nftables, or do without isolation: --isolation off",
         )
 
 
@@ -81,9 +81,8 @@ def sysctls(evidence: Evidence) -> Iterator[Finding]:
             INFO,
             "/proc/sys is read-only: neither accept_ra of the bridge nor bridge-nf-call-* can be set from here",
             ("/proc/sys/net/ipv6/conf/default/accept_ra cannot be written",),
-            "nothing, unless VMN-405 or VMN-406 is found too, which say what to run on the node: "
-            "isolation keeps router "
-            "advertisements away",
+            "nothing, unless VMN-405 or VMN-406 is found too, which say what to run on the node; "
+            "isolation blocks router advertisements",
         )
 
 
@@ -93,10 +92,10 @@ def server_user(evidence: Evidence) -> Iterator[Finding]:
     if missing and evidence.told_settings.sandbox and not evidence.bound:
         yield Finding(
             INFO,
-            f"the DHCP server will stay the user that starts it, for want of {', '.join(missing)}; everything "
-            "else of its sandbox stands without",
+            f"the DHCP server will run as the user that starts it, because {', '.join(missing)} is missing; the "
+            "rest of its sandbox works",
             (_effective(evidence),),
-            "nothing, unless it shall be a user of its own: then add SETUID, SETGID and SETPCAP to the container",
+            "nothing; for a user of its own, add SETUID, SETGID and SETPCAP to the container",
         )
 
 
@@ -105,7 +104,7 @@ def state_directory(evidence: Evidence) -> Iterator[Finding]:
     if evidence.surroundings.state_directory:
         yield Finding(
             ERROR,
-            "the pod's facts cannot be kept, so that nothing may be changed",
+            "cannot save the pod's configuration, so `up` would refuse to change anything",
             (evidence.surroundings.state_directory,),
             "name a directory that root can write with --state-dir, and mount a volume there that outlives the "
             "container",

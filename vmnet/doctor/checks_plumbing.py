@@ -26,9 +26,9 @@ def drift(evidence: Evidence) -> Iterator[Finding]:
     if evidence.drift:
         yield Finding(
             ERROR,
-            "the binding is not as it shall be: somebody changed it, or a bring-up was cut short",
+            "the binding was changed from outside, or `up` was interrupted",
             tuple(f"`vmnet up` would {change}" for change in evidence.drift),
-            "run `vmnet up`, which does just that; find out who else changes the pod's links",
+            "run `vmnet up`, which does just that; find out which program changes the pod's links",
         )
 
 
@@ -38,9 +38,9 @@ def nic_gone(evidence: Evidence) -> Iterator[Finding]:
     if journal and _nic(evidence) is None:
         yield Finding(
             ERROR,
-            "the pod's NIC is gone: the guest has no network, and nothing brings it back",
+            "the pod's NIC is gone for good: the guest has no network",
             (f"there is no link with the index {journal.pod.ifindex}, which was {journal.pod.ifname}",),
-            "run `vmnet down`; `vmnet up` when the CNI has made it anew",
+            "run `vmnet down`, and `vmnet up` when the CNI has created it again",
         )
 
 
@@ -51,7 +51,7 @@ def nic_carrier(evidence: Evidence) -> Iterator[Finding]:
     if link and link.up and state and not state.carrier:
         yield Finding(
             ERROR,
-            f"{link.ifname} leads nowhere: its other end, on the node, is down",
+            f"{link.ifname} has no carrier: its other end, on the node, is down",
             (f"{link.ifname} is up and has no carrier",),
             "on the node, set the other end up (`ip link set IFNAME up`); the CNI's log may say who set it down",
         )
@@ -64,8 +64,8 @@ def tap_unheld(evidence: Evidence) -> Iterator[Finding]:
     if tap and tap.up and state and not state.carrier:
         yield Finding(
             WARNING,
-            f"nobody holds {tap.ifname}: the VM is not running, or was given another tap",
-            (f"{tap.ifname} is up and has no carrier, which it has while a program holds it",),
+            f"no program has {tap.ifname} open: the VM is off, or uses another tap",
+            (f"{tap.ifname} is up and has no carrier, so no program has it open",),
             f"start the VM with {tap.ifname} (`vmnet domain` writes it into a domain's XML)",
         )
 
@@ -79,7 +79,7 @@ def port_state(evidence: Evidence) -> Iterator[Finding]:
             word = _PORT_STATES[state.port_state] if state.port_state < len(_PORT_STATES) else state.port_state
             yield Finding(
                 ERROR,
-                f"{link.ifname} forwards nothing: frames stop at the bridge",
+                f"{link.ifname} does not forward: frames stop at the bridge",
                 (f"{link.ifname}, a port of {link.controller}, has a carrier and is {word}",),
                 f"`bridge link set dev {link.ifname} state 3`; find out who set it so: vmnet's bridge has no STP",
             )
@@ -95,10 +95,10 @@ def further_port(evidence: Evidence) -> Iterator[Finding]:
         if link.ifname not in ours:
             yield Finding(
                 WARNING,
-                f"{link.ifname} is a port of {link.controller}, and not vmnet's: what is there sees the guest's "
-                "frames, and speaks to it past the isolation rules",
+                f"{link.ifname} is a port of {link.controller}, but not vmnet's: it sees the guest's "
+                "frames, and its own reach the guest past the isolation rules",
                 (f"{link.ifname} is of kind {link.kind or 'hardware'}, MAC {link.mac}",),
-                f"find out who put it there; `ip link set {link.ifname} nomaster` takes it off the bridge again",
+                f"find out what put it there; `ip link set {link.ifname} nomaster` removes it from the bridge",
             )
 
 
@@ -107,16 +107,17 @@ def not_isolated(evidence: Evidence) -> Iterator[Finding]:
     if evidence.told_settings.isolation == ISOLATION_OFF:
         yield Finding(
             WARNING,
-            "the guest is not isolated: it can be any machine to the pod network, and reach the pod's own sockets",
+            "the guest is not isolated: it can impersonate any machine on the pod network, and reach the "
+            "pod's own sockets",
             ("isolation is off, by --isolation, VMNET_ISOLATION or the configuration file",),
             "`vmnet down`, then `vmnet up --isolation strict`; --allow-address and --allow-mac widen it",
         )
 
 
-_OF_A_KERNEL = "nothing in the pod helps: take a node whose kernel has what is named, if this matters"
+_OF_A_KERNEL = "nothing in the pod helps: use a node whose kernel has what is named, if this matters"
 _OF_A_CAPABILITY = (
-    "add BPF to the capabilities of the container that runs vmnet, where the node's kernel has cls_bpf; it counts "
-    "from the next `vmnet up` of a pod that is not bound"
+    "add BPF to the capabilities of vmnet's container (the kernel needs cls_bpf, too), shut the VM down, "
+    "then run `vmnet down` and `vmnet up`"
 )
 
 
@@ -145,9 +146,9 @@ def tap_owner(evidence: Evidence) -> Iterator[Finding]:
     if tap and not tap.owner and not tap.group and state and not state.carrier:
         yield Finding(
             INFO,
-            f"only root may open {tap.ifname}: a QEMU that is another user gets EPERM",
+            f"only root may open {tap.ifname}: QEMU gets EPERM as any other user",
             (f"{tap.ifname} belongs to uid {tap.owner or 0}",),
-            "where QEMU is not root: `vmnet down`, then `vmnet up --owner UID[:GID]`",
+            "if QEMU does not run as root: `vmnet down`, then `vmnet up --owner UID[:GID]`",
         )
 
 
@@ -160,10 +161,10 @@ def tap_gone(evidence: Evidence) -> Iterator[Finding]:
         ifname = evidence.journal.settings.tap
         yield Finding(
             ERROR,
-            f"{' and '.join(lost)} had {ifname} open, or another tap, and that was deleted: the VM has no "
-            "network, and does not take a new one by itself",
-            tuple(f"{holder} has /dev/net/tun open, and no link with it" for holder in lost),
-            "shut the VM down and start it again; find out who deletes the pod's links",
+            f"{' and '.join(lost)} has a tap open that was deleted ({ifname}, or another one): its VM has no "
+            "network, and does not open the new tap by itself",
+            tuple(f"{holder} has /dev/net/tun open without a link" for holder in lost),
+            "shut the VM down and start it again; find out what deletes the pod's links",
         )
 
 

@@ -158,7 +158,7 @@ def _with_server(evidence: Evidence, place: Place) -> Evidence:
         return evidence
     said = settled(directory)
     server = understand(said)
-    late = "it still compiles its replies" if server.state == COMPILING else ""
+    late = "it is still starting (compiling its replies)" if server.state == COMPILING else ""
     return replace(
         evidence,
         server=server,

@@ -43,7 +43,11 @@ def create_tap(spec: LinkSpec) -> None:
     try:
         clone = os.open(_CLONE_DEVICE, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
-        missing = "the device (give the container /dev/net/tun)" if error.errno == errno.ENOENT else "access"
+        missing = (
+            "the device (give the container /dev/net/tun, or `modprobe tun` on the node)"
+            if error.errno == errno.ENOENT
+            else "access"
+        )
         raise KernelError(error.errno or 0, f"open {_CLONE_DEVICE}", missing) from error
     try:
         flags = _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR | _IFF_TUN_EXCL

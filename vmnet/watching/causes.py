@@ -40,14 +40,16 @@ def _of_binding(goal: str, sight: Sight) -> Cause | None:
             "server-dead", "the DHCP server does not answer", drift, "run `vmnet up`, which starts another"
         )
     if not sight.server.serves:
-        reason = sight.server.reason or "it still compiles its replies"
+        reason = sight.server.reason or "it is still starting (compiling its replies)"
         return Cause(
-            *("not-serving", "the DHCP server does not serve", (reason,)),
-            "`vmnet up` starts another; where it compiles still, the machine is very slow: wait longer",
+            *("not-serving", "the DHCP server is not serving", (reason,)),
+            "run `vmnet up`, which starts another; if it is still starting, the machine is slow: wait longer",
         )
     tap_is_gone = sight.link(sight.report.journal.settings.tap) is None
     if drift and (goal == READY or tap_is_gone):
-        return Cause("drift", "the binding is not as it shall be", drift, "run `vmnet up`, which puts it right")
+        return Cause(
+            "drift", "the binding was changed or is incomplete", drift, "run `vmnet up`, which repairs it"
+        )
     return None
 
 
@@ -69,32 +71,32 @@ def _silent(sight: Sight, way: Way) -> Cause:
     lost = tuple(str(holder) for holder in way.holders if not holder.ifname)
     if state and not state.carrier and lost:
         return Cause(
-            *("tap-gone", f"{' and '.join(lost)} holds a tap that was deleted, and not the {tap} of now"),
+            *("tap-gone", f"{' and '.join(lost)} has a deleted tap open, not the present {tap}"),
             (
                 f"{tap} has no carrier",
-                *(f"{one} has /dev/net/tun open, and no link with it" for one in lost),
+                *(f"{one} has /dev/net/tun open without a link" for one in lost),
                 counted,
             ),
             f"shut the VM down and start it again: QEMU opens {tap} when it starts",
         )
     if state and not state.carrier:
         return Cause(
-            *("no-carrier", f"nobody has opened {tap}: the VM is off, or uses another interface"),
+            *("no-carrier", f"{tap} is not in use: the VM is off, or uses another tap"),
             (f"{tap} has no carrier", counted),
             f"start the VM; its domain must name {tap} (`vmnet domain` writes that), and QEMU's user must be its "
             "owner",
         )
     if not frames:
         return Cause(
-            *("no-frames", "the VM has its NIC, and no frame has come out of it"),
-            (f"{tap} has carrier: somebody has opened it", counted),
-            "the guest may be booting, halted, or without a driver for the NIC's model: look at its console, give "
-            "it a model that it knows (nearly every system knows e1000), set its link up",
+            *("no-frames", "the VM has {tap} open, but has sent no frame"),
+            (f"{tap} has a carrier: a program has it open", counted),
+            "the guest may be booting, halted, or lack a driver for the NIC's model: look at its console, try "
+            "another model (nearly every system has a driver for e1000), set its link up",
         )
     macs = sight.server.foreign_macs if sight.server else ()
     if macs and journal:
         return Cause(
-            *("other-mac", f"the guest asks under the MAC {', '.join(macs)}, and not under {journal.vm_mac}"),
+            *("other-mac", f"the guest asks from the MAC {', '.join(macs)} instead of {journal.vm_mac}"),
             (f"the VM's MAC is {journal.vm_mac}", *(f"DHCP was heard from {mac}" for mac in macs), counted),
             f"give the domain's interface the MAC {journal.vm_mac} (`vmnet domain` writes that), or "
             "shut the VM down "
@@ -110,11 +112,11 @@ def _no_discover(sight: Sight, counted: str) -> Cause:
     for family in sight.families:
         seen += [f"{event}: {number}" for event, number in family.events.items()]
     if not all(family.served for family in sight.families):
-        seen.append("vmnet was told not to serve DHCP here (--dhcp)")
+        seen.append("vmnet's DHCP is switched off here (--dhcp)")
     return Cause(
         *(
             "no-discover",
-            f"the guest sends frames, and no {asks}: it was set up by hand, or has no DHCP client on",
+            f"the guest sends frames, but no {asks}: it has a static configuration, or no DHCP client is running",
         ),
         tuple(seen),
         "turn DHCP on in the guest for this NIC, or write its configuration with `vmnet render`; `vmnet capture` "
@@ -125,10 +127,10 @@ def _no_discover(sight: Sight, counted: str) -> Cause:
 def _offered(family: Family, sight: Sight, _way: Way) -> Cause:
     offers = family.events.get("offer", 0) + family.events.get("advertise", 0)
     return Cause(
-        *("not-requested", f"the guest was offered {_told(family)} and has not asked for it"),
+        *("not-requested", f"the guest was offered {_told(family)} but has not requested it"),
         (f"{count(offers, 'offer')}, the last state change {span(family.seconds or 0)} ago", *_ignored(sight)),
-        "it chose to stay silent: it saw the address in use (`vmnet capture` shows its ARP), a filter in the "
-        "guest keeps the offer from its client, or the client misses an option in the offer: its log says which",
+        "possible reasons: it saw the address in use (`vmnet capture` shows its ARP), a firewall in the "
+        "guest drops the offer, or the client requires an option that the offer lacks: see the client's log",
     )
 
 
@@ -144,9 +146,9 @@ def _asked(family: Family, sight: Sight, _way: Way) -> Cause:
             "find out who else answers in the pod network: `vmnet doctor` listens for that",
         )
     return Cause(
-        *("refused", f"the guest wants an address that is not its, and was told so: {_told(family)} is"),
+        *("refused", f"the guest requested an address other than its own, {_told(family)}, and was refused"),
         tuple(f"{event}: {number}" for event, number in refusals.items()) or (f"its state is {family.state}",),
-        "it should begin anew by itself; where it does not, remove the lease that its client remembers",
+        "it should start over by itself; if not, delete the lease saved by its DHCP client",
     )
 
 
@@ -169,7 +171,7 @@ def _released(family: Family, _sight: Sight, _way: Way) -> Cause:
 def _foreign_address(family: Family, _sight: Sight, _way: Way) -> Cause:
     own = f"it was seen to use {family.uses}, too" if family.uses else f"it was never seen to use {_told(family)}"
     return Cause(
-        *("foreign-address", f"the guest uses {family.uses_foreign}, and its address is {_told(family)}"),
+        *("foreign-address", f"the guest uses {family.uses_foreign} instead of its address {_told(family)}"),
         (f"ARP or neighbour discovery from {family.uses_foreign}", own),
         f"set the guest to DHCP, or to {_told(family)}: what the pod network sends to {family.uses_foreign} will "
         "not reach it",
@@ -197,7 +199,7 @@ def _unreachable(family: Family, sight: Sight, way: Way) -> Cause:
     gateways = dict.fromkeys(route.gateway for route in routes if route.is_default and route.gateway)
     evidence += [f"gateway {gateway}: {known.get(gateway, 'its MAC is not known')}" for gateway in gateways]
     return Cause(
-        *("unreachable", f"the guest has {_told(family)} over {NAMES[family.name]}, and cannot be reached there"),
+        *("unreachable", f"the guest has {_told(family)} over {NAMES[family.name]}, but cannot be reached at it"),
         tuple(evidence),
         _remedy(way, address),
     )
@@ -206,7 +208,7 @@ def _unreachable(family: Family, sight: Sight, way: Way) -> Cause:
 def _remedy(way: Way, address: str) -> str:
     if blocked(way, address):
         return (
-            "keep bridged frames from the rules for routed ones: `sysctl -w net.bridge.bridge-nf-call-iptables=0 "
+            "stop br_netfilter from filtering bridged frames: `sysctl -w net.bridge.bridge-nf-call-iptables=0 "
             "net.bridge.bridge-nf-call-ip6tables=0` in the pod's network namespace; `vmnet doctor` says more"
         )
     return (

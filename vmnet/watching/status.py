@@ -202,7 +202,7 @@ def _tap(sight: Sight, settings: Settings) -> tuple[str, str]:
     if tap is None or state is None:
         return f"{settings.tap}: gone", "bad"
     queues = "several queues" if tap.multi_queue else "one queue"
-    opened = "opened by the VM" if state.carrier else "nobody has opened it"
+    opened = "in use by the VM" if state.carrier else "not in use (no VM attached)"
     frames = f"{count(state.received, 'frame')} from the guest, {state.sent} to it"
     said = ", ".join((f"tap of {_owner(tap)}", queues, opened, frames, *(() if tap.up else ("DOWN",))))
     return f"{settings.tap}: {said}", "" if state.carrier and tap.up else "warning"
@@ -233,7 +233,7 @@ def _details(family: Family, sight: Sight) -> Iterator[Node]:
     if family.uses:
         yield Node(f"uses {family.uses}")
     if family.uses_foreign:
-        yield Node(f"uses {family.uses_foreign}, which is not its", "warning")
+        yield Node(f"uses {family.uses_foreign}, which is not its own", "warning")
     for sentence in family.left_out:
         yield Node(f"{sentence}: the guest's largest message has no room for more", "warning")
     ipv6 = sight.server.ipv6 if sight.server and family.name == IPV6 else None
@@ -244,7 +244,7 @@ def _details(family: Family, sight: Sight) -> Iterator[Node]:
 def _router(router: RouterReport) -> Node:
     gateway, silent = router.gateway, router.silent_seconds
     if not gateway:
-        return Node(f"router {router.address}: no way out, it only tells the rest", "dim")
+        return Node(f"router {router.address}: no default route, it only announces the other settings", "dim")
     behind = f" for {gateway}" if gateway != router.address else ""
     where = f"at {router.mac}" if router.mac else "whose MAC is not known yet"
     now = f", which has not answered the guest for {span(silent)}" if silent else ""
@@ -254,7 +254,7 @@ def _router(router: RouterReport) -> Node:
 def _others(sight: Sight) -> Iterator[Node]:
     macs = sight.server.foreign_macs if sight.server else ()
     if macs:
-        yield Node(f"asked for DHCP under other MACs, and ignored: {', '.join(macs)}", "warning")
+        yield Node(f"DHCP requests from other MACs, ignored: {', '.join(macs)}", "warning")
 
 
 def _isolation(settings: Settings) -> str:
@@ -269,9 +269,7 @@ def _server(sight: Sight) -> Iterator[Node]:
     if not said:
         return
     if said.compiles:
-        yield Node(
-            "the DHCP server compiles its replies; the kernel keeps what the guest asks meanwhile", "warning"
-        )
+        yield Node("the DHCP server is starting; the guest's requests are queued", "warning")
     sandbox = said.sandbox
     if sandbox and not sandbox.on:
         yield Node(f"sandbox: OFF: {SANDBOX_OFF}", "bad")

@@ -262,7 +262,7 @@ CASES = (
         _server(silent_gateways=(SilentGateway("fd00::1", "fe80::766d:6e65:7401"),)),
         "VMN-404",
         "warning",
-        "fe80::766d:6e65:7401 that the guest is told of has no MAC",
+        "fe80::766d:6e65:7401 is not known",
     ),
     Case(
         "gateway gone",
@@ -384,7 +384,7 @@ CASES = (
         "info",
         "/x/journal.json",
     ),
-    Case("lost", lambda: replace(bound(), left=Left(lost=True)), "VMN-603", "warning", "bears the note"),
+    Case("lost", lambda: replace(bound(), left=Left(lost=True)), "VMN-603", "warning", "has the note"),
     Case("a server alone", lambda: replace(before(), left=Left(servers=("eth0",))), "VMN-604", "warning", "eth0"),
     Case(
         "rules alone",
@@ -437,7 +437,7 @@ def test_a_program_that_lost_its_tap_is_found_while_nobody_has_ours() -> None:
     assert examine(lost) == ()
     [*_, found] = examine(_state(lost, LinkState("tap0", carrier=False, port_state=0)))
     assert (found.code, found.severity) == ("VMN-310", "error")
-    assert found.what.startswith("qemu-system-x86 (pid 7) had tap0 open")
+    assert found.what.startswith("qemu-system-x86 (pid 7) has a tap open")
 
 
 def test_a_refusal_is_told_once() -> None:

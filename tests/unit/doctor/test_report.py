@@ -93,12 +93,12 @@ def test_json_says_what_became_of_every_check() -> None:
         "code": "VMN-301",
         "interface": "eth0",
         "severity": "error",
-        "what": "the binding is not as it shall be: somebody changed it, or a bring-up was cut short",
+        "what": "the binding was changed from outside, or `up` was interrupted",
         "evidence": [
             "`vmnet up` would set k6t-eth0 stp=False",
             "`vmnet up` would add route default via 10.244.1.1 on eth0",
         ],
-        "remedy": "run `vmnet up`, which does just that; find out who else changes the pod's links",
+        "remedy": "run `vmnet up`, which does just that; find out which program changes the pod's links",
         "page": "docs/doctor.md#vmn-301",
     }
 

@@ -30,7 +30,7 @@ CAUSES = [
     ("ready", sight(None, None), "not-up", "`down`"),
     ("bound", sight(POD, None, drift=("start the DHCP server: gone",)), "server-dead", "gone"),
     ("ready", sight(POD, server(state="failed", reason="no memory")), "not-serving", "no memory"),
-    ("ready", sight(POD, server(state="compiling")), "not-serving", "compiles"),
+    ("ready", sight(POD, server(state="compiling")), "not-serving", "compiling"),
     ("ready", sight(POD, server(), drift=("set tap0 up=True",)), "drift", "set tap0 up=True"),
     ("bound", sight(POD, server(), drift=("create tun tap0",), now=Status(())), "drift", "create tun tap0"),
     ("asked", sight(POD, server(), carrier=False, received=0), "no-carrier", "tap0 has no carrier"),
@@ -63,7 +63,7 @@ def test_a_program_that_lost_its_tap_is_the_cause_where_nobody_has_ours() -> Non
     lost = Way(holders=(Holder(7, "qemu-system-x86", ""), Holder(8, "passt", "tap1")))
     found = cause("asked", sight(POD, server(), carrier=False, received=0), lost)
     assert found.word == "tap-gone"
-    assert found.what == "qemu-system-x86 (pid 7) holds a tap that was deleted, and not the tap0 of now"
+    assert found.what == "qemu-system-x86 (pid 7) has a deleted tap open, not the present tap0"
     assert cause("asked", sight(POD, server(), received=0), lost).word == "no-frames"
 
 

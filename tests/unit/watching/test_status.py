@@ -63,9 +63,12 @@ def test_the_links_stand_below_each_other_down_to_the_guest() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("silent", "tap0: tap of uid 107, one queue, nobody has opened it, no frames from the guest, 7 to it"),
+        (
+            "silent",
+            "tap0: tap of uid 107, one queue, not in use (no VM attached), no frames from the guest, 7 to it",
+        ),
         ("silent", "IPv4 10.244.1.2/24: silent"),
-        ("dual", "tap0: tap of uid 107, one queue, opened by the VM, 4 frames from the guest, 7 to it"),
+        ("dual", "tap0: tap of uid 107, one queue, in use by the VM, 4 frames from the guest, 7 to it"),
         ("dual", "IPv4 10.246.1.2/24: bound for 3.2 s"),
         ("dual", "bound at 4.5 s after READY"),
         ("dual", "IPv6 fd00:10:246:1::2: static for 3.2 s"),
@@ -77,7 +80,7 @@ def test_the_links_stand_below_each_other_down_to_the_guest() -> None:
         ("dead", "to be put right by `vmnet up`:"),
         ("gone", "tap0: gone"),
         ("gone", "eth0-nic: gone"),
-        ("foreign", "uses 10.9.9.9, which is not its"),
+        ("foreign", "uses 10.9.9.9, which is not its own"),
     ],
 )
 def test_what_is_said(name: str, said: str) -> None:
@@ -119,7 +122,7 @@ def test_the_sandboxs_stages(sandbox: dict[str, Any], said: str) -> None:
 
 
 def test_other_macs_that_asked_are_shown() -> None:
-    assert "other MACs, and ignored: de:ad:c0:de:ca:fe" in text(
+    assert "other MACs, ignored: de:ad:c0:de:ca:fe" in text(
         sight(journal(), server(foreign_macs=["de:ad:c0:de:ca:fe"]))
     )
 

@@ -10,7 +10,7 @@ from vmnet.watching.wait import Waited, outline, value
 
 SEEN = sight(journal("bridge-dual"), server("bound", family("static")))
 WAY = Way(answers={"10.246.1.2": "02:00:00:00:00:05"})
-CAUSE = Cause("no-carrier", "nobody has opened tap0", ("tap0 has no carrier",), "start the VM")
+CAUSE = Cause("no-carrier", "tap0 is not in use", ("tap0 has no carrier",), "start the VM")
 CAME = Waited("reachable", 1.25, SEEN, WAY, None)
 FAILED = Waited("bound", 60.04, SEEN, Way(), CAUSE)
 
@@ -24,7 +24,7 @@ def test_what_came_is_said_in_a_line() -> None:
 
 def test_what_did_not_come_is_said_with_evidence_and_remedy() -> None:
     assert plain(outline(FAILED), 200).splitlines() == [
-        "not bound after 1 min: no-carrier: nobody has opened tap0",
+        "not bound after 1 min: no-carrier: tap0 is not in use",
         "├─ seen: tap0 has no carrier",
         "├─ do: start the VM",
         "└─ see: docs/watching.md#no-carrier",
@@ -46,7 +46,7 @@ def test_json() -> None:
     assert (told["reached"], told["waited_seconds"]) == (False, 60.04)
     assert told["cause"] == {
         "word": "no-carrier",
-        "what": "nobody has opened tap0",
+        "what": "tap0 is not in use",
         "evidence": ["tap0 has no carrier"],
         "remedy": "start the VM",
     }
