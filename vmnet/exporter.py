@@ -11,6 +11,7 @@ import resource
 import signal
 import socket
 import socketserver
+import stat
 import sys
 import threading
 import time
@@ -188,13 +189,17 @@ def _at_path(path: str) -> socket.socket:
         try:
             asking.connect(path)
         except ConnectionRefusedError:
-            os.unlink(path)  # its exporter has died
+            if stat.S_ISSOCK(os.lstat(path).st_mode):  # of any other file connect(2) says the same
+                os.unlink(path)  # its exporter has died
         except OSError:
             pass  # there is none, or what is there is not ours to remove
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o177)
     try:
         made.bind(path)
+    except OSError:
+        made.close()
+        raise
     finally:
         os.umask(mask)
     made.listen()

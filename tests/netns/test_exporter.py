@@ -25,6 +25,8 @@ from testbed.tap_guest import raw_tap
 from tests import figures
 from tests.netns.scraper import NO_CAPABILITY, Exporter, Samples, crowd, exporter, parsed, value
 from tests.netns.test_up_down import discover, is_offer
+from vmnet.errors import UsageError
+from vmnet.exporter import listening
 from vmnet.kernel.netns import cookie
 
 if TYPE_CHECKING:
@@ -286,3 +288,12 @@ def test_a_hundred_agents(tmp_path: Path) -> None:
         for server in stopped:
             os.kill(server, signal.SIGCONT)
         assert sum(number for (name, _), number in found.items() if name == "vmnet_up") == AGENTS - len(stopped)
+
+
+def test_a_file_that_stands_where_the_socket_shall_is_kept(tmp_path: Path) -> None:
+    """The kernel says of it what it says of a socket whose exporter has died."""
+    path = tmp_path / "file"
+    path.write_bytes(b"kept")
+    with pytest.raises(UsageError, match="cannot listen at"):
+        listening(f"unix:{path}")
+    assert path.read_bytes() == b"kept"
