@@ -1,6 +1,7 @@
 """`vmnet exporter`: all bindings of a node for Prometheus, over HTTP on a unix socket or a TCP port.
 
-Whoever asks is not trusted: he gets so many seconds and so many octets, and so many are heard at once.
+Whoever asks is not trusted: he gets so many seconds and so many octets, and so many are heard at once
+(vmnet.places). Whether it lives is answered whoever else asks.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 from vmnet import __version__, metrics, scrape
 from vmnet.errors import UsageError
 from vmnet.log import say
+from vmnet.places import Answers, Requests, peer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +32,12 @@ _REQUEST_SECONDS, _ANSWER_SECONDS = 5.0, 10.0
 """How long a request may take to come, and its answer to go. Prometheus itself gives up after 10 s."""
 _LARGEST_REQUEST = 8192
 _AT_ONCE = 32
+"""Requests that are read, and scrapes that are answered, each."""
+_OF_A_PEER = 16
+"""Scrapes of one peer: others are answered, too, while it waits for that many."""
+_TEXTS = 3
+"""Different answers that are kept for who is slow to take them; each may be some megabytes."""
+_BACKLOG = 128
 _UNIX = "unix:"
 _PAGE = b"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>vmnet exporter</title></head>
@@ -68,14 +76,16 @@ class Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         """Read the request's head before anything looks at it: all of it, or nothing, in the time there is."""
         super().setup()
-        self.rfile = io.BufferedReader(io.BytesIO(head(self.connection)))
+        read = head(self.connection)
+        self.server.requests.leave(self.connection)
+        self.rfile = io.BufferedReader(io.BytesIO(read))
         self.connection.settimeout(_ANSWER_SECONDS)
 
     def do_GET(self) -> None:
         """Answer."""
         path = self.path.partition("?")[0]
         if path == "/metrics":
-            self._answer(metrics.CONTENT_TYPE, self.server.shared.text())
+            self._scrape()
         elif path == "/healthz":
             self._answer("text/plain", b"ok\n")
         elif path == "/":
@@ -84,6 +94,15 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND)
 
     do_HEAD = do_GET  # noqa: N815 # http.server's name
+
+    def _scrape(self) -> None:
+        answers = self.server.answers
+        if not answers.enter(self.connection, peer_of(self.connection, self.client_address)):
+            self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, "too many scrapes at once")
+            return
+        text = self.server.shared.text()
+        answers.begin(self.connection, text)
+        self._answer(metrics.CONTENT_TYPE, text)
 
     def _answer(self, kind: str, body: bytes) -> None:
         self.send_response(HTTPStatus.OK)
@@ -122,7 +141,7 @@ def head(connection: socket.socket) -> bytes:
 
 
 class _Exporter(socketserver.ThreadingMixIn, socketserver.BaseServer):
-    """The listening socket, with a thread for each connection and not too many of them."""
+    """The listening socket, with a thread for each connection; `places` says how many there may be."""
 
     daemon_threads = True
     block_on_close = False
@@ -131,7 +150,8 @@ class _Exporter(socketserver.ThreadingMixIn, socketserver.BaseServer):
         super().__init__(listening.getsockname(), Handler)
         self.socket = listening
         self.shared = shared
-        self._places = threading.BoundedSemaphore(_AT_ONCE)
+        self.requests = Requests(_AT_ONCE)
+        self.answers = Answers(_AT_ONCE, _OF_A_PEER, _TEXTS)
 
     def fileno(self) -> int:
         """Return what is waited on."""
@@ -142,25 +162,14 @@ class _Exporter(socketserver.ThreadingMixIn, socketserver.BaseServer):
         return self.socket.accept()
 
     def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
-        """Hear the request in a thread of its own, if there is a place."""
-        if not self._places.acquire(blocking=False):
-            request.close()
-            return
-        try:
-            super().process_request(request, client_address)
-        except RuntimeError:  # there is no room for another thread
-            self._places.release()
-            raise
-
-    def process_request_thread(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
-        """Hear it, and give the place back."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._places.release()
+        """Hear the request in a thread of its own."""
+        self.requests.enter(request, peer_of(request, client_address))
+        super().process_request(request, client_address)
 
     def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]
-        """Close."""
+        """Close, and give back what places it has. It is called also where there is no room for a thread."""
+        self.requests.leave(request)
+        self.answers.leave(request)
         request.close()
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -202,7 +211,7 @@ def _at_path(path: str) -> socket.socket:
         raise
     finally:
         os.umask(mask)
-    made.listen()
+    made.listen(_BACKLOG)
     return made
 
 
@@ -214,7 +223,7 @@ def _at_port(address: str) -> socket.socket:
     if ":" in bare and bare == host:
         raise ValueError("an IPv6 address stands in brackets")
     family = socket.AF_INET6 if ":" in bare else socket.AF_INET
-    return socket.create_server((bare, int(port)), family=family, backlog=_AT_ONCE)
+    return socket.create_server((bare, int(port)), family=family, backlog=_BACKLOG)
 
 
 def export(address: str, state_dirs: list[str]) -> int:

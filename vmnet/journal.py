@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -215,14 +216,17 @@ def _read_up_to(descriptor: int, at_most: int) -> bytes:
     return b"".join(parts)
 
 
-def namespaces(root: str) -> list[int]:
-    """Return the cookies of the network namespaces whose state is kept there; of none where it is no directory."""
+def namespaces(root: str, at_most: int) -> tuple[list[int], bool]:
+    """Return the cookies of the network namespaces whose state is kept there; of none where it is no directory.
+
+    Only so many entries of the directory are read; also returns whether there are more.
+    """
     try:
-        with os.scandir(root) as entries:
-            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        names, more = _first_directories(root, at_most)
     except OSError:
-        return []
-    return sorted(int(name[len(_OF) :]) for name in names if name.startswith(_OF) and _is_number(name[len(_OF) :]))
+        return [], False
+    numbers = [name[len(_OF) :] for name in names if name.startswith(_OF)]
+    return sorted(map(int, filter(_is_number, numbers))), more
 
 
 def _is_number(text: str) -> bool:
@@ -249,6 +253,19 @@ class StateDirectory:
                 return tuple(filter(is_link_name, _directories(namespace)))
         except OSError:
             return ()
+
+    def first_bindings(self, at_most: int) -> tuple[list[str], bool]:
+        """Return what `bindings` does, but of so many entries only, and whether there are more.
+
+        Raises:
+            RefusedError: somebody else could write there.
+        """
+        try:
+            with self._namespace() as namespace:
+                names, more = _first_directories(namespace, at_most)
+        except OSError:
+            return [], False
+        return sorted(filter(is_link_name, names)), more
 
     def existing(self, ifname: str) -> BindingDirectory | None:
         """Return the directory of a binding that was begun, or None.
@@ -370,6 +387,14 @@ def _refuse_path(ifname: str) -> None:
 def _directories(parent: int) -> tuple[str, ...]:
     with os.scandir(parent) as entries:
         return tuple(sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False)))
+
+
+def _first_directories(parent: str | int, at_most: int) -> tuple[list[str], bool]:
+    """Return the directories among the first so many entries, in no order, and whether there are more entries."""
+    with os.scandir(parent) as entries:
+        first = list(itertools.islice(entries, at_most + 1))
+        names = [entry.name for entry in first[:at_most] if entry.is_dir(follow_symlinks=False)]
+    return names, len(first) > at_most
 
 
 def _made(name: str, parent: int) -> int:

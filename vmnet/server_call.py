@@ -172,11 +172,11 @@ def ask_server(directory: BindingDirectory) -> ServerReport | None:
     """
     with called(directory) as found:
         answer = _heard(found.asking, _ANSWER_BYTES) if found else b""
-    return _understood(answer)
+    return understood(answer)
 
 
-def ask_servers(directories: Sequence[BindingDirectory]) -> list[ServerReport | None]:
-    """Return what each of these servers says of itself, wherever it is; None as `ask_server` has it.
+def answers_of(directories: Sequence[BindingDirectory]) -> list[bytes]:
+    """Return what each of these servers says, wherever it is, for `understood`; nothing where none answers.
 
     All are asked at once, so that those that do not answer take the time of one. Only the file is looked for: the
     names in our own network namespace are those of a pod of ours.
@@ -200,10 +200,11 @@ def ask_servers(directories: Sequence[BindingDirectory]) -> list[ServerReport | 
                 if not part or len(answers[number]) > _ANSWER_BYTES:
                     poller.unregister(descriptor)
                     del asked[descriptor]
-    return list(map(_understood, answers))
+    return answers
 
 
-def _understood(answer: bytes) -> ServerReport | None:
+def understood(answer: bytes) -> ServerReport | None:
+    """Return the report that an answer is; None as `ask_server` has it."""
     if not answer:
         return None
     from vmnet.server_report import read_report  # a first `up`, which nobody answers, does without

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socketserver
 import time
 from typing import Any
 
@@ -111,37 +110,6 @@ def test_a_text_that_could_not_be_made_is_made_anew() -> None:
 def test_an_address_that_is_none(address: str) -> None:
     with pytest.raises(UsageError, match="name unix:PATH or HOST:PORT"):
         listening(address)
-
-
-class Request:
-    """A connection that was accepted."""
-
-    def __init__(self) -> None:
-        self.open = True
-
-    def close(self) -> None:
-        self.open = False
-
-
-def test_who_comes_when_all_places_are_taken_is_turned_away_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And nobody else for it; a place is free again when one has been heard."""
-    begun: list[Any] = []
-    mixin = socketserver.ThreadingMixIn
-    monkeypatch.setattr(mixin, "process_request", lambda _self, request, _address: begun.append(request))
-    monkeypatch.setattr(mixin, "process_request_thread", lambda self, request, _: self.shutdown_request(request))
-    door: Any = Connection(monkeypatch)
-    door.getsockname = lambda: "unix"
-    made = exporter._Exporter(door, Shared(lambda: b""))
-    requests: list[Any] = [Request() for _ in range(exporter._AT_ONCE + 1)]
-    for request in requests:
-        made.process_request(request, None)
-    assert begun == requests[:-1]
-    assert [request.open for request in requests] == [True] * exporter._AT_ONCE + [False]
-
-    made.process_request_thread(requests[0], None)
-    later: Any = Request()
-    made.process_request(later, None)
-    assert (begun[-1], later.open, requests[0].open) == (later, True, False)
 
 
 def test_it_says_what_a_bug_was_and_nothing_of_those_who_left(capsys: pytest.CaptureFixture[str]) -> None:

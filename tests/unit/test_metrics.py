@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.unit.dhcp.frames import REPLIES, compiled, discover
+from vmnet import metrics
 from vmnet.metric_words import ALWAYS_COUNTED, OPERATIONS
 from vmnet.metrics import Binding, Scrape, text
 from vmnet.server.log import Log
 from vmnet.server.service import Service
 from vmnet.server_report import read_report
+
+if TYPE_CHECKING:
+    import pytest
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 WHERE = {"interface": "eth0", "netns": "7", "state_dir": "/run/vmnet"}
@@ -146,6 +150,17 @@ def test_one_that_does_not_answer_hides_no_other() -> None:
     assert found["vmnet_exporter_scrape_seconds", frozenset()] == 0.25
     assert found["vmnet_exporter_untrusted_dirs", frozenset()] == 2
     assert found["vmnet_exporter_crowded_state_dirs", frozenset()] == 1
+    assert found["vmnet_exporter_left_out_bindings", frozenset()] == 0
+
+
+def test_a_text_has_only_so_many_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first bindings are shown, and how many are left out is said."""
+    monkeypatch.setattr(metrics, "_MOST_SERIES", 60)
+    many = [binding(FULL, netns=number) for number in range(5)]
+    found = samples(*many, scrape=Scrape(0.25, 0, 0, left_out=4))
+    assert {dict(labels)["netns"] for (name, labels) in found if name == "vmnet_up"} == {"0", "1"}
+    assert found["vmnet_exporter_bindings", frozenset()] == 2
+    assert found["vmnet_exporter_left_out_bindings", frozenset()] == 4 + 3
 
 
 def test_drift_is_said_where_somebody_looked() -> None:
