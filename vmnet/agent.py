@@ -33,6 +33,7 @@ from vmnet.model import (
     Holder,
     Lease,
     Lease6,
+    Link,
     PodInterface,
     Resolver,
     Settings,
@@ -57,7 +58,7 @@ from vmnet.recall import Known, begun_here, held, is_untouched, lost_note, only_
 from vmnet.saved_facts import is_host_name, text_of
 from vmnet.schema import SCHEMA, Here, Journal
 from vmnet.serving import ServerStart, open_packets
-from vmnet.tap_in_use import refuse_in_use
+from vmnet.tap_in_use import anothers, refuse_anothers, refuse_in_use, whose
 from vmnet.told import global_addresses
 
 if TYPE_CHECKING:
@@ -173,6 +174,8 @@ def plan(config: Config) -> Plan:
     with at(config) as place:
         now = read(place.netlink)
         known = _recalled(place, config, now)
+        if known:
+            refuse_anothers(now, known.journal)
         journal = known.journal if known else _begin(place, config, now)
         return Plan(journal, diff(now, _bound(journal, now)), already_up=known is not None)
 
@@ -194,6 +197,7 @@ def up(config: Config) -> Outcome:
                 known = _with_callers(known, config)
                 warnings += (_FROM_THE_NOTE,)
             _refuse_other_settings(known.journal, config)
+            refuse_anothers(now, known.journal)
             changed = _bring_back(place, known, now, _server_settings(known.journal, config))
             return Outcome(known.journal, changed, warnings)
         if config.resume:
@@ -226,7 +230,7 @@ def down(config: Config) -> Journal | None:
         if known is None:
             refuse_orphans(now, config.interface, begun_here(place.state, place.here, now))
             return None
-        if not config.force:
+        if not config.force and not anothers(now, known.journal):
             refuse_in_use(now.link(known.journal.settings.tap))
         directory = held(place.state, known)
         try:
@@ -266,7 +270,9 @@ def _report(place: Place, known: Known | None, now: Status) -> Report:
     if known is None:
         return Report(None, now=now)
     spec = _bound(known.journal, now)
-    differences = [str(change) for change in diff(now, spec)]
+    stranger = anothers(now, known.journal)
+    differences = [whose(now, stranger, known.journal)] if stranger else []
+    differences += [str(change) for change in diff(_without(now, stranger), spec)]
     differences += [f"link {name} is gone for good" for name in missing_links(now, spec)]
     if known.directory is None:
         lost = (*differences, "save the pod's facts again: the journal is lost")
@@ -277,6 +283,11 @@ def _report(place: Place, known: Known | None, now: Status) -> Report:
         differences.append(f"start the DHCP server: {trouble}")
     warnings = _warnings(known.journal, spec, now, said)
     return Report(known.journal, tuple(differences), said, tuple(warnings), now)
+
+
+def _without(now: Status, stranger: Link | None) -> Status:
+    """Leave a link out that is none of the binding's: no change of ours is about it."""
+    return replace(now, links=tuple(link for link in now.links if link is not stranger)) if stranger else now
 
 
 def statuses(config: Config) -> list[Report]:
@@ -572,6 +583,9 @@ def _restore(place: Place, directory: BindingDirectory, journal: Journal) -> Non
         for note in lost_note(now, journal):
             apply(place.netlink, AddEntry(note))
             now = read(place.netlink)
-        _converge(place.netlink, _unbound(journal, now), now)
+        spec, stranger = _unbound(journal, now), anothers(now, journal)
+        if stranger:
+            spec = replace(spec, absent=tuple(name for name in spec.absent if name != stranger.ifname))
+        _converge(place.netlink, spec, now)
     processes.end_if_idle(directory)
     directory.remove()

@@ -106,6 +106,32 @@ def test_a_tap_in_use_by_another_is_named_and_never_to_be_deleted(pod: Pod, agen
     assert os.getpid()
 
 
+def test_a_tap_that_took_the_name_of_ours_is_left_alone(ready_pod: Pod, agent: Agent, tmp_path: Path) -> None:
+    """Ours was deleted, and another program has made its own: neither `up` nor `down` takes that away from it."""
+    ready_pod.netns.ip_batch("link delete tap0", "tuntap add tap0 mode tap user 1234", "link set tap0 up")
+    with holding(ready_pod, tmp_path / "other.log") as other:
+        other.wait_for("^held$")
+        [theirs] = ready_pod.netns.ip("link", "show", "dev", "tap0")
+        for verb in ("up", "plan"):
+            said = refusal(agent, verb)
+            assert said.startswith("tap0 is a tap that ")
+            assert f"(pid {other.process.pid}) has open" in said
+            assert "; run `vmnet down --state-dir" in said
+            assert "both leave tap0 alone" in said
+        told = agent.status()
+        assert told["state"] == "drift"
+        assert "eth0's own tap is gone" in told["drift"][0]
+        assert not any("delete" in change for change in told["drift"])
+        agent.down()
+        agent.up()
+        assert agent.status()["settings"]["tap"] == "tap1"
+        agent.down()
+        [left] = ready_pod.netns.ip("link", "show", "dev", "tap0")
+        for fact in ("ifindex", "address", "flags"):
+            assert left[fact] == theirs[fact]
+        assert "master" not in left
+
+
 def test_the_pods_only_nic_may_be_called_tap0(pod: Pod, agent: Agent) -> None:
     """As slirp4netns makes it."""
     pod.netns.ip_batch("link set eth0 down", "link set eth0 name tap0", "link set tap0 up")
