@@ -66,7 +66,7 @@ STATE_DIR = "/run/vmnet"
 HOME = "/root"
 """Of whoever runs the build's steps; every base has it, so that nothing of ours stays behind in the image."""
 
-AGENT_CAPABILITIES = ("NET_ADMIN", "NET_RAW")
+AGENT_CAPABILITIES = ("NET_ADMIN", "NET_RAW", "BPF")
 LAUNCHER_CAPABILITIES = (
     *AGENT_CAPABILITIES, "CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETPCAP", "SETUID"
 )  # fmt: skip

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CAPABILITIES = {
     "CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "KILL": 5, "SETGID": 6, "SETUID": 7, "SETPCAP": 8,
-    "NET_ADMIN": 12, "NET_RAW": 13,
+    "NET_ADMIN": 12, "NET_RAW": 13, "BPF": 39,
 }  # fmt: skip
 """linux/capability.h."""
 ROW = re.compile(r"^\| `(?P<container>[a-z ,]+)` \| `(?P<process>[\w-]+)` \|(?P<rest>.*)\|$", re.MULTILINE)
