@@ -36,6 +36,7 @@ from vmnet.server_call import (
     call,
     called,
     has_ended,
+    is_a_server_of_ours,
     is_recorded,
     name,
     path,
@@ -327,10 +328,15 @@ def end_if_idle(directory: BindingDirectory) -> None:
 
 
 def _end(found: Called, directory: BindingDirectory) -> None:
-    """End a server that was told to by the call. Wait until it has, and signal it where it has not."""
+    """End a server that was told to by the call. Wait until it has, and signal it where it has not.
+
+    A process that is no server began to listen for one that starts just now: an agent, perhaps ourselves.
+    """
     handle = NO_HANDLE
-    if found.pid != UNSEEN:
+    if found.pid != UNSEEN and is_a_server_of_ours(found, directory):
         handle = os.dup(found.handle) if found.handle != NO_HANDLE else _opened(found.pid, directory)
+    if handle == NO_HANDLE and (written := recorded(directory)) and is_recorded(directory, written[0]):
+        return  # that one is signalled
     if handle == NO_HANDLE:
         # One whose starter has died before it listened itself is about to start, and hears us then.
         _await_hanging_up(found, _STOP_SECONDS if found.handle == NO_HANDLE else READY_SECONDS)

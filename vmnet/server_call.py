@@ -72,7 +72,7 @@ def path(directory: BindingDirectory) -> str:
 def call(directory: BindingDirectory, *, by_name: bool, wish: bytes = _REPORT) -> Called | None:
     """Call the binding's server by its name or by its file; None where there is none to be believed."""
     called = reached(name(directory) if by_name else path(directory), wish, by_name=by_name)
-    if called and by_name and not _is_a_server_of_ours(called, directory):
+    if called and by_name and not is_a_server_of_ours(called, directory):
         with called:
             return None
     return called
@@ -110,7 +110,7 @@ def has_ended(handle: int, seconds: float = 0.0) -> bool:
     return bool(select.select([handle], [], [], seconds)[0])
 
 
-def _is_a_server_of_ours(called: Called, directory: BindingDirectory) -> bool:
+def is_a_server_of_ours(called: Called, directory: BindingDirectory) -> bool:
     """Whether it is the process that is written down, or a server which shares our files.
 
     The latter could only be made by who can write to our state directory anyway. Root in another container of the
