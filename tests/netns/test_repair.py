@@ -23,6 +23,7 @@ from testbed.snapshot import difference, snapshot
 from testbed.watch import watched
 from tests.netns.forked import Forked
 from tests.netns.trials import Trial, note_names, trial
+from vmnet.model import FOREVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -143,15 +144,15 @@ DAMAGES = (
         "delete address 10.9.9.9/32 on k6t-eth0",
     ),
     Damage("bridge's MAC", ip(f"link set k6t-eth0 address {SOMEBODYS}"), "set k6t-eth0 mac="),
-    Damage("tap gone", ip("link delete tap0"), "create tun tap0", also=6),
+    Damage("tap gone", ip("link delete tap0"), "create tun tap0", also=8, sysctls=1),
     Damage("tap down", ip("link set tap0 down"), "set tap0 up=True"),
     Damage("tap out of the bridge", ip("link set tap0 nomaster"), "set tap0 controller=k6t-eth0", also=2),
     Damage("tap learns", ip("link set tap0 type bridge_slave learning on"), "set tap0 learning=False"),
-    Damage("tap's MTU", ip("link set tap0 mtu 1200"), "set tap0 mtu=1450", also=4, afterwards=2, sysctls=1),
+    Damage("tap's MTU", ip("link set tap0 mtu 1200"), "set tap0 mtu=1450", also=5, afterwards=2, sysctls=2),
     Damage("forwarding entry gone", _forget_fdb, f"add forwarding entry {MAC} on tap0"),
     Damage("NIC out of the bridge", ip("link set eth0-nic nomaster"), "set eth0-nic controller=k6t-eth0", also=1),
     Damage("NIC with the VM's MAC", ip(f"link set eth0-nic address {MAC}"), "set eth0-nic mac=02:76:6d:", also=1),
-    Damage("NIC renamed", ip("link set eth0-nic name uplink7"), "set uplink7 ifname=eth0-nic"),
+    Damage("NIC renamed", ip("link set eth0-nic name uplink7"), "set uplink7 ifname=eth0-nic", also=1),
     Damage(
         "NIC has an address", ip("address add 10.9.9.9/32 dev eth0-nic"), "delete address 10.9.9.9/32 on eth0-nic"
     ),
@@ -185,18 +186,6 @@ DAMAGES6 = (
         "an IPv6 address gone",
         ip("address delete fd00:10:251:1::3/128 dev eth0"),
         "add address fd00:10:251:1::3/128 on eth0",
-    ),
-    Damage(
-        "an IPv6 address of longer life",
-        ip("address change fd00:10:251:1::4/64 dev eth0 valid_lft forever preferred_lft forever"),
-        "delete address fd00:10:251:1::4/64 on eth0",
-        also=2,
-    ),
-    Damage(
-        "an IPv6 address no more deprecated",
-        ip("address change fd00:10:251:1::3/128 dev eth0 preferred_lft forever"),
-        "delete address fd00:10:251:1::3/128 on eth0",
-        also=2,
     ),
     Damage(
         "an IPv6 route of the stand-in",
@@ -281,9 +270,23 @@ def test_a_nic_that_is_gone_is_said_and_nothing_is_done(tmp_path: Path) -> None:
         assert "link eth0-nic is gone for good" in report["drift"]
         ended = mine.vmnet.run("up")
         assert (ended.code, ended.changes) == (3, ())
-        assert "the pod's NIC eth0-nic is gone; run `vmnet down`" in ended.message
+        assert "the pod's NIC eth0-nic is gone; run `vmnet down --state-dir " in ended.message
         mine.vmnet.down()
         assert [link["ifname"] for link in mine.pod.netns.ip("link")] == ["lo"]
+
+
+def test_an_address_that_somebody_gave_a_longer_life_keeps_it(tmp_path: Path) -> None:
+    """Whoever renews the pod's addresses goes on doing so while the VM has them (decision 25)."""
+    renewed = "fd00:10:251:1::4"
+    with trial("all-of-ipv6", tmp_path) as mine:
+        mine.vmnet.up()
+        longer = "valid_lft forever preferred_lft forever nodad noprefixroute"
+        mine.pod.netns.ip_batch(f"address change {renewed}/64 dev eth0 {longer}")
+        assert mine.vmnet.status()[0] == 0
+        mine.vmnet.down()
+        [link] = mine.pod.netns.ip("-6", "address", "show", "dev", "eth0")
+        [address] = [address for address in link["addr_info"] if address.get("local") == renewed]
+        assert address["valid_life_time"] == FOREVER
 
 
 def test_a_pod_whose_mtu_is_too_small_for_ipv6(pod: Pod, agent: Agent) -> None:
