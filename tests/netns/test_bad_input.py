@@ -127,7 +127,7 @@ CASES = (
         says="neither an IPv4 nor a global IPv6 address",
         code=REFUSED,
     ),
-    up("interface-in-a-bridge", "--interface", "net0", says="already a port of br0", code=REFUSED),
+    up("interface-in-a-bridge", "--interface", "net0", says="a port of br0 already", code=REFUSED),
     up("interface-macvlan", "--interface", "mv0", says="macvlan", code=REFUSED),
     up("interface-down", "--interface", "down0", says="down0 is down", code=REFUSED),
     Case("serve-without-up", ("serve",), REFUSED, "vmnet up"),
@@ -148,7 +148,7 @@ def crowded_pod() -> Iterator[Pod]:
             "link add name br0 type bridge",
             f"link add net0 type veth peer name nodenet0 netns {pod.node.name}",
             f"link add net1 type veth peer name nodenet1 netns {pod.node.name}",
-            "link add name down0 type bridge",
+            f"link add down0 type veth peer name nodedown0 netns {pod.node.name}",
             "link add link net1 name mv0 type macvlan mode bridge",
             "link set net0 master br0 up",
             "address add 10.9.0.2/24 dev net0",
@@ -206,8 +206,9 @@ def test_bad_input(crowded_pod: Pod, crowded_agent: Agent, case: Case) -> None:
     ],
 )
 def test_names_that_others_took(pod: Pod, agent: Agent, name: str, made: str) -> None:
+    """Of the tap the name that is asked for; where none is, another one is taken."""
     pod.netns.ip_batch(made)
-    case = up(f"taken-{name}", says=name, code=REFUSED)
+    case = up(f"taken-{name}", *(("--tap", name) if name == "tap0" else ()), says=name, code=REFUSED)
     with watched(pod.netns) as watch:
         assert_one_clear_line(run(typed(agent, case), check=False), case)
         assert watch.changes() == []

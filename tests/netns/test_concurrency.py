@@ -84,8 +84,7 @@ def test_up_and_down_at_once_leave_the_one_or_the_other(mine: Trial) -> None:
     for running in [mine.vmnet.start(verb) for verb in ("up", "down") * 10]:
         running.wait().ok()
     code, report = mine.vmnet.status()
-    assert code == 0
-    assert report["state"] in ("up", "down")
+    assert (report["state"], code) in (("up", 0), ("down", 11))
     mine.vmnet.down()
     mine.must_be_as_found("ups and downs at once")
 

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
 BEFORE = ("plan", "render", "doctor", "domain", "onDefineDomain", "run", "up")
 """The verbs whose examples are for a pod that is not handed over; what brings a binding up is taken down again."""
-WHILE_UP = ("status", "wait", "capture", "support-bundle", "metrics", "down")
+WHILE_UP = ("status", "probe", "wait", "capture", "support-bundle", "metrics", "down")
 NOT_RUN = {
     "vmnet run --owner 107 --keep -- ./start-qemu": "there is no such program",
+    "vmnet run --qmp qmp.sock --grace 60 -- ./start-qemu": "there is no such program",
+    "vmnet power-button --qmp qmp.sock --grace 60 -- ./start-qemu": "the same",
+    "vmnet probe --for bound": "a guest is needed: tests/netns/test_probe.py",
     "vmnet launch vm.xml": "a guest is needed: tests/vm/test_launch.py",
     "vmnet launch --grace 60 --connect qemu:///system vm.xml": "a guest is needed: tests/vm/test_launch.py",
     "vmnet serve": "until it is ended: tests/netns/test_server_life.py",
