@@ -492,7 +492,7 @@ def test_a_kernel_without_a_hook_gets_the_next_best_rules_and_status_says_so(
         assert len(report["warnings"]) == 1
         assert warning in report["warnings"][0]
         assert made.agent.run("up").returncode == 0
-        made.agent.down()
+        made.agent.down("--force")  # the tap is held here
         assert made.pod.netns.run("nft", "list", "ruleset").stdout == ""
 
 

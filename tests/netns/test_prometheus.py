@@ -76,9 +76,9 @@ def scraping(
             tap.send(discover(STRANGER, 6))
             tap.send(discover(pod.mac, 7))
             tap.receive(is_offer(7))
-        made.wait_until('rate(vmnet_events_total{event="offer"}[1m]) > 0')
-        made.wait_until("vmnet_foreign_macs > 0")
-        yield made
+            made.wait_until('rate(vmnet_events_total{event="offer"}[1m]) > 0')
+            made.wait_until("vmnet_foreign_macs > 0")
+            yield made  # with the tap open: a server forgets the guest that has gone
 
 
 def asked(expression: str) -> str:
