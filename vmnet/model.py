@@ -307,6 +307,8 @@ class Spec:
     """The rules of those tables, the best first: one of them shall stand; without any, no table of that name."""
     guarded: str = ""
     """The link that joins and comes up only behind those rules."""
+    place_kept: str = ""
+    """The link whose place for programs was there before ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +330,8 @@ class PodInterface:
     proxies: tuple[ProxyNeighbour, ...] = ()
     read_at: int = 0
     """When the addresses' lifetimes were read, seconds of CLOCK_MONOTONIC; 0 where that is not known."""
+    bare_clsact: bool = False
+    """Whether it had a place for programs on which none hung: `down` leaves that there."""
 
 
 ISOLATION_STRICT, ISOLATION_DHCP_ONLY, ISOLATION_OFF = ISOLATIONS = ("strict", "dhcp-only", "off")
@@ -674,9 +678,10 @@ class DeleteRules:
 
 @dataclass(frozen=True, slots=True)
 class DeleteCheck:
-    """Take our program off the link's ingress."""
+    """Take our program off the link's ingress, and the place that it hung on with it unless that is the pod's."""
 
     ifname: str
+    keep_place: bool = False
 
     def __str__(self) -> str:
         return f"delete the check of unfinished frames on {self.ifname}"

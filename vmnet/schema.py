@@ -27,7 +27,7 @@ _ADDED: dict[int, tuple[tuple[str, str], ...]] = {
     ),
     3: (
         ("pod.routes", "table"),
-        *(("pod", name) for name in ("accept_ra", "lookups", "proxies", "read_at")),
+        *(("pod", name) for name in ("accept_ra", "lookups", "proxies", "read_at", "bare_clsact")),
         ("lease", "ends"),
         *(("lease6.addresses", name) for name in ("preferred_until", "valid_until")),
     ),

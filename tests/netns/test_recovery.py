@@ -12,6 +12,7 @@ import random
 import shutil
 import zlib
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -138,8 +139,8 @@ def test_with_journal_and_note_lost_nothing_is_touched(tmp_path: Path) -> None:
         mine.must_be_as_found("journal and note were lost and the journal was found again")
 
 
-def _age(mine: Trial) -> None:
-    """Make journal and note what the first vmnet would have written."""
+def _age(mine: Trial) -> Trial:
+    """Make journal, note and NIC what the first vmnet would have left; return what it would have saved."""
     [path] = mine.agent.state_dir.glob("**/journal.json")
     today = path.read_text(encoding="ascii")
     journal = {**json.loads(today), "schema": 1}
@@ -156,6 +157,9 @@ def _age(mine: Trial) -> None:
         *(f"link property del dev eth0-nic altname {name}" for name in names),
         *(f"link property add dev eth0-nic altname {name}" for name in of_then),
     )
+    assert mine.facts.accept_ra is not None
+    mine.pod.netns.sysctl("ipv6/conf/eth0-nic/accept_ra", mine.facts.accept_ra)
+    return replace(mine, facts=replace(mine.facts, accept_ra=None))
 
 
 def _parts(journal: Any, part: str) -> list[dict[str, Any]]:  # noqa: ANN401 # JSON is of any type
@@ -163,6 +167,12 @@ def _parts(journal: Any, part: str) -> list[dict[str, Any]]:  # noqa: ANN401 # J
     for name in part.split("."):
         journal = journal.get(name, []) if isinstance(journal, dict) else []
     return journal if isinstance(journal, list) else [journal]
+
+
+def _must_have_its_accept_ra(mine: Trial) -> None:
+    """No snapshot shows it."""
+    setting = mine.pod.netns.run("cat", "/proc/sys/net/ipv6/conf/eth0/accept_ra").stdout
+    assert int(setting) == mine.facts.accept_ra
 
 
 ANEW = ("add note of the pod's facts on eth0-nic", "delete note of the pod's facts on eth0-nic")
@@ -173,7 +183,7 @@ def test_a_binding_of_an_older_vmnet_is_taken_over_without_losing_a_frame(lost: 
     with trial("bridge-dual", tmp_path) as mine:
         with _flowing(mine, tmp_path):
             servers = mine.agent.servers()
-            _age(mine)
+            of_then = _age(mine)
             if lost:
                 shutil.rmtree(mine.agent.state_dir)
             code, report = mine.vmnet.status()
@@ -183,10 +193,11 @@ def test_a_binding_of_an_older_vmnet_is_taken_over_without_losing_a_frame(lost: 
             assert mine.agent.servers() == servers
         [path] = mine.agent.state_dir.glob("**/journal.json")
         assert json.loads(path.read_bytes())["schema"] == schema.SCHEMA
-        mine.must_be_up("taken over from an older vmnet")
+        of_then.must_be_up("taken over from an older vmnet")
         assert mine.vmnet.status()[0] == 0
         mine.vmnet.down()
         mine.must_be_as_found("taken over from an older vmnet")
+        _must_have_its_accept_ra(mine)
 
 
 @pytest.mark.parametrize("verb", ["up", "down"])
@@ -195,16 +206,17 @@ def test_the_facts_are_safe_while_they_are_written_anew(number: int, verb: str, 
     """Killed before or while it writes the note anew, and the container's file system goes with it."""
     with trial("bridge-dual", tmp_path) as mine:
         mine.vmnet.up()
-        _age(mine)
+        of_then = _age(mine)
         if number:
             assert mine.vmnet.run("up", tamper=killed_after(number)).killed
         [server] = mine.agent.servers()
         kill(server)
         shutil.rmtree(mine.agent.state_dir)
         mine.vmnet.run(verb).ok()
-        (mine.must_be_up if verb == "up" else mine.must_be_as_found)("killed while writing the note anew")
+        (of_then.must_be_up if verb == "up" else mine.must_be_as_found)("killed while writing the note anew")
         mine.vmnet.down()
         mine.must_be_as_found("killed while writing the note anew")
+        _must_have_its_accept_ra(mine)
 
 
 def test_the_guest_keeps_its_lease_when_the_server_is_another(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from vmnet.model import (
     LoadRules,
     Neighbour,
     Note,
+    OffloadCheck,
     Route,
     Status,
 )
@@ -69,6 +70,7 @@ class FakeKernel:
             self._remove(change)
         elif isinstance(change, DeleteCheck):
             self._checks = {check for check in self._checks if check.ifname != change.ifname}
+            self._checks |= {OffloadCheck(change.ifname, "")} if change.keep_place else set()
         else:
             self._filter(change)
 

@@ -112,7 +112,7 @@ def _call(netlink: NetlinkSocket, change: Change) -> None:
     elif isinstance(change, LoadRules):
         _load_rules(netlink, change)
     elif isinstance(change, DeleteCheck):
-        offload_check.detach(netlink, change.ifname)
+        offload_check.detach(netlink, change.ifname, keep_place=change.keep_place)
     elif isinstance(change, DeleteRules):
         firewall.delete(change.table, change.families)
     else:

@@ -76,8 +76,8 @@ def attach(netlink: NetlinkSocket, checks: tuple[OffloadCheck, ...], program: by
     return True
 
 
-def detach(netlink: NetlinkSocket, ifname: str) -> None:
-    """Take the program off a link, and with it the place that it hung on, unless others hang there.
+def detach(netlink: NetlinkSocket, ifname: str, *, keep_place: bool) -> None:
+    """Take the program off a link, and the place that it hung on, unless that is kept or others hang there.
 
     Raises:
         OSError: the kernel refused: what is gone already is ENOENT, EINVAL or ENODEV.
@@ -87,6 +87,8 @@ def detach(netlink: NetlinkSocket, ifname: str) -> None:
     message = _TCMSG.pack(0, ifindex, _HANDLE, _INGRESS, _FIRST_OF_ALL) + kind
     with contextlib.suppress(FileNotFoundError):
         netlink.request_bytes(message, _DELTFILTER, 0)
+    if keep_place:
+        return
     if not any(True for parent in (_INGRESS, _EGRESS) for _ in _filters(netlink, ifindex, parent)):
         message = _TCMSG.pack(0, ifindex, _CLSACT_HANDLE, _CLSACT, 0) + attribute(_KIND, b"clsact\0")
         netlink.request_bytes(message, _DELQDISC, 0)

@@ -42,6 +42,7 @@ def bound(pod: PodInterface, settings: Settings, *, ipv6_settable: bool, note: t
         table=table_name(pod.ifname),
         rulesets=rulesets(pod, settings),
         guarded=settings.tap,
+        place_kept=nic_name(pod.ifname) if pod.bare_clsact else "",
     )
 
 
@@ -65,6 +66,7 @@ def unbound(pod: PodInterface, settings: Settings) -> Spec:
         proxies=pod.proxies,
         absent=(pod.ifname, settings.tap, bridge_name(pod.ifname), nic_name(pod.ifname)),
         table=table_name(pod.ifname),
+        place_kept=pod.ifname if pod.bare_clsact else "",
     )
 
 

@@ -88,7 +88,11 @@ def standing_chains(status: Status, spec: Spec) -> set[FilterChain]:
 def _rules(status: Status, spec: Spec) -> Iterator[Change]:
     """Find what the rules lack, all the links that they name being there."""
     if not spec.rulesets:
-        yield from (DeleteCheck(link.ifname) for link in spec.links if _is_checked(status, spec, link))
+        yield from (
+            DeleteCheck(link.ifname, keep_place=link.ifname == spec.place_kept)
+            for link in spec.links
+            if _is_checked(status, spec, link)
+        )
     standing = standing_chains(status, spec)
     if status.chains is None or any(_stands(status, standing, ruleset) for ruleset in spec.rulesets):
         return
@@ -106,11 +110,11 @@ def _stands(status: Status, standing: set[FilterChain], ruleset: Ruleset) -> boo
 def _is_checked(status: Status, spec: Spec, shall: LinkSpec) -> bool:
     """Whether a program of ours hangs there; where the pod is given back, also whether but its place is left.
 
-    Elsewhere such a place is what somebody else has just made for his own.
+    Elsewhere, and where the pod had one before, such a place is what somebody else has made for his own.
     """
     link = _counterpart(status, spec, shall)
     here = [check for check in status.checks if link and check.ifname == link.ifname]
-    return any(check.name or spec.absent for check in here)
+    return any(check.name or (spec.absent and shall.ifname != spec.place_kept) for check in here)
 
 
 def _unwanted_links(status: Status, spec: Spec) -> Iterator[Change]:

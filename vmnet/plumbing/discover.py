@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vmnet import traffic
 from vmnet.errors import BoundElsewhereError, NotYetError, RefusedError
-from vmnet.model import RT_TABLE_MAIN, Address, Link, Neighbour, PodInterface, Status
+from vmnet.model import RT_TABLE_MAIN, Address, Link, Neighbour, OffloadCheck, PodInterface, Status
 from vmnet.plumbing.names import bridge_name, nic_name
 from vmnet.plumbing.whose import VMNET, bound_elsewhere, described, in_the_way
 from vmnet.told import is_unicast
@@ -62,6 +62,7 @@ def discover(status: Status, ifname: str = "") -> PodInterface:
         lookups=traffic.lookups(status.rules, _sources(addresses), (route.table for route in routes)),
         proxies=tuple(proxy for proxy in status.proxies if proxy.ifname == link.ifname),
         read_at=status.read_at,
+        bare_clsact=OffloadCheck(link.ifname, "") in status.checks,
     )
 
 

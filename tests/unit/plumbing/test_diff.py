@@ -103,6 +103,17 @@ def test_a_place_on_which_nothing_hangs_is_given_back_with_the_pod_and_left_alon
     assert DeleteCheck("eth0") in diff(replace(found, checks=(OffloadCheck("eth0", ""),)), down)
 
 
+def test_a_place_that_the_pod_had_stays() -> None:
+    found = _specs("bridge")[0]
+    found = replace(found, checks=(OffloadCheck("eth0", ""),))
+    pod = discover(found)
+    assert pod.bare_clsact
+    down = unbound(pod, Settings())
+    ours = replace(found, checks=(OffloadCheck("eth0", "vmnet-1"),))
+    assert DeleteCheck("eth0", keep_place=True) in diff(ours, down)
+    assert diff(found, down) == ()
+
+
 def test_where_they_cannot_be_checked_the_rules_stand_alone() -> None:
     found, up, _down = _specs("bridge")
     kernel = FakeKernel(found)
