@@ -112,6 +112,15 @@ def test_a_qemu_that_ignores_sigterm_too_is_killed(tmp_path: Path) -> None:
     assert process.returncode == 128 + signal.SIGKILL
 
 
+@pytest.fixture
+def sigint_is_heard() -> Iterator[None]:
+    """Whoever is run in the background of a script ignores SIGINT, and so does whatever it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("sigint_is_heard")
 def test_whoever_asks_twice_is_in_a_hurry(tmp_path: Path) -> None:
     path = tmp_path / "qmp"
     with qmp(path) as listening, parent(path, "600", OBEDIENT) as (process, _):
