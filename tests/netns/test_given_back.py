@@ -101,6 +101,16 @@ def test_what_hangs_on_the_nic_is_given_back(pod: Pod, agent: Agent, lines: tupl
     must_answer(pod.netns, pod.peer)
 
 
+def test_a_route_waits_for_its_source_to_be_looked_for(pod: Pod, agent: Agent) -> None:
+    """The kernel takes no IPv6 route with a source that is still looked for among the neighbours."""
+    _ip(pod, f"route add 2001:db8:9::/48 via {GATEWAY6} dev eth0 src fd00:10:246:1::2")
+    pod.netns.sysctl("ipv6/conf/eth0/accept_dad", 1)
+    found = snapshot(pod)
+    agent.up()
+    agent.down()
+    assert difference(found, snapshot(pod)) == ""
+
+
 NET1 = ("link add net1 type veth peer name peer1", "link set net1 up", "link set peer1 up")
 
 

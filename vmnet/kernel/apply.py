@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
 import struct
+import time
 from typing import TYPE_CHECKING, Any
 
 from vmnet.errors import KernelError
@@ -70,6 +72,9 @@ _ALREADY_THERE = frozenset({errno.EEXIST})
 _ALREADY_GONE = frozenset({errno.ENODEV, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENOENT})
 _MISSING = {errno.EPERM: "CAP_NET_ADMIN", errno.EACCES: "CAP_NET_ADMIN", errno.EOPNOTSUPP: "kernel support"}
 _REFUSED_WHILE_UP = errno.EBUSY
+_LONGEST_TENTATIVE = 5.0
+"""Seconds. The kernel looks for duplicates of a new IPv6 address for 1 to 2; without that it takes a moment."""
+_RTMGRP_IPV6_IFADDR, _ENOUGH = 0x100, 1 << 16
 
 
 def apply(netlink: NetlinkSocket, change: Change) -> None:
@@ -118,7 +123,36 @@ def _call(netlink: NetlinkSocket, change: Change) -> None:
     else:
         adding = isinstance(change, AddEntry)
         message, operation, flags = _entry_request(change.entry, adding)
-        netlink.request(message, operation, flags if adding else 0)
+        try:
+            netlink.request(message, operation, flags if adding else 0)
+        except OSError as error:
+            if not (adding and error.errno == errno.EINVAL and _has_ipv6_source(change.entry)):
+                raise
+            _request_when_source_is_known(netlink, message, operation, flags)
+
+
+def _request_when_source_is_known(netlink: NetlinkSocket, message: Message, operation: int, flags: int) -> None:
+    """Ask again at each word of the kernel on an IPv6 address, until it takes it or the time is over."""
+    deadline = time.monotonic() + _LONGEST_TENTATIVE
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as told:
+        told.bind((0, _RTMGRP_IPV6_IFADDR))
+        while True:
+            try:
+                netlink.request(message, operation, flags)
+            except OSError as error:
+                left = deadline - time.monotonic()
+                if error.errno != errno.EINVAL or left <= 0:
+                    raise
+                told.settimeout(left)
+                with contextlib.suppress(OSError):  # the time is over, or a word was lost
+                    told.recv(_ENOUGH)
+            else:
+                return
+
+
+def _has_ipv6_source(entry: object) -> bool:
+    """Whether it is a route that the kernel refuses while its source is tentative (net/ipv6/route.c)."""
+    return isinstance(entry, Route) and entry.ipv6 and bool(entry.prefsrc)
 
 
 def _load_rules(netlink: NetlinkSocket, change: LoadRules) -> None:
