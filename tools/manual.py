@@ -37,7 +37,7 @@ def _page(name: str, lines: Iterator[str]) -> str:
 
 
 def _whole() -> Iterator[str]:
-    yield from (".SH NAME", rf"vmnet \- {_text(ABOUT[0].lower() + ABOUT[1:].removesuffix('.'))}")
+    yield from (".SH NAME", rf"vmnet \- {_text(ABOUT[0].lower() + ABOUT[1:].partition(':')[0])}")
     yield from (".SH SYNOPSIS", r".B vmnet", r"[\fB\-h\fR] [\fB\-\-version\fR] \fIVERB\fR ...")
     yield from (".SH DESCRIPTION", _prose(ABOUT), "Each verb has a page of its own.")
     for group in GROUPS:

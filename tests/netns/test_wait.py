@@ -130,7 +130,7 @@ def answered(guest: GuestByHand, code: int, evidence: str = "") -> Any:  # noqa:
             with suppress(TestbedError):
                 questions.append(guest.answer_arp(SOON))
         assert waiting.wait() == code, waiting.text
-    told = json.loads(waiting.text[waiting.text.index('{\n  "schema"') :])
+    told = json.JSONDecoder().raw_decode(waiting.text, waiting.text.index('{\n  "schema"'))[0]
     assert told["answered"] == {guest.pod.address: guest.pod.mac}
     if code:
         must_be(told["cause"], "unreachable", evidence)
@@ -186,7 +186,7 @@ def test_people_are_told_why_and_what_to_do(agent: Agent) -> None:
     assert first.endswith("not-up: no binding is up here")
     assert rest == [
         "├─ seen: `vmnet status` says `down`",
-        "├─ do: run `vmnet up`",
+        f"├─ do: run `vmnet up --state-dir {agent.state_dir}`",
         "└─ see: docs/watching.md#not-up",
     ]
     [line] = done.stderr.splitlines()

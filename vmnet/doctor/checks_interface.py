@@ -43,7 +43,7 @@ def not_ready(evidence: Evidence) -> Iterator[Finding]:
 def unbridgeable(evidence: Evidence) -> Iterator[Finding]:
     """It is of a kind that can be a port of a bridge, nobody's yet, and a tap can have its MTU."""
     link = _link(evidence)
-    if link:
+    if link and link.ifname not in evidence.begun:  # else it is the stand-in, and its journal is what is wrong
         controller = f", a port of {link.controller}" if link.controller else ""
         mode = f" in {link.mode} mode" if link.mode else ""
         seen = [f"{link.ifname} is of kind {link.kind or 'hardware'}{mode}{controller}, its MTU {link.mtu}"]
