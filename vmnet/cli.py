@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vmnet.agent import Outcome
     from vmnet.model import Told
     from vmnet.outline import Node
+    from vmnet.schema import Journal
 
 _T = TypeVar("_T")
 
@@ -254,12 +255,15 @@ def _tell_ready(outcome: Outcome) -> None:
 def _down(asked: argparse.Namespace) -> int:
     from vmnet import agent
 
-    journal = agent.down(replace(_config(asked), force=asked.force))
+    _tell_given_back(agent.down(replace(_config(asked), force=asked.force)))
+    return 0
+
+
+def _tell_given_back(journal: Journal | None) -> None:
     if journal is None:
         say("info", "down", "nothing is up here", changed=False)
     else:
         say("info", "down", f"{journal.pod.ifname} is as it was found", interface=journal.pod.ifname, changed=True)
-    return 0
 
 
 def _status(asked: argparse.Namespace) -> int:
@@ -391,7 +395,7 @@ def _run(asked: argparse.Namespace) -> int:
     qmp = _text(asked, "qmp")
     if qmp is not None and command:
         command = run.Guest(_qmp(qmp), _grace(asked)).parent(command)
-    return run.run(_config(asked), run.Job(command, asked.keep), _tell_ready)
+    return run.run(_config(asked), run.Job(command, asked.keep), run.Tell(_tell_ready, _tell_given_back))
 
 
 def _power_button(asked: argparse.Namespace) -> int:

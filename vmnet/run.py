@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from vmnet.config import Config
     from vmnet.journal import BindingDirectory
+    from vmnet.schema import Journal
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(vmnet.__file__)))
 _ENTER = "import sys; sys.path.append(sys.argv[1]); from vmnet.supervisor import main; main()"
@@ -40,6 +41,14 @@ class Job:
 
     command: tuple[str, ...] = ()
     keep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Who is told when the binding is up, and when it was given back without the command having been started."""
+
+    ready: Callable[[agent.Outcome], None]
+    given_back: Callable[[Journal | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +74,8 @@ def become_parent(guest: Guest, command: tuple[str, ...]) -> NoReturn:
     os.execv(words[0], words)  # noqa: S606 # no shell is the point
 
 
-def run(config: Config, job: Job, tell: Callable[[agent.Outcome], None]) -> int:
-    """Bring the binding up, `tell` of it, and become the supervisor. Returns only where it was told to end first.
+def run(config: Config, job: Job, tell: Tell) -> int:
+    """Bring the binding up, tell of it, and become the supervisor. Returns only where it was told to end first.
 
     Raises:
         VmnetError: as of `agent.up`; the command was not started.
@@ -74,23 +83,23 @@ def run(config: Config, job: Job, tell: Callable[[agent.Outcome], None]) -> int:
     """
     noted = _note_signals()
     outcome = agent.up(config)
-    tell(outcome)
+    tell.ready(outcome)
     directory = _directory(config, outcome)
     lock = _claim(directory)
     # From here on signals wait for the supervisor: the kernel keeps them over exec.
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     if noted:
         if not job.keep:
-            _give_back(config)
+            _give_back(config, tell)
         return 128 + noted[0]
     held = (directory.descriptor, lock)
     arguments = [directory.path, "keep" if job.keep else "", *map(str, held), *job.command]
     return _become_supervisor(arguments, held)
 
 
-def _give_back(config: Config) -> None:
+def _give_back(config: Config, tell: Tell) -> None:
     try:
-        agent.down(config)
+        tell.given_back(agent.down(config))
     except RefusedError as error:  # the binding was there before us, and so was its VM
         say("warning", "left-up", str(error))
 

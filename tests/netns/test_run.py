@@ -196,6 +196,7 @@ def test_a_signal_while_up_is_at_work_is_not_lost(pod: Pod, agent: Agent, log: P
             fcntl.flock(held, fcntl.LOCK_UN)
             assert program.wait(PATIENCE) == 143
     assert not started.exists()
+    assert "eth0 is as it was found" in log.read_text(encoding="utf-8")
     assert difference(found, snapshot(pod)) == ""
 
 
