@@ -352,7 +352,7 @@ class StateDirectory:
                 descriptor = own_file(_LOCK, os.O_RDWR | os.O_CREAT, namespace)
                 try:
                     hold(descriptor, f"{self._path}/{_LOCK}")
-                    if _is_there(descriptor, _LOCK, namespace):
+                    if is_there(descriptor, _LOCK, namespace):
                         return os.dup(descriptor)
                 finally:
                     os.close(descriptor)
@@ -427,7 +427,7 @@ def refuse_others(directory: int, path: str) -> None:
         raise RefusedError(f"{path} is open to others; it must be ours alone, mode 0700")
 
 
-def _is_there(descriptor: int, name: str, parent: int) -> bool:
+def is_there(descriptor: int, name: str, parent: int) -> bool:
     """Whether that open file is the one of that name."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(name, dir_fd=parent, follow_symlinks=False))

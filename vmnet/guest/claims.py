@@ -1,7 +1,8 @@
 """Which domain brought up which binding: `release` gives back what `prepare` took, whatever the XML says by then.
 
 STATE_DIR/hook/         of the hook, whatever state directory a domain names for its binding
-  lock                  held while a domain's binding is brought up or given back
+  lock                  held while what domains have is read or written, which is short
+  netns-COOKIE.lock     there and held while a binding in that network namespace is brought up or given back
   UUID.json             the bindings of one domain
   log                   what the hooks said; libvirt shows it only when a start fails
 """
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from vmnet.codec import encode, parse, typed
 from vmnet.errors import RefusedError, UsageError, VmnetError
-from vmnet.journal import BindingDirectory, refuse_others
+from vmnet.journal import BindingDirectory, is_there, refuse_others
 from vmnet.kernel.file_lock import hold
 from vmnet.own_files import DIRECTORY as OPEN_DIRECTORY
 from vmnet.own_files import own_file
@@ -50,39 +51,73 @@ class _Claims:
     """The domain's, by which it is found when its XML cannot be read."""
 
 
+@contextlib.contextmanager
+def alone_in(state_dir: str, netns_cookie: int) -> Iterator[None]:
+    """Be the only hook at work in that network namespace. Domains in others do not wait for it.
+
+    Raises:
+        WaitTimeoutError: another hook was at work there for a minute.
+        RefusedError: the hook's directory cannot be used.
+    """
+    name, directory = f"netns-{netns_cookie:x}.lock", _opened(state_dir)
+    with contextlib.closing(directory):
+        lock = _held(directory, name)
+        while not is_there(lock, name, directory.descriptor):  # its last holder removed it while we waited
+            os.close(lock)
+            lock = _held(directory, name)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(FileNotFoundError):  # somebody emptied the directory
+                os.unlink(name, dir_fd=directory.descriptor)
+            os.close(lock)
+
+
+def _opened(state_dir: str) -> BindingDirectory:
+    """Open the hook's own directory, made if need be."""
+    path = f"{state_dir}/{DIRECTORY}"
+    try:
+        os.makedirs(state_dir, mode=0o755, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, mode=0o700)
+        descriptor = os.open(path, OPEN_DIRECTORY)
+    except OSError as error:
+        raise _unusable(path, error) from error
+    refuse_others(descriptor, path)
+    return BindingDirectory(descriptor, path)
+
+
+def _held(directory: BindingDirectory, name: str) -> int:
+    """Open a lock's file and hold it until it is closed."""
+    try:
+        lock = own_file(name, os.O_RDWR | os.O_CREAT, directory.descriptor)
+    except OSError as error:
+        raise _unusable(directory.path, error) from error
+    try:
+        hold(lock, f"{directory.path}/{name}")
+    except VmnetError:
+        os.close(lock)
+        raise
+    return lock
+
+
 class ClaimDirectory:
     """The hook's own directory, made if need be. Use it as a context: it holds the lock."""
 
     def __init__(self, state_dir: str) -> None:
-        path = f"{state_dir}/{DIRECTORY}"
-        try:
-            os.makedirs(state_dir, mode=0o755, exist_ok=True)
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(path, mode=0o700)
-            descriptor = os.open(path, OPEN_DIRECTORY)
-        except OSError as error:
-            raise _unusable(path, error) from error
-        self._directory = BindingDirectory(descriptor, path)
-        refuse_others(descriptor, path)
+        self._directory = _opened(state_dir)
         self._locks = contextlib.ExitStack()
 
     def __enter__(self) -> ClaimDirectory:
-        path = self._directory.path
-        try:
-            lock = own_file(_LOCK, os.O_RDWR | os.O_CREAT, self._directory.descriptor)
-        except OSError as error:
-            raise _unusable(path, error) from error
-        self._locks.callback(os.close, lock)
-        try:
-            hold(lock, f"{path}/{_LOCK}")
-        except VmnetError:
-            self.__exit__()
-            raise
+        self._locks.callback(self._directory.close)
+        with contextlib.ExitStack() as undone:
+            undone.callback(self._locks.close)
+            self._locks.callback(os.close, _held(self._directory, _LOCK))
+            undone.pop_all()
         return self
 
     def __exit__(self, *_exc: object) -> None:
         self._locks.close()
-        self._directory.close()
 
     def of(self, uuid: str) -> tuple[Claim, ...]:
         """Return what the domain has brought up; what cannot be read is nothing."""

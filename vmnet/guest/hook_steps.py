@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vmnet import agent, resolver
 from vmnet.config import Config
 from vmnet.errors import RefusedError, UsageError, VmnetError
-from vmnet.guest.claims import Claim, ClaimDirectory
+from vmnet.guest.claims import Claim, ClaimDirectory, alone_in
 from vmnet.guest.hook_log import tell
 from vmnet.kernel import netns
 from vmnet.kernel.tap import is_attached
@@ -46,18 +46,20 @@ def prepare(state_dir: str, domain: Domain, wanted: tuple[Wish, ...]) -> None:
     for wish in wanted:
         if wish.netns:
             netns.enter(wish.netns)  # before the lock: whatever that takes, other domains do not wait for it
-        with ClaimDirectory(state_dir) as claims:
-            claim = Claim(
-                netns=wish.netns,
-                netns_cookie=netns.cookie(),
-                interface=wish.interface,
-                tap=wish.settings.tap,
-                state_dir=wish.state_dir or state_dir,
-            )
-            _refuse_unreachable(claims, wish, claim, libvirtd)
-            claims.add(domain.uuid, claim, domain.name)
+        claim = Claim(
+            netns=wish.netns,
+            netns_cookie=netns.cookie(),
+            interface=wish.interface,
+            tap=wish.settings.tap,
+            state_dir=wish.state_dir or state_dir,
+        )
+        with alone_in(state_dir, claim.netns_cookie):
+            with ClaimDirectory(state_dir) as claims:
+                _refuse_unreachable(claims, wish, claim, libvirtd)
+                claims.add(domain.uuid, claim, domain.name)
             journal = _bring_up(claim, wish)
-            claims.add(domain.uuid, replace(claim, interface=journal.pod.ifname))
+            with ClaimDirectory(state_dir) as claims:
+                claims.add(domain.uuid, replace(claim, interface=journal.pod.ifname))
         _say_what_differs(state_dir, domain, journal)
 
 
@@ -95,7 +97,7 @@ def _give_back(state_dir: str, claim: Claim) -> str:
     """Give one binding back, and say what came of it."""
     if not _enter(claim):
         return f"network namespace {claim.netns or 'of then'} is gone, and {claim.interface} with it"
-    with ClaimDirectory(state_dir):
+    with alone_in(state_dir, claim.netns_cookie):
         if is_attached(claim.tap):
             return f"{claim.tap} stays: another domain was quicker and uses it"
         down = agent.down(Config(interface=claim.interface, state_dir=claim.state_dir))
@@ -111,7 +113,7 @@ def reconnect(state_dir: str, domain: Who) -> None:
     for claim in _claims_of(state_dir, domain)[1]:
         if _enter(claim):
             config = Config(interface=claim.interface, state_dir=claim.state_dir, resume=True)
-            with ClaimDirectory(state_dir):
+            with alone_in(state_dir, claim.netns_cookie):
                 changed = agent.up(config).changed
             if changed:
                 tell(state_dir, "info", f"domain {domain.name}: reconnect: {claim.tap} is served again")

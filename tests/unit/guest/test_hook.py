@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit.guest.hook_calls import DEFAULTS, LIBVIRTD, OTHER_UUID, POD, TAP0, UUID, World, domain, world
+from vmnet import agent
 from vmnet.errors import KernelError, RefusedError, RollbackIncompleteError, UsageError
-from vmnet.guest import hook_steps
+from vmnet.guest import claims, hook_steps
 from vmnet.guest.domain import DEEPEST, LARGEST, uuid_in
 from vmnet.kernel import file_lock, netns
 from vmnet.model import Settings, Told
@@ -20,6 +21,8 @@ from vmnet.model import Settings, Told
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from vmnet.config import Config
 
 PREPARE, RELEASE, RECONNECT = ("prepare", "begin"), ("release", "end"), ("reconnect", "begin")
 OTHERS = (
@@ -451,21 +454,66 @@ def test_other_domains_do_not_wait_while_a_namespace_is_entered(
         assert len(world.verbs) == 1
 
 
+@pytest.mark.parametrize(("step", "verb"), [(PREPARE, "up"), (RECONNECT, "up"), (RELEASE, "down")])
+def test_while_a_binding_is_made_or_given_back_only_hooks_in_its_namespace_wait(
+    world: World, step: tuple[str, str], verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.namespaces = {"pod": 7}
+    assert world.call(*PREPARE, domain("", "netns='pod'")) == 0
+    work, locked = getattr(agent, verb), {}
+
+    def look(config: Config) -> object:
+        for name in ("lock", "netns-7.lock"):
+            with (world.state_dir / "hook" / name).open() as other:
+                try:
+                    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    locked[name] = True
+                else:
+                    locked[name] = False
+        return work(config)
+
+    monkeypatch.setattr(agent, verb, look)
+    assert world.call(*step, domain("", "netns='pod'")) == 0
+    assert locked == {"lock": False, "netns-7.lock": True}
+
+
+def test_whoever_waited_for_a_lock_that_was_removed_takes_the_new_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, waited = world.state_dir / "hook" / f"netns-{LIBVIRTD:x}.lock", []
+    hold = file_lock.hold
+
+    def once_removed(descriptor: int, path: str) -> None:
+        hold(descriptor, path)
+        if path == str(place):
+            waited.append(os.fstat(descriptor).st_ino)
+            if len(waited) == 1:
+                place.unlink()
+
+    monkeypatch.setattr(claims, "hold", once_removed)
+    assert world.call(*PREPARE, domain()) == 0
+    assert len(waited) == 2
+    assert not place.exists()
+
+
 def test_a_lock_that_nobody_lets_go_of_is_one_line(
     world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_lock, "PATIENCE_SECONDS", 0)
     assert world.call(*PREPARE, domain()) == 0
     capsys.readouterr()
-    with (world.state_dir / "hook" / "lock").open() as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        for step in (PREPARE, RELEASE):
-            assert world.call(*step, domain()) == 6
-            said = capsys.readouterr().err
-            assert said.count("\n") == 1
-            assert "hook/lock is still locked by " in said
+    for name in ("lock", f"netns-{LIBVIRTD:x}.lock"):
+        with (world.state_dir / "hook" / name).open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            for step in (PREPARE, RELEASE):
+                assert world.call(*step, domain()) == 6
+                said = capsys.readouterr().err
+                assert said.count("\n") == 1
+                assert f"hook/{name} is still locked by " in said
     assert world.call(*RELEASE, domain()) == 0
     assert world.verbs == ["down"]
+    assert {path.name for path in (world.state_dir / "hook").iterdir()} == {"lock", "log"}
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o770, 0o777])
