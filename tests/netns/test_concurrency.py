@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from testbed.netns import entered
+from testbed.netns import entered, run
 from tests import figures
 from tests.extent import amount
 from tests.netns.forked import stopped_after
@@ -168,3 +168,16 @@ def test_the_lock_stands_between_two_state_directories_whoever_has_the_name(
     mine.must_be_up("the lock's name taken")
     mine.vmnet.down()
     mine.must_be_as_found("the lock's name taken")
+
+
+def test_a_table_of_the_locks_name_that_nobody_owns_is_named_at_once(mine: Trial) -> None:
+    """Who has CAP_NET_ADMIN in the pod can make one, and no process's end takes it away."""
+    run(mine.pod.netns.command("nft", "add", "table", "inet", "vmnet_lock"))
+    with figures.timed("a lock that is nobody's, refused", at_most=1):
+        ended = mine.vmnet.start("up").wait()
+    assert ended.code == 3
+    assert "`nft delete table inet vmnet_lock`" in ended.stderr
+    run(mine.pod.netns.command("nft", "delete", "table", "inet", "vmnet_lock"))
+    mine.vmnet.up()
+    mine.vmnet.down()
+    mine.must_be_as_found("a lock that was nobody's")

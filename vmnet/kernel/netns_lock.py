@@ -17,7 +17,7 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
-from vmnet.errors import WaitTimeoutError
+from vmnet.errors import RefusedError, WaitTimeoutError
 from vmnet.log import say
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ _REQUEST, _ACK, _EXCLUSIVE = 1, 4, 0x600
 _NFTA_NAME, _NFTA_FLAGS, _NFTA_OWNER, _FLAG_OWNER = 1, 2, 7, 2
 """linux/netfilter/nf_tables.h."""
 _NFPROTO_INET = 1
+_NOBODY = 0
+"""What the kernel numbers no netlink port of a process."""
 _ANSWER_BYTES = 8192
 _TAKEN, _HELD, _NONE = "taken", "held", "none"
 
@@ -50,6 +52,7 @@ def lock() -> Iterator[None]:
 
     Raises:
         WaitTimeoutError: another agent has held it for a minute.
+        RefusedError: somebody made a table of that name that belongs to no process, and so is never let go of.
     """
     with contextlib.ExitStack() as held:
         name = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
@@ -81,6 +84,12 @@ def _taken(netlink: socket.socket, name: socket.socket) -> bool:
             became = _take(netlink)
             if became != _HELD:
                 return became == _TAKEN
+        if _owner(netlink) == _NOBODY:
+            raise RefusedError(
+                "the nftables table inet vmnet_lock keeps every vmnet out of this network namespace. It belongs "
+                "to no process, so vmnet did not make it; whoever did must remove it "
+                "(`nft delete table inet vmnet_lock`)"
+            )
         passed = time.monotonic() - began
         if passed >= SECONDS:
             raise WaitTimeoutError(
@@ -125,19 +134,30 @@ def _take(netlink: socket.socket) -> str:
 
 def _exists(netlink: socket.socket) -> bool:
     """Whether anybody has the table: to look is cheap, and to try in vain is not."""
-    return bool(struct.unpack_from("=H", _seen(netlink), 4)[0] == _NEW)
+    return _owner(netlink) is not None
 
 
 def _by(netlink: socket.socket) -> str:
-    """Say who holds it: the owner is known by its netlink port, as a rule the number of its process."""
+    """Say who holds it."""
+    owner = _owner(netlink)
+    return f" (process {owner})" if owner else ""
+
+
+def _owner(netlink: socket.socket) -> int | None:
+    """Return the table's owner, known by its netlink port, as a rule the number of its process.
+
+    _NOBODY where the table has none, None where there is no table.
+    """
     answer = _seen(netlink)
+    if struct.unpack_from("=H", answer, 4)[0] != _NEW:
+        return None
     at, end = _HEAD.size + 4, min(len(answer), struct.unpack_from("=I", answer)[0])
     while at + 4 <= end:
         length, kind = struct.unpack_from("=HH", answer, at)
         if kind == _NFTA_OWNER and length == 8:
-            return f" (process {struct.unpack_from('!I', answer, at + 4)[0]})"
+            return int(struct.unpack_from("!I", answer, at + 4)[0])
         at += max(4, length + -length % 4)
-    return ""
+    return _NOBODY
 
 
 def _seen(netlink: socket.socket) -> bytes:
