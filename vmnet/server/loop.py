@@ -57,6 +57,8 @@ _NIC_TICK = 1.0
 _FRAMES = 32
 """At most so many at a look: while it lasts, a flood brings more."""
 _MSG_DONTWAIT = _socket.MSG_DONTWAIT
+_ENETDOWN = 100
+"""asm-generic/errno.h; `errno` holds a hundred more."""
 _BEGINNING, _ETH_P_IPV6 = 96, b"\x86\xdd"
 
 
@@ -151,7 +153,8 @@ class Server:
             self._poller.register(descriptor, select.POLLIN)
         due = self._service.due()
         if due is not None and due <= now:
-            self._send(*self._service.tick())
+            to_guest, to_network = self._service.tick()
+            self._send(to_guest, to_network, unasked=True)
 
     def _patience(self) -> float | None:
         """How many milliseconds may be waited; None for ever."""
@@ -213,19 +216,22 @@ class Server:
                 self._send(*self._service.network_frame(*frame))
             self._leave_alone(self._network.fileno())
 
-    def _send(self, to_guest: tuple[bytes, ...], to_network: tuple[bytes, ...] = ()) -> None:
+    def _send(
+        self, to_guest: tuple[bytes, ...], to_network: tuple[bytes, ...] = (), *, unasked: bool = False
+    ) -> None:
         for frame in to_guest:
-            self._say(frame)
+            self._say(frame, unasked=unasked)
         if self._network:
             for frame in to_network:
                 self._network.ask(frame)
 
-    def _say(self, frame: bytes) -> None:
+    def _say(self, frame: bytes, *, unasked: bool = False) -> None:
         """Send to the guest; the kernel refusing it is counted and survived."""
         try:
             self._packets.send(frame, _MSG_DONTWAIT)
         except OSError as error:
-            self._service.error("send", error)
+            if not (unasked and error.errno == _ENETDOWN):  # behind a tap that is down nobody misses it
+                self._service.error("send", error)
 
     def take_foreign(self) -> None:
         """See which other MACs speak DHCP, then leave their socket alone for a while; the kernel counts on."""

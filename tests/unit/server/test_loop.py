@@ -261,6 +261,20 @@ def test_what_the_kernel_refuses_is_survived(bench: Bench, refusal: OSError) -> 
     assert bench.service.errors == {f"receive: {refusal.strerror}": 1, f"send: {refusal.strerror}": 1}
 
 
+@pytest.mark.parametrize(
+    ("refusal", "errors"),
+    [(OSError(100, "Network is down"), {}), (BlockingIOError(11, "Try again"), {"send: Try again": 1})],
+)
+def test_that_the_tap_is_not_up_yet_is_no_error_of_what_nobody_asked_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, refusal: OSError, errors: dict[str, int]
+) -> None:
+    monkeypatch.setattr(bench.service, "due", lambda: 0.0)
+    monkeypatch.setattr(bench.service, "tick", lambda: ((b"an advertisement",), ()))
+    bench.packets.full = refusal
+    bench.server._see_to_what_is_due(1.0)
+    assert bench.service.errors == errors
+
+
 def looked_at(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, headers: list[bytes | OSError], ear: int = FOREIGN
 ) -> None:
