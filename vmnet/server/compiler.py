@@ -7,6 +7,7 @@ that, as the kernel does when memory is short. Where the small one is killed, th
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -40,6 +41,7 @@ def _attempt(question: bytes) -> int:
     except OSError:  # no process is left for us
         return _compile(question)
     if child == 0:
+        gc.disable()  # it ends before any collection would pay: importing scapy alone makes a dozen
         os._exit(_compile(question))
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
