@@ -87,8 +87,7 @@ def _taken(netlink: socket.socket, name: socket.socket) -> bool:
         if _owner(netlink) == _NOBODY:
             raise RefusedError(
                 "the nftables table inet vmnet_lock keeps every vmnet out of this network namespace. It belongs "
-                "to no process, so vmnet did not make it; whoever did must remove it "
-                "(`nft delete table inet vmnet_lock`)"
+                "to no process, so vmnet did not make it: find out who in the pod did, and have it removed there"
             )
         passed = time.monotonic() - began
         if passed >= SECONDS:
