@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 POD ?= bridge
 SECONDS ?= 60
-WORKERS ?= $(shell echo $$((2 * $$(nproc))))
+WORKERS ?= $(shell echo $$((2 * $$(nproc) + 1)))
 SYSTEM ?= $(shell . /etc/os-release; [ "$$VERSION_CODENAME" = trixie ] && echo bookworm || echo trixie)
 TRY ?= demo test-unit test-clients
 VENV := .venv
@@ -19,6 +19,9 @@ $(RUN) -m pytest -m alone $(1) || code=$$?; \
 $(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not alone' $(1) || code=$$?; \
 exit $$code
 endef
+
+# Each worker reads all tests before it runs some. What pytest makes of them is kept, whatever the caller's shell says.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup parts demo test test-all test-unit test-readers test-netns test-netns-container test-vm test-image soak \

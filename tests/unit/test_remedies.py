@@ -36,16 +36,19 @@ class Said(NamedTuple):
     text: str
 
 
-def _strings(tree: ast.AST) -> Iterator[str]:
+def _strings(node: ast.AST) -> Iterator[str]:
     """Give all strings but docstrings; an f-string as one."""
-    inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-    inner |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr):
-            parts = (part.value if isinstance(part, ast.Constant) else UNKNOWN for part in node.values)
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.JoinedStr):
+            parts = (part.value if isinstance(part, ast.Constant) else UNKNOWN for part in child.values)
             yield "".join(map(str, parts))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
-            yield node.value
+            for part in child.values:
+                yield from _strings(part)
+        elif isinstance(child, ast.Constant):
+            if isinstance(child.value, str):
+                yield child.value
+        elif not (isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant | ast.JoinedStr)):
+            yield from _strings(child)
 
 
 def _said() -> Iterator[Said]:
