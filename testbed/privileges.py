@@ -43,5 +43,6 @@ def confine() -> None:
             capability += 1
     checked(LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
     kept = sum(1 << number for number in _KEPT.values())
-    sets = ctypes.create_string_buffer(struct.pack("IIIIII", kept, kept, 0, 0, 0, 0))
+    low, high = kept & 0xFFFFFFFF, kept >> 32
+    sets = ctypes.create_string_buffer(struct.pack("IIIIII", low, low, 0, high, high, 0))
     checked(LIBC.capset(_HEADER, sets), "capset")

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from testbed import agent as agents
 from testbed import pods, tap_guest
 from testbed.facts import GuestFacts, read_pod
 from testbed.netns import background
 from tests.failure import sections
+from tests.netns import forked
 from tests.require import require
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def pod(layout: str) -> Iterator[Pod]:
 
 @pytest.fixture
 def agent(pod: Pod, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Agent]:
-    made = agents.agent(pod, tmp_path)
+    made = forked.agent(pod, tmp_path)
     if request.node.get_closest_marker("host_privileges"):
         made = replace(made, confined=False)
     yield made

@@ -1,42 +1,49 @@
 """vmnet in a fork of the test: the command as its users run it, but without an interpreter's start.
 
-A child of ours has everything imported already. It enters the pod, becomes a process of its own, lets a `Tamper`
-change what the test is about, and is vmnet. The DHCP servers it starts are the real ones. Only the compiler of
-their replies, which imports scapy anew each time (0.3 s), is replaced once the replies of a lease are known.
+A child of ours has everything imported already, which takes a command of its own most of its time. It enters the
+pod, becomes a process of its own, lets a `Tamper` change what the test is about, and is vmnet. The DHCP servers it
+starts are the real ones. Only the compiler of their replies, which imports scapy anew each time, is replaced: the
+child compiles them itself, and those of a lease that is known not at all.
+
+The whole command is run by the tests of `run`, of documents and examples, of inputs and outputs, with real guests
+and in the images. VMNET_UNDER_TEST puts it, or another one, to every test.
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import gc
 import importlib
+import itertools
 import json
 import os
 import select
 import signal
 import sys
 import traceback
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from testbed.agent import HOSTNAME, VERBS_THAT_READ_DNS
-from testbed.netns import TestbedError, set_netns
+from testbed.agent import HOSTNAME, VERBS_THAT_READ_DNS, Agent
+from testbed.netns import Completed, TestbedError, set_netns
 from testbed.patience import PATIENCE
 from testbed.privileges import confine
 from vmnet import agent as agent_room
-from vmnet import cli, processes, serving
+from vmnet import cli, packets, processes, serving
 from vmnet.errors import KernelError
 from vmnet.kernel.netlink import RTM_NEWLINK, NetlinkSocket
 from vmnet.kernel.read import read
+from vmnet.plumbing import offload_program
 from vmnet.server.compiler import compile_leases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from testbed.agent import Agent
+    from testbed.pods import Pod
     from vmnet.model import Change, Leases
 
     Tamper = Callable[[], None]
@@ -45,6 +52,8 @@ apply_room = importlib.import_module("vmnet.kernel.apply")
 """The module; its name in the package is also that of its function."""
 CRASHED = 70
 """How a child ends that could not even become vmnet."""
+_OTHER_COMMAND = "VMNET_UNDER_TEST" in os.environ
+_PIPE_BYTES = 65536
 _APPLY = "apply"
 _REFUSED = "refused: "
 _PR_SET_PDEATHSIG = 1
@@ -124,6 +133,7 @@ class Forked:
         words = [verb, "--state-dir", str(self.agent.state_dir)]
         if verb in VERBS_THAT_READ_DNS:
             words += ["--resolv-conf", str(self.agent.resolv_conf), "--hostname", HOSTNAME]
+        _prepare()
         outputs = tuple(os.memfd_create(name, os.MFD_CLOEXEC) for name in ("stdout", "stderr", "changes"))
         pid = os.fork()
         if pid == 0:
@@ -152,8 +162,9 @@ class Forked:
         try:
             gc.disable()  # a collection would copy all of the test's memory
             _own_process(outputs)
+            path = os.environ["PATH"]
             os.environ.clear()
-            os.environ.update({"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **self.environment})
+            os.environ.update({"PATH": path, **self.environment})
             set_netns(os.open(self.agent.netns.path, os.O_RDONLY | os.O_CLOEXEC))
             if self.agent.confined:
                 confine()
@@ -172,6 +183,45 @@ class Forked:
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(code)
+
+
+@dataclass(frozen=True, slots=True)
+class ForkedAgent(Agent):
+    """vmnet for one pod, its verbs run in forks of ours; what `argv` and `command` give is still the command."""
+
+    def run(self, verb: str, *flags: str | Path, check: bool = True) -> Completed:
+        """Run a verb to its end."""
+        ended = Forked(self).run(verb, *flags)
+        if check and ended.code:
+            raise TestbedError(f"vmnet {verb}: exit code {ended.code}\n{ended.stdout}{ended.stderr}".rstrip())
+        return Completed([verb, *map(str, flags)], ended.code, ended.stdout, ended.stderr)
+
+
+def agent(pod: Pod, directory: Path) -> Agent:
+    """Give the agent of a pod, its state below `directory`."""
+    kind = Agent if _OTHER_COMMAND else ForkedAgent
+    return kind(pod.netns, directory / "state", pod.resolv_conf)
+
+
+@contextmanager
+def cleared(pod: Pod, directory: Path) -> Iterator[Agent]:
+    """Give it for a block, at whose end nothing that it started is left running."""
+    made = agent(pod, directory)
+    try:
+        yield made
+    finally:
+        made.clear()
+
+
+@functools.cache
+def _prepare() -> None:
+    """Do once what each child would do anew: import scapy, fill pyroute2's tables, write the program."""
+    for room in ("dhcp.compile", "ipv6.compile", "ipv6.compile_advertisements"):
+        importlib.import_module(f"vmnet.{room}")
+    packets.ipv6_layers()
+    offload_program.program()
+    with NetlinkSocket() as netlink:
+        read(netlink)
 
 
 def know_replies(leases: Leases) -> None:
@@ -295,15 +345,15 @@ def _telling(trace: int) -> Callable[[NetlinkSocket, Change], None]:
 
 
 def _known_replies(leases: Leases, log: int) -> processes.Compiler:
-    """Hand the replies over as the compiler would; one that nobody has compiled yet is compiled for real."""
-    known = _compiled.get(leases)
-    if known is None:
-        return _start_compiler(leases, log)
-    read_end, write_end = os.pipe2(os.O_CLOEXEC)
-    os.set_blocking(write_end, False)
-    assert os.writev(write_end, [known]) == len(known), "more than a pipe holds"
-    os.close(write_end)
-    return processes.Compiler(0, read_end)
+    """Hand the replies over as the compiler would; what cannot be compiled, and more than a pipe holds, is its."""
+    with suppress(ValueError):
+        known = _compiled.get(leases) or compile_leases(leases)
+        if len(known) <= _PIPE_BYTES:
+            read_end, write_end = os.pipe2(os.O_CLOEXEC)
+            os.write(write_end, known)
+            os.close(write_end)
+            return processes.Compiler(0, read_end)
+    return _start_compiler(leases, log)
 
 
 _start_compiler = processes.start_compiler
@@ -320,6 +370,9 @@ def _own_process(outputs: tuple[int, ...]) -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
     for number in (signal.SIGALRM, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
+    kept = (2, *sorted(outputs), os.sysconf("SC_OPEN_MAX"))
+    for low, high in itertools.pairwise(kept):
+        os.closerange(low + 1, high)  # a tap that the test holds would be held in the pod as well
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     for place, descriptor in enumerate((null, outputs[0], outputs[1])):
         os.dup2(descriptor, place)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from scapy.layers.l2 import ARP, Ether
 
-from testbed import agent as agents
 from testbed import pods
 from testbed.netns import TestbedError, background
 from testbed.patience import attempts
 from testbed.tap_guest import raw_tap
+from tests.netns import forked
 from tests.netns.raw_client import RawClient
 from tests.unit.dhcp.frames import bootp, frame, message, option
 
@@ -121,7 +121,7 @@ def _asks_for(data: bytes, address: str) -> bool:
 def guest_by_hand(directory: Path, layout: str = "bridge", *flags: str) -> Iterator[GuestByHand]:
     """Hand a pod of that layout over, and hold its tap; `directory` is made."""
     directory.mkdir()
-    with pods.pod(layout) as pod, agents.cleared(pod, directory) as agent:
+    with pods.pod(layout) as pod, forked.cleared(pod, directory) as agent:
         agent.up(*flags)
         [log] = agent.logs()
         with (

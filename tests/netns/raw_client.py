@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from testbed import agent as agents
 from testbed import pods, tap_guest
 from testbed.netns import TestbedError, entered
 from testbed.patience import PATIENCE, attempts, wait_until_so
+from tests.netns import forked
 from tests.unit.dhcp.frames import bootp, frame, message, option, options_of
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def served(directory: Path, layout: str = "bridge", mac: str = "") -> Iterator[S
 
     Where a MAC is given, it is the VM's instead of the pod's.
     """
-    with pods.pod(layout) as pod, agents.cleared(pod, directory) as agent:
+    with pods.pod(layout) as pod, forked.cleared(pod, directory) as agent:
         agent.up(*(("--mac", mac) if mac else ()))
         [server] = agent.servers()
         with tap_guest.raw_tap(pod.netns) as tap:

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from testbed import agent as agents
 from testbed import pods
 from testbed.facts import GuestFacts, differences, read_pod
 from testbed.netns import kill
 from tests.dhcp_clients import tellable
+from tests.netns import forked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ class Stage:
 def stage(directory: Path, layout: str = "bridge", *flags: str) -> Iterator[Stage]:
     """Hand a pod of that layout over with these flags; `directory` is made."""
     directory.mkdir()
-    with pods.pod(layout) as pod, agents.cleared(pod, directory) as agent:
+    with pods.pod(layout) as pod, forked.cleared(pod, directory) as agent:
         before = read_pod(pod)
         agent.up(*flags)
         yield Stage(pod, agent, before, directory)

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from testbed import agent as agents
 from testbed import clients, pods
 from testbed.agent import HOSTNAME
 from testbed.eavesdrop import eavesdropping
@@ -32,6 +31,7 @@ from testbed.tap_guest import tap_guest
 from tests.at_once import at_once
 from tests.dhcp_clients import CLIENTS, Before, Leased, options, tellable
 from tests.extent import chosen, turn
+from tests.netns import forked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -79,7 +79,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Rea
 
 def handed_over(layout: str, directory: Path, stack: ExitStack) -> Ready:
     pod = stack.enter_context(pods.pod(layout))
-    agent = agents.agent(pod, directory)
+    agent = forked.agent(pod, directory)
     stack.callback(agent.clear)
     before = Before(read_pod(pod), broadcast_address(pod.netns))
     agent.up()

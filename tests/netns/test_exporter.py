@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from testbed import agent as agents
 from testbed import pods
 from testbed.agent import VMNET, Agent
 from testbed.netns import entered, kill, run, wait_for_end
 from testbed.tap_guest import raw_tap
 from tests import figures
+from tests.netns import forked
 from tests.netns.scraper import NO_CAPABILITY, Exporter, Samples, crowd, exporter, parsed, value
 from tests.netns.test_up_down import discover, is_offer
 from vmnet.errors import UsageError
@@ -49,7 +49,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[
     with ExitStack() as undo:
         for name, layout in LAYOUTS.items():
             pod = undo.enter_context(pods.pod(layout))
-            agent = agents.agent(pod, tmp_path_factory.mktemp(name))
+            agent = forked.agent(pod, tmp_path_factory.mktemp(name))
             undo.callback(agent.clear)
             agent.up()
             made[name] = pod, agent

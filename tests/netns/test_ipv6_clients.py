@@ -22,7 +22,6 @@ import pytest
 from scapy.layers.inet6 import ICMPv6ND_NS, IPv6
 from scapy.layers.l2 import Ether
 
-from testbed import agent as agents
 from testbed import pods
 from testbed.clients6 import CLIENTS6, Living6, living6
 from testbed.eavesdrop import eavesdropping6
@@ -35,6 +34,7 @@ from testbed.tcp import must_carry
 from tests.at_once import at_once
 from tests.dhcp_clients import tellable
 from tests.extent import chosen, some, turn
+from tests.netns import forked
 from tests.netns.stage import stage, standing_still
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def ready(_room: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Map
 
 def handed_over(layout: str, directory: Path, stack: ExitStack) -> Ready:
     pod = stack.enter_context(pods.pod(layout))
-    agent = agents.agent(pod, directory)
+    agent = forked.agent(pod, directory)
     stack.callback(agent.clear)
     before4 = read_pod(pod) if pod.nameservers else None
     made = Ready(pod, agent, read_pod6(pod), before4, directory)

@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from testbed import agent as agents
 from testbed import pods, tap_guest
 from testbed.netns import entered
 from testbed.patience import PATIENCE, wait_until_so
 from testbed.pods import must_answer, ping
 from testbed.snapshot import difference, snapshot
 from testbed.tap_copier import open_wire
-from tests.netns import probes
+from tests.netns import forked, probes
 from tests.netns.probes import Wire
 from vmnet.codec import decode
 from vmnet.model import DHCP_EXTERNAL, ISOLATION_DHCP_ONLY, ISOLATION_OFF, SERVER_PREFIX, Settings
@@ -172,7 +171,7 @@ class Line:
 
 def agent_for(pod: Pod, directory: Path, *flags: str) -> Agent:
     """Make vmnet for a pod; without rules as root, since then accept_ra alone keeps advertisements off the pod."""
-    made = agents.agent(pod, directory)
+    made = forked.agent(pod, directory)
     return replace(made, confined=made.confined and ISOLATION_OFF not in flags)
 
 

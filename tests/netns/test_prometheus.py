@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from testbed import agent as agents
 from testbed import pods
 from testbed.netns import kill, run, wait_for_end
 from testbed.patience import PATIENCE
 from testbed.prometheus import Prometheus, prometheus
 from testbed.tap_guest import raw_tap
 from testbed.unpacked import PROMETHEUS, programs
+from tests.netns import forked
 from tests.netns.scraper import exporter
 from tests.netns.test_up_down import discover, is_offer
 from tests.unit.test_metrics_docs import PANELS, ROOT, expressions
@@ -41,7 +41,7 @@ QUESTIONS = re.findall(
 def bound(layout: str, directory: Path) -> Iterator[tuple[Pod, Agent]]:
     """A pod that was handed over."""
     directory.mkdir()
-    with pods.pod(layout) as pod, agents.cleared(pod, directory) as agent:
+    with pods.pod(layout) as pod, forked.cleared(pod, directory) as agent:
         agent.up()
         agent.run("wait", "--for", "ready", "--timeout", str(PATIENCE / 2))
         yield pod, agent

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
-from testbed import agent as agents
 from testbed import pods
 from testbed.netns import background, kill
 from testbed.patience import PATIENCE
 from testbed.tap_guest import tap_guest
+from tests.netns import forked
 from tests.netns.guest_by_hand import guest_by_hand
 from tests.netns.pty_screen import shown
 
@@ -149,7 +149,7 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Any:  # noqa: ANN401 # a f
     """A pod of both families whose guest holds IPv4, and uses its IPv6 address as set up by hand."""
     directory = tmp_path_factory.mktemp("held")
     with pods.pod("bridge-dual") as pod:
-        agent = replace(agents.agent(pod, directory), confined=False)
+        agent = replace(forked.agent(pod, directory), confined=False)
         try:
             agent.up()
             with tap_guest(pod.netns, pod.mac, directory, accept_ra=0) as guest:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
-from testbed import agent as agents
 from testbed import pods
 from testbed.netns import background, kill
+from tests.netns import forked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,7 +163,7 @@ def test_with_one_all_is_as_it_was(ready_pod: Pod, agent: Agent) -> None:
 
 
 def test_nothing_bound_has_an_exit_code_of_its_own(tmp_path: Path) -> None:
-    with pods.pod("bridge") as pod, agents.cleared(pod, tmp_path) as agent:
+    with pods.pod("bridge") as pod, forked.cleared(pod, tmp_path) as agent:
         done = agent.run("status", check=False)
         assert (done.returncode, done.stdout) == (11, "down: nothing is bound here\n")
         assert status(agent)[0] == 11

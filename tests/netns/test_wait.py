@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from testbed import agent as agents
 from testbed import clients, pods
 from testbed.netns import TestbedError, background, kill
 from testbed.patience import PATIENCE
 from testbed.tap_guest import raw_tap, tap_guest
 from tests.at_once import at_once
+from tests.netns import forked
 from tests.netns.guest_by_hand import OTHER_MAC, SERVER_ID, guest_by_hand
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def must_have_come(ended: tuple[int, dict[str, Any]], **families: str) -> dict[s
 def before_the_guest(directory: Path) -> None:
     """Nothing is up; the tap is nobody's; a tap without a driver behind it; frames that are no DHCP."""
     directory.mkdir()
-    with pods.pod("bridge") as pod, agents.cleared(pod, directory) as agent:
+    with pods.pod("bridge") as pod, forked.cleared(pod, directory) as agent:
         must_be(waited(agent, "ready")[1]["cause"], "not-up", "no binding")
         agent.up()
         must_have_come(waited(agent, "ready", IN_TIME), ipv4="silent")
@@ -140,7 +140,7 @@ def answered(guest: GuestByHand, code: int, evidence: str = "") -> Any:  # noqa:
 def real_client(directory: Path) -> None:
     """It is waited for before it begins, and found by ARP from the gateway."""
     directory.mkdir()
-    with pods.pod("bridge") as pod, agents.cleared(pod, directory) as agent:
+    with pods.pod("bridge") as pod, forked.cleared(pod, directory) as agent:
         agent.up()
         argv = agent.argv("wait", "--for", "bound", "--timeout", str(IN_TIME), "--json")
         with (
@@ -157,7 +157,7 @@ def real_client(directory: Path) -> None:
 def static_ipv6(directory: Path) -> None:
     """Set up by hand, in a pod without IPv4: neighbour discovery tells."""
     directory.mkdir()
-    with pods.pod("ipv6-only") as pod, agents.cleared(pod, directory) as agent:
+    with pods.pod("ipv6-only") as pod, forked.cleared(pod, directory) as agent:
         agent.up()
         with tap_guest(pod.netns, pod.mac, directory, accept_ra=0) as guest:
             guest.netns.ip_batch(f"address add {pod.address6}/64 dev {guest.ifname} nodad")

@@ -11,10 +11,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from testbed import agent as agents
 from testbed import pods
 from testbed.netns import entered, wait_for_end
 from testbed.snapshot import difference, settled, snapshot, steady
+from tests.netns import forked
 from tests.netns.forked import Forked, know_replies
 from vmnet.codec import decode
 from vmnet.errors import VmnetError
@@ -75,7 +75,7 @@ class Trial:
 def trial(layout: str, directory: Path) -> Iterator[Trial]:
     """Make a pod and see once what `up` and `down` do to it. At the end nothing of vmnet may live in it."""
     with pods.pod(layout) as pod:
-        agent = agents.agent(pod, directory)
+        agent = forked.agent(pod, directory)
         vmnet = Forked(agent)
         _read(pod.netns)  # pyroute2 works its tables out at the first use: now, and not in each child
         found = snapshot(pod)

@@ -14,11 +14,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from testbed import agent as agents
 from testbed import pods, tap_guest
 from testbed.netns import background, entered, kill, wait_for_end
 from testbed.privileges import confined
 from testbed.watch import RTMGRP_IPV6_IFADDR, wait_for_ip
+from tests.netns import forked
 from tests.netns.raw_client import RawClient
 from tests.netns.tap_holder import HOLDS
 from tests.unit.dhcp.frames import bootp, frame, message, option
@@ -114,7 +114,7 @@ def patient(layout: str, directory: Path) -> Iterator[Patient]:
     """A fresh pod."""
     directory.mkdir()
     with pods.pod(layout) as pod, ExitStack() as held:
-        made = Patient(pod, agents.agent(pod, directory), directory, held)
+        made = Patient(pod, forked.agent(pod, directory), directory, held)
         try:
             yield made
         finally:
