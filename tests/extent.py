@@ -48,6 +48,12 @@ def chosen(cases: Iterable[Case], is_chosen: Callable[[Case], bool]) -> list[Cas
     return [case if is_chosen(case) else pytest.param(case, marks=pytest.mark.exhaustive) for case in cases]
 
 
+def sampled(cases: Iterable[Case], one_of: int) -> list[Case | ParameterSet]:
+    """Parameters of a test: one of so many is in the sample, evenly; `make test-all` runs the others."""
+    every = list(cases)
+    return chosen(every, every[::one_of].__contains__)
+
+
 def seed() -> int:
     """VMNET_SEED, or one that is the same in each sample and a new one otherwise. Printed, to try it again."""
     given = os.environ.get("VMNET_SEED")

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from tests.netns.trials import Trial
 
 LAYOUTS = ("ptp-dual", "calico-dual", "cilium", "ovn", "aws", "ipv6-only", "all-of-ipv6")
-SAMPLE = ("all-of-ipv6",)
-"""The one with the most changes."""
+SAMPLE = ("ptp-dual",)
+"""Both families; the one with the most changes, all-of-ipv6, takes three times as long."""
 MOST_CHANGES = 60
 MOST_CALLS = 48
-SCENARIOS = amount(32, 200, 2000)
+SCENARIOS = amount(16, 200, 2000)
 VERBS = ("up", "up", "down", "serve")
 LONGEST = 0.16
 """Seconds before a death that comes at any time: what `down` takes where nothing else is at work."""
@@ -47,10 +47,13 @@ def test_killed_after_every_change_of_the_kernel(layout: str, tmp_path: Path) ->
             changes.update(zip(("up", "down"), map(len, trial.changes), strict=True))
             must_answer(trial.pod.netns, trial.pod.peer)
 
-    side_by_side((layout,), tmp_path, range(1, MOST_CHANGES), work)
+    numbers = some(range(1, MOST_CHANGES), 2)
+    side_by_side((layout,), tmp_path, numbers, work)
     print(f"{layout}: {changes} changes, {len(seen)} kills")  # noqa: T201 # a figure for SPECIFICATION.md
     for verb, count in changes.items():
-        assert {number for of, number in seen if of == verb} >= set(range(1, count + 1)), verb
+        assert {number for of, number in seen if of == verb} >= {tried for tried in numbers if tried <= count}, (
+            verb
+        )
 
 
 def _kill_and_recover(trial: Trial, death: Tamper, when: str) -> list[tuple[str, int]]:
@@ -87,7 +90,7 @@ def test_killed_before_every_call_to_files_and_processes(tmp_path: Path) -> None
         kills = _kill_and_recover(trial, killed_before_call(number), f"killed before call {number}")
         seen[number] = [verb for verb, _changes in kills]
 
-    side_by_side(("bridge-dual",), tmp_path, [*some(range(1, MOST_CALLS - 1), 4), MOST_CALLS - 1], work)
+    side_by_side(("bridge-dual",), tmp_path, [*some(range(1, MOST_CALLS - 1), 6), MOST_CALLS - 1], work)
     last = {verb: max(number for number, verbs in seen.items() if verb in verbs) for verb in ("up", "down")}
     print(f"the last call: {last}")  # noqa: T201 # a figure for SPECIFICATION.md
     assert last["up"] > 20

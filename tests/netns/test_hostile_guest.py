@@ -35,15 +35,14 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import ARP, Ether
 from scapy.utils import checksum
 
-from testbed import agent as agents
 from testbed import pods
 from testbed.netns import background, entered
 from testbed.pods import must_answer
 from testbed.snapshot import difference, snapshot, steady
 from testbed.tap_copier import open_wire
-from tests.extent import amount
+from tests.extent import amount, chosen
 from tests.loud import LOUD
-from tests.netns import probes
+from tests.netns import forked, probes
 from tests.netns.test_isolation import FROM_GUEST, ROUTER, WIRE, agent_for, line
 from vmnet.codec import decode
 from vmnet.kernel import firewall
@@ -139,7 +138,7 @@ def _knock(made: Line, side: str = "guest") -> None:
     made.passed(side, ())  # all before it are through
 
 
-@pytest.mark.parametrize("isolation", ISOLATED)
+@pytest.mark.parametrize("isolation", chosen(ISOLATED, (ISOLATION_STRICT,).__contains__))
 def test_no_listener_of_the_pod_hears_the_guest(isolation: str, tmp_path: Path) -> None:
     with line(tmp_path, "--isolation", isolation) as made:
         netns = made.pod.netns
@@ -245,7 +244,7 @@ def _sent(guest: Background) -> int:
 def test_nothing_leaks_while_the_rules_are_replaced(tmp_path: Path, frames: Path) -> None:
     with pods.pod("bridge-dual") as pod, watching(pod) as watch:
         pod.netns.ip_batch(f"route add {ROUTER}")
-        agent = agents.agent(pod, tmp_path)
+        agent = forked.agent(pod, tmp_path)
         agent.up()
         [path] = agent.state_dir.glob("**/journal.json")
         journal = decode(Journal, path.read_bytes())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from testbed.netns import entered, netns
+from tests.extent import sampled
 from tests.unit import layouts
 from vmnet.errors import KernelError
 from vmnet.kernel import firewall
@@ -116,7 +117,7 @@ def test_nft_takes_the_golden_files_also_without_the_names_of_protocols(room: Ne
 
 
 @pytest.mark.parametrize("isolation", [ISOLATION_STRICT, ISOLATION_DHCP_ONLY])
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", sampled(VARIANTS, 3))
 def test_the_kernel_takes_whatever_can_be_asked_for(room: Netns, name: str, isolation: str) -> None:
     facts, settings = VARIANTS[name]
     for ruleset in rulesets(facts, replace(settings, isolation=isolation)):

@@ -21,6 +21,7 @@ import pytest
 from testbed.netns import kill
 from testbed.snapshot import difference, snapshot
 from testbed.watch import watched
+from tests.extent import sampled
 from tests.netns.forked import Forked
 from tests.netns.trials import Trial, note_names, trial
 from vmnet.model import FOREVER
@@ -79,9 +80,13 @@ class Damage:
     """How many of the differences a container with a read-only /proc/sys neither sees nor mends."""
 
 
-def ip(line: str) -> Callable[[Trial], object]:
+def ip(*lines: str) -> Callable[[Trial], object]:
     """Do it with iproute2."""
-    return lambda mine: mine.pod.netns.ip_batch(line)
+    return lambda mine: mine.pod.netns.ip_batch(*lines)
+
+
+BRIDGE_STAYS = ("link set k6t-eth0 mtu 1400", "link set k6t-eth0 mtu 1450")
+"""A bridge whose MTU nobody has set takes its ports' least one (net/bridge/br_if.c, br_mtu_auto_adjust)."""
 
 
 def sysctl(key: str, value: int) -> Callable[[Trial], object]:
@@ -157,7 +162,7 @@ DAMAGES = (
         "NIC has an address", ip("address add 10.9.9.9/32 dev eth0-nic"), "delete address 10.9.9.9/32 on eth0-nic"
     ),
     Damage("NIC down", ip("link set eth0-nic down"), "set eth0-nic up=True"),
-    Damage("NIC's MTU", ip("link set eth0-nic mtu 1400"), "set eth0-nic mtu=1450"),
+    Damage("NIC's MTU", ip(*BRIDGE_STAYS, "link set eth0-nic mtu 1400"), "set eth0-nic mtu=1450"),
     Damage("NIC learns", ip("link set eth0-nic type bridge_slave learning on"), "set eth0-nic learning=False"),
     Damage("stand-in gone", ip("link delete eth0"), "create bridge eth0", also=3),
     Damage("stand-in down", ip("link set eth0 down"), "set eth0 up=True"),
@@ -201,12 +206,12 @@ DAMAGES6 = (
 )
 
 
-@pytest.mark.parametrize("damage", DAMAGES6, ids=lambda damage: damage.name)
+@pytest.mark.parametrize("damage", sampled(DAMAGES6, 2), ids=lambda damage: damage.name)
 def test_damage_to_ipv6_is_named_by_status_and_repaired_by_up_alone(damage: Damage, mine6: Trial) -> None:
     _must_be_named_and_repaired(damage, mine6)
 
 
-@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.name)
+@pytest.mark.parametrize("damage", sampled(DAMAGES, 2), ids=lambda damage: damage.name)
 def test_damage_is_named_by_status_and_repaired_by_up_alone(damage: Damage, mine: Trial) -> None:
     _must_be_named_and_repaired(damage, mine)
 

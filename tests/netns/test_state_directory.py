@@ -23,7 +23,7 @@ from testbed.netns import entered, kill
 from testbed.patience import attempts
 from testbed.tap_guest import tap_guest
 from testbed.watch import watched
-from tests.extent import amount
+from tests.extent import amount, sampled
 from tests.netns.forked import CRASHED
 from tests.netns.trials import Trial, trial
 from vmnet.kernel.netns import cookie
@@ -93,7 +93,7 @@ REFUSED: dict[str, Callable[[dict[str, object]], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
+@pytest.mark.parametrize("what", sampled(REFUSED, 2))
 def test_a_journal_that_cannot_be_trusted_changes_nothing(
     what: str, mine: Trial, journal: dict[str, object]
 ) -> None:
@@ -109,7 +109,7 @@ def test_a_journal_that_cannot_be_trusted_changes_nothing(
     mine.must_be_as_found(what)
 
 
-@pytest.mark.parametrize("what", REFUSED)
+@pytest.mark.parametrize("what", sampled(REFUSED, 3))
 def test_the_note_speaks_where_the_journal_cannot_be_trusted(
     what: str, mine: Trial, journal: dict[str, object]
 ) -> None:
