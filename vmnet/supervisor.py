@@ -36,6 +36,10 @@ _TERMINAL = (_signal.SIGTTIN, _signal.SIGTTOU)
 _QUICK_DEATH_SECONDS = 10.0
 _QUICK_DEATHS = 3
 _LONGEST_WAIT_SECONDS = 30.0
+_GIVE_BACK_SECONDS = 8.0
+"""How long a `vmnet down` that cannot be run is tried again; kubelet leaves few of its 30."""
+_LEFT_UP = 5
+"""The exit code of `errors.RollbackIncompleteError`."""
 _LOOK_SECONDS = 30.0
 """Between two looks whether the server was stopped, which the kernel tells its parent alone."""
 
@@ -83,7 +87,7 @@ class Supervisor:
                 self._server_ended()
         if self._due is not None and self._due <= time.monotonic():
             self._due = None
-            self._verb = self._binding.start("up", "--resume")
+            self._revive()
         self._end_stopped_server()
 
     def _patience(self) -> float | None:
@@ -197,6 +201,13 @@ class Supervisor:
         when = f"in {wait:.0f} s" if wait else "now"
         say("warning", "server-ended", f"{why}: starting another {when}")
 
+    def _revive(self) -> None:
+        try:
+            self._verb = self._binding.start("up", "--resume")
+        except OSError as error:  # as where the pod has as many processes as it may
+            self._deaths += 1
+            self._try_again(f"`vmnet up` cannot be run: {error.strerror}")
+
     def _revived(self, code: int) -> None:
         """`vmnet up --resume` has ended with this code."""
         if code == 0:
@@ -216,9 +227,31 @@ class Supervisor:
     def _give_back(self) -> int:
         if self._binding.keep:
             return 0
-        # A program that COMMAND has left behind keeps its network, unless all of us were told to end.
-        flags = ("--force",) if self._told_to_end else ()
-        return exit_code(os.waitpid(self._binding.start("down", *flags), 0)[1])
+        self._verb = 0  # how that ends is no question any more
+        deadline = time.monotonic() + _GIVE_BACK_SECONDS
+        while True:
+            # A program that COMMAND has left behind keeps its network, unless all of us were told to end.
+            flags = ("--force",) if self._told_to_end else ()
+            try:
+                pid = self._binding.start("down", *flags)
+            except OSError as error:
+                if time.monotonic() >= deadline:
+                    return self._left_up(error.strerror)
+                self._await_room()
+            else:
+                return exit_code(os.waitpid(pid, 0)[1])
+
+    def _await_room(self) -> None:
+        """Wait a second, or until a process of ours has ended: that makes room for another."""
+        if select.select([self._wakeup], [], [], 1.0)[0]:
+            self._take_signals()
+
+    def _left_up(self, why: str | None) -> int:
+        """Say that the pod could not be given back. Returns the exit code."""
+        message = f"`vmnet down` cannot be run: {why}; the pod is still handed over, run {self._binding.remedy()}"
+        say("error", "left-up", message)
+        leave(message)
+        return _LEFT_UP
 
 
 class Binding:
@@ -247,6 +280,10 @@ class Binding:
                 os.close(self._directory)
                 self._directory = another
         return self._directory
+
+    def remedy(self) -> str:
+        """Return the command that gives the pod back, as it is typed here."""
+        return f"`vmnet down --interface {self.ifname} --state-dir {self._state_dir}`"
 
     def start(self, verb: str, *flags: str) -> int:
         """Start a verb as a child in a session of its own, where Ctrl-C does not reach it. Returns its pid.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import errno
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,3 +127,56 @@ def test_another_directory_of_that_path_is_not_believed(mode: int, path: Path) -
     path.chmod(mode)
     _fill(path)
     assert not binding.begun()
+
+
+def _full(*_arguments: object, **_more: object) -> int:
+    """Be the kernel where the pod has as many processes as it may."""
+    raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+
+@pytest.fixture
+def alone(path: Path, monkeypatch: pytest.MonkeyPatch) -> supervisor.Supervisor:
+    """A supervisor in a pod that has as many processes as it may; nothing is waited for."""
+    monkeypatch.setattr(os, "posix_spawn", _full)
+    monkeypatch.setattr(supervisor, "_GIVE_BACK_SECONDS", 0.0)
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    wakeup, waker = os.pipe()
+    os.write(waker, bytes([signal.SIGCHLD]))
+    return supervisor.Supervisor(_binding(path), [], wakeup)
+
+
+def test_an_up_that_cannot_be_run_is_tried_again(
+    alone: supervisor.Supervisor, capfd: pytest.CaptureFixture[str]
+) -> None:
+    alone._due = 0
+    alone._deaths = 4
+    alone._turn()
+    assert alone._deaths == 5
+    assert alone._due is not None
+    assert "`vmnet up` cannot be run: Resource temporarily unavailable: starting another" in capfd.readouterr().err
+
+
+def test_a_down_that_cannot_be_run_is_tried_again(
+    alone: supervisor.Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_once(*_arguments: object, **_more: object) -> int:
+        monkeypatch.setattr(os, "posix_spawn", lambda *_arguments, **_more: 4242)
+        return _full()
+
+    monkeypatch.setattr(os, "posix_spawn", full_once)
+    monkeypatch.setattr(os, "waitpid", lambda pid, _options: (pid, 7 << 8) if pid == 4242 else (0, 0))
+    monkeypatch.setattr(supervisor, "_GIVE_BACK_SECONDS", 60.0)
+    assert alone._give_back() == 7
+
+
+def test_a_pod_that_is_left_handed_over_is_told_of(
+    alone: supervisor.Supervisor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("VMNET_TERMINATION_LOG", str(tmp_path / "last"))
+    assert alone._give_back() == 5
+    said = "`vmnet down` cannot be run: Resource temporarily unavailable; the pod is still handed over"
+    assert said in capfd.readouterr().err
+    assert f"run `vmnet down --interface eth0 --state-dir {tmp_path}`" in (tmp_path / "last").read_text()
