@@ -172,7 +172,11 @@ class Supervisor:
         """Ctrl-Z on the terminal reaches the command alone: give the shell its turn, then go on together."""
         if pid != self._pid or not self._terminal:
             return
-        os.tcsetpgrp(0, os.getpgrp())
+        try:
+            os.tcsetpgrp(0, os.getpgrp())
+        except OSError:
+            self._terminal = False  # it has hung up: no shell has a turn
+            return
         os.kill(os.getpid(), _signal.SIGSTOP)
         self._lend_terminal()
 

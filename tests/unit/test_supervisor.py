@@ -180,3 +180,17 @@ def test_a_pod_that_is_left_handed_over_is_told_of(
     said = "`vmnet down` cannot be run: Resource temporarily unavailable; the pod is still handed over"
     assert said in capfd.readouterr().err
     assert f"run `vmnet down --interface eth0 --state-dir {tmp_path}`" in (tmp_path / "last").read_text()
+
+
+def test_a_command_that_is_stopped_when_the_terminal_has_hung_up_stops_nobody_else(
+    alone: supervisor.Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hung_up(*_arguments: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    stopped: list[int] = []
+    monkeypatch.setattr(os, "tcsetpgrp", hung_up)
+    monkeypatch.setattr(os, "kill", lambda _pid, number: stopped.append(number))
+    alone._pid, alone._terminal = 4242, True
+    alone._stopped(4242)
+    assert (alone._terminal, stopped) == (False, [])
