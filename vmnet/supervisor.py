@@ -271,14 +271,14 @@ class Binding:
 
     def begun(self) -> bool:
         """Whether the facts are still there, and so something to come back to."""
-        return _has_journal(self._held())
+        return has_journal(self._held())
 
     def _held(self) -> int:
         """Return the binding's directory: the one we came with, unless `down` removed it and `up` made another.
 
         Whoever can write to the state directory can exchange what its path leads to, but not what is held open.
         """
-        if not _has_journal(self._directory):
+        if not has_journal(self._directory):
             another = _own_directories(self._path)
             if another >= 0:
                 os.close(self._directory)
@@ -345,7 +345,7 @@ def say(level: str, event: str, message: str) -> None:
         return  # nobody listens
 
 
-def _has_journal(directory: int) -> bool:
+def has_journal(directory: int) -> bool:
     """Whether there is one, of whatever kind: it is not opened."""
     try:
         os.stat("journal.json", dir_fd=directory, follow_symlinks=False)

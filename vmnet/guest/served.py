@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vmnet import agent, lease_state, processes, server_call
-from vmnet.errors import RefusedError, UnexpectedError, VmnetError
+from vmnet.errors import UnexpectedError, VmnetError
 from vmnet.journal import StateDirectory
 from vmnet.log import say
-from vmnet.supervisor import wait_seconds
+from vmnet.supervisor import has_journal, wait_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,16 +108,21 @@ class Served:
     def _revive(self) -> None:
         try:
             agent.up(self._config)
-        except RefusedError as error:
-            # Somebody ran `vmnet down`, and means it.
-            say("warning", "taken-down", f"not starting another DHCP server: {error}")
-            self.taken_down = True
         except VmnetError as error:
-            self._deaths += 1
-            self._revive_later(str(error))
+            self._failed(error)
         else:
             say("info", "server-back", "the guest is served again")
             self._watch_server()
+
+    def _failed(self, error: VmnetError) -> None:
+        """Try again for as long as the facts are there, and so something to come back to."""
+        if has_journal(self._directory.descriptor):
+            self._deaths += 1
+            self._revive_later(str(error))
+            return
+        # Somebody ran `vmnet down`, and means it.
+        say("warning", "taken-down", f"not starting another DHCP server: {error}")
+        self.taken_down = True
 
     def _log_grew(self) -> None:
         """Ask the server, which has just said something, how the guest stands."""
