@@ -51,9 +51,8 @@ class Served:
         self._lease = lease_state.SILENT
         self.taken_down = False
         """Whether somebody else has given the pod back."""
-        self._log = processes.watch_log(directory)
-        inbox.watch(self._log, self._log_grew)
-        self._log_grew()
+        self._log = self._watch_log()
+        self._see(server_call.ask_server(directory))
         self._watch_server()
         after(_LOOK_SECONDS, self._look)
 
@@ -68,6 +67,15 @@ class Served:
             self._inbox.forget(descriptor)
             os.close(descriptor)
 
+    def _watch_log(self) -> int:
+        """Be told when the server says something; -1 where no watch is left, and `_look` has to do."""
+        try:
+            log = processes.watch_log(self._directory)
+        except OSError:
+            return -1
+        self._inbox.watch(log, self._log_grew)
+        return log
+
     def _watch_server(self) -> None:
         self._since = time.monotonic()
         pid = processes.server_pid(self._directory)
@@ -81,10 +89,11 @@ class Served:
             self._inbox.watch(self._pidfd, self._ended)
 
     def _look(self) -> None:
-        """End a server that lives and does not answer: somebody has stopped it, or it hangs."""
+        """See how the guest stands; end a server that lives and does not answer: it is stopped, or it hangs."""
         self._after(_LOOK_SECONDS, self._look)
-        silent = self._pidfd >= 0 and server_call.ask_server(self._directory) is None
-        self._misses = self._misses + 1 if silent else 0
+        said = server_call.ask_server(self._directory) if self._pidfd >= 0 else None
+        self._see(said)
+        self._misses = self._misses + 1 if self._pidfd >= 0 and said is None else 0
         if self._misses >= _MISSES:
             self._misses = 0
             say("warning", "server-silent", "the DHCP server does not answer: ending it")
@@ -128,7 +137,9 @@ class Served:
         """Ask the server, which has just said something, how the guest stands."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._log, 65536)
-        said = server_call.ask_server(self._directory)
+        self._see(server_call.ask_server(self._directory))
+
+    def _see(self, said: ServerReport | None) -> None:
         if said:
             self._moved_to(_farthest(said))
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from vmnet import agent, processes, server_call
+from vmnet import agent, lease_state, processes, server_call
 from vmnet.config import Config
 from vmnet.errors import RefusedError, RollbackIncompleteError
 from vmnet.guest.inbox import Inbox
 from vmnet.guest.served import Served
 from vmnet.journal import StateDirectory
+from vmnet.kernel import inotify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,3 +91,20 @@ def test_where_the_facts_are_gone_somebody_ran_down_and_means_it(
     assert served.taken_down
     assert not world.is_to_try_again(served)
     assert "taken-down" in capfd.readouterr().err
+
+
+def test_where_no_watch_is_left_the_guest_is_looked_at_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_path: str) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(inotify, "watch_file", refuse)
+    served = world.served()
+    said = SimpleNamespace(families=[SimpleNamespace(lease=lease_state.BOUND)])
+    monkeypatch.setattr(server_call, "ask_server", lambda _directory: said)
+    monkeypatch.setattr(processes, "server_pid", lambda _directory: os.getpid())
+    served._watch_server()
+    served._look()
+    served.close()
+    assert "the guest has its lease" in capfd.readouterr().err
