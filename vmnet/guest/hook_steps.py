@@ -67,15 +67,14 @@ def release(state_dir: str, domain: Who) -> None:
     """Give back what the domain brought up, in the place where it did.
 
     Raises:
-        VmnetError: the kernel refused; the domain's claim stays, and the journal, from which `vmnet down` goes on.
+        VmnetError: it could not be given back; the domain's claim stays, and the journal, from which
+            `vmnet down` goes on.
     """
     failures: list[VmnetError] = []
     uuid, held = _claims_of(state_dir, domain)
     for claim in held:
         try:
             said = _give_back(state_dir, claim)
-        except (UsageError, RefusedError) as error:
-            said = f"nothing to give back: {error}"
         except VmnetError as error:
             failures.append(error)
             continue
@@ -97,6 +96,8 @@ def _give_back(state_dir: str, claim: Claim) -> str:
     """Give one binding back, and say what came of it."""
     if not _enter(claim):
         return f"network namespace {claim.netns or 'of then'} is gone, and {claim.interface} with it"
+    if netns.is_host():
+        return "nothing was up: it is the host's own network namespace"
     with alone_in(state_dir, claim.netns_cookie):
         if is_attached(claim.tap):
             return f"{claim.tap} stays: another domain was quicker and uses it"
@@ -120,9 +121,19 @@ def reconnect(state_dir: str, domain: Who) -> None:
 
 
 def _enter(claim: Claim) -> bool:
-    """Go where the claim was made; say whether that is still the same namespace. Named ones are made anew."""
-    if claim.netns:
-        netns.enter(claim.netns)
+    """Go where the claim was made; say whether that is still the same namespace. Named ones are made anew.
+
+    Raises:
+        UsageError: what stands in its place cannot be looked at.
+        RefusedError: this process may not enter it.
+    """
+    try:
+        if claim.netns:
+            netns.enter(claim.netns)
+    except UsageError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return False
+        raise
     return netns.cookie() == claim.netns_cookie
 
 

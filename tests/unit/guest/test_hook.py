@@ -197,6 +197,54 @@ def test_release_that_the_kernel_refuses_can_be_repeated(world: World, capsys: p
     assert world.verbs == ["down"]
 
 
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RefusedError("cannot write the state directory /run/vmnet: No space left on device"), 3),
+        (RefusedError("journal.json cannot be used: it is of another schema; use the vmnet that wrote it"), 3),
+        (UsageError("/run/vmnet is no directory"), 2),
+    ],
+    ids=["full", "journal", "no directory"],
+)
+def test_release_that_is_refused_can_be_repeated(
+    world: World, error: Exception, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.call(*PREPARE, domain())
+    world.failures = [error]
+    assert world.call(*RELEASE, domain()) == code
+    assert str(error) in capsys.readouterr().err
+    assert world.call(*RELEASE, domain()) == 0
+    assert world.verbs == ["down"]
+
+
+@pytest.mark.parametrize("missing", [False, True], ids=["not to be entered", "gone"])
+def test_only_a_namespace_that_is_gone_is_given_up(
+    world: World, missing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.namespaces = {"pod-a": LIBVIRTD}
+    world.call(*PREPARE, domain("", "netns='pod-a'"))
+
+    def refuse(name: str) -> None:
+        if missing:
+            raise UsageError(f"network namespace {name}: gone") from FileNotFoundError()
+        raise UsageError(f"network namespace {name}: no answer within 10 s") from TimeoutError()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(netns, "enter", refuse)
+        assert world.call(*RELEASE, domain("")) == (0 if missing else 2)
+    assert world.call(*RELEASE, domain("")) == 0
+    assert world.verbs == ([] if missing else ["down"])
+
+
+def test_in_the_hosts_namespace_there_is_nothing_to_give_back(world: World) -> None:
+    world.host = True
+    world.failures = [refused := RefusedError("this is the host's own network namespace")]
+    assert world.call(*PREPARE, domain(network="")) == 3
+    world.failures = [refused]
+    assert world.call(*RELEASE, domain(network="")) == 0
+    assert world.verbs == []
+
+
 def test_two_interfaces_are_two_bindings(world: World) -> None:
     second = TAP0.replace("tap0", "tap1").replace("</int", "<alias name='ua-vmnet-net1'/></int")
     first = TAP0.replace("</int", "<alias name='ua-vmnet-eth0'/></int")
