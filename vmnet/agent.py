@@ -222,7 +222,7 @@ def down(config: Config) -> Journal | None:
 
     Raises:
         RefusedError: a program has the tap open, and it is not to be forced.
-        RollbackIncompleteError: the kernel refused; what is left, and how to finish.
+        RollbackIncompleteError: the kernel refused, or it is not as it shall be; what is left, how to finish.
     """
     with alone_at(config) as place:
         now = read(place.netlink)
@@ -235,7 +235,7 @@ def down(config: Config) -> Journal | None:
         directory = held(place.state, known)
         try:
             _restore(place, directory, known.journal)
-        except (KernelError, OSError) as error:
+        except (KernelError, UnexpectedError, OSError) as error:
             raise RollbackIncompleteError(
                 f"{error}; the pod's facts are safe in {directory.path}, `vmnet down` goes on from here"
             ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -11,7 +12,7 @@ from tests.unit import layouts
 from tests.unit.test_saved_facts import WEAK
 from vmnet import agent, journal
 from vmnet.config import Config
-from vmnet.errors import RefusedError
+from vmnet.errors import KernelError, RefusedError, RollbackIncompleteError, UnexpectedError
 from vmnet.kernel import firewall
 from vmnet.model import Neighbour, Route, Settings, Status
 from vmnet.plumbing.discover import discover
@@ -20,10 +21,14 @@ from vmnet.saved_facts import text_of, understood
 from vmnet.schema import Here
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vmnet.agent import Place
 
 HERE = Here(42, "b00t")
-PLACE = cast("Place", type("Place", (), {"here": HERE, "state": journal.StateDirectory("/dev/null", 42)}))
+PLACE = cast(
+    "Place", type("Place", (), {"netlink": None, "here": HERE, "state": journal.StateDirectory("/dev/null", 42)})
+)
 
 
 @pytest.fixture(autouse=True)
@@ -127,3 +132,36 @@ def test_no_journal_alone_leaves_the_sandbox_out(netns: str, said: bool, sandbox
     settings = agent._server_settings(_known(WEAK).journal, config)
     assert (settings.sandbox, settings.server_user) == (sandbox, user)
     assert replace(settings, sandbox=WEAK.sandbox, server_user=1000, server_group=1000) == WEAK
+
+
+@pytest.fixture
+def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Known:
+    """A binding that is up, as far as `up` and `down` are told."""
+    directory = journal.StateDirectory(str(tmp_path), 42).make("eth0")
+    known = replace(_known(Settings()), directory=directory)
+    directory.save(known.journal)
+    monkeypatch.setattr(agent, "alone_at", lambda _config: contextlib.nullcontext(PLACE))
+    monkeypatch.setattr(agent, "read", lambda _netlink: layouts.status("bridge"))
+    monkeypatch.setattr(agent, "recall", lambda *_words: known)
+    monkeypatch.setattr(agent, "is_untouched", lambda *_words: False)
+    return known
+
+
+@pytest.mark.parametrize(
+    "error",
+    [KernelError(16, "delete tap0"), UnexpectedError("this is still to do: delete tap0")],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_down_that_does_not_end_says_where_the_facts_are(
+    begun: Known, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_words: object) -> None:
+        raise error
+
+    monkeypatch.setattr(agent, "_restore", fail)
+    assert begun.directory
+    with pytest.raises(RollbackIncompleteError) as raised:
+        agent.down(Config(force=True))
+    assert str(raised.value) == (
+        f"{error}; the pod's facts are safe in {begun.directory.path}, `vmnet down` goes on from here"
+    )
