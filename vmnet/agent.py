@@ -192,14 +192,7 @@ def up(config: Config) -> Outcome:
         now = read(place.netlink)
         known = _recalled(place, config, now)
         if known:
-            warnings = only_copy(known.journal)
-            if known.directory is None:
-                known = _with_callers(known, config)
-                warnings += (_FROM_THE_NOTE,)
-            _refuse_other_settings(known.journal, config)
-            refuse_anothers(now, known.journal)
-            changed = _bring_back(place, known, now, _server_settings(known.journal, config))
-            return Outcome(known.journal, changed, warnings)
+            return _up_again(place, config, known, now)
         if config.resume:
             raise RefusedError("nothing to resume: no binding is up here; `vmnet up` begins one")
         journal = _begin(place, config, now)
@@ -215,6 +208,39 @@ def up(config: Config) -> Outcome:
             _roll_back(place, directory, journal, error)
             raise
         return Outcome(journal, changed, only_copy(journal))
+
+
+def _up_again(place: Place, config: Config, known: Known, now: Status) -> Outcome:
+    """Bring back up what was begun already.
+
+    Raises:
+        RefusedError: nothing was touched.
+        RollbackIncompleteError: a repair failed.
+    """
+    warnings = only_copy(known.journal)
+    if known.directory is None:
+        known = _with_callers(known, config)
+        warnings += (_FROM_THE_NOTE,)
+    journal = known.journal
+    _refuse_other_settings(journal, config)
+    refuse_anothers(now, journal)
+    directory = held(place.state, known)
+    warnings += _renewed(directory, journal)
+    changed = _bring_back(place, directory, journal, now, _server_settings(journal, config))
+    return Outcome(journal, changed, warnings)
+
+
+def _renewed(directory: BindingDirectory, journal: Journal) -> tuple[str, ...]:
+    """Save a journal of an older vmnet anew, or say why not: it was understood, so the guest can be served."""
+    try:
+        directory.renew(journal)
+    except RefusedError as error:
+        reason = getattr(error.__cause__, "strerror", None) or error
+        return (
+            f"the journal in {directory.path} stays as an older vmnet wrote it: {reason}; see that it can be "
+            "written, then run `vmnet up`",
+        )
+    return ()
 
 
 def down(config: Config) -> Journal | None:
@@ -498,12 +524,12 @@ def _refuse_other_settings(journal: Journal, config: Config) -> None:
         raise RefusedError(f"{journal.pod.ifname} is already up with {change}; run `vmnet down` first")
 
 
-def _bring_back(place: Place, known: Known, now: Status, server: Settings) -> bool:
+def _bring_back(
+    place: Place, directory: BindingDirectory, journal: Journal, now: Status, server: Settings
+) -> bool:
     """Bring up what was begun already. Where that fails, nothing is given back: a VM may be running on it."""
-    directory = held(place.state, known)
-    directory.renew(known.journal)
     try:
-        return _bring_up(place, directory, known.journal, now, server)
+        return _bring_up(place, directory, journal, now, server)
     except (KernelError, UnexpectedError, OSError) as error:
         raise RollbackIncompleteError(
             f"{error}; the pod's facts are safe in {directory.path}, `vmnet up` goes on from here, "

@@ -147,6 +147,26 @@ def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Known:
     return known
 
 
+def test_a_journal_that_cannot_be_written_anew_keeps_no_guest_unserved(
+    begun: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older vmnet wrote it, and the disk is full by now."""
+    assert begun.directory
+
+    def full(_name: str, _data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    begun.directory.write("journal.json", b"as an older vmnet wrote it")
+    monkeypatch.setattr(begun.directory, "write", full)
+    monkeypatch.setattr(agent, "_bring_up", lambda *_words: True)
+    outcome = agent.up(Config(resume=True))
+    assert outcome.changed
+    assert outcome.warnings == (
+        f"the journal in {begun.directory.path} stays as an older vmnet wrote it: No space left on device; see "
+        "that it can be written, then run `vmnet up`",
+    )
+
+
 @pytest.mark.parametrize(
     "error",
     [KernelError(16, "delete tap0"), UnexpectedError("this is still to do: delete tap0")],
