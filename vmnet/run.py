@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, NoReturn
 import vmnet
 from vmnet import agent
 from vmnet.config import DEFAULT_GRACE
-from vmnet.errors import RefusedError, UnexpectedError
+from vmnet.errors import RefusedError, UnexpectedError, VmnetError
 from vmnet.journal import StateDirectory
 from vmnet.log import say
-from vmnet.own_files import own_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(vmnet.__file__)))
 _ENTER = "import sys; sys.path.append(sys.argv[1]); from vmnet.supervisor import main; main()"
 _PRESS = "import sys; sys.path.append(sys.argv.pop(1)); from vmnet.power_button import main; main()"
-_LOCK = "run.lock"
 _PR_SET_CHILD_SUBREAPER = 36
 """linux/prctl.h."""
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
@@ -78,23 +76,30 @@ def run(config: Config, job: Job, tell: Tell) -> int:
     """Bring the binding up, tell of it, and become the supervisor. Returns only where it was told to end first.
 
     Raises:
-        VmnetError: as of `agent.up`; the command was not started.
-        RefusedError: another `vmnet run` is in charge of the binding.
+        VmnetError: as of `agent.up`, or of giving back what nobody can be in charge of; the command was not
+            started.
+        RefusedError: another `vmnet run` is in charge of the binding, or nobody can be.
     """
     noted = _note_signals()
     outcome = agent.up(config)
     tell.ready(outcome)
-    directory = _directory(config, outcome)
-    lock = _claim(directory)
+    try:
+        directory = _directory(config, outcome)
+        is_ours = _claim(directory)
+    except VmnetError:
+        if outcome.changed and not job.keep:
+            _give_back(config, tell)
+        raise
+    if not is_ours:
+        raise RefusedError("another `vmnet run` is in charge here; end that one first")
     # From here on signals wait for the supervisor: the kernel keeps them over exec.
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     if noted:
         if not job.keep:
             _give_back(config, tell)
         return 128 + noted[0]
-    held = (directory.descriptor, lock)
-    arguments = [directory.path, "keep" if job.keep else "", *map(str, held), *job.command]
-    return _become_supervisor(arguments, held)
+    arguments = [directory.path, "keep" if job.keep else "", str(directory.descriptor), *job.command]
+    return _become_supervisor(arguments, directory.descriptor)
 
 
 def _give_back(config: Config, tell: Tell) -> None:
@@ -104,11 +109,10 @@ def _give_back(config: Config, tell: Tell) -> None:
         say("warning", "left-up", str(error))
 
 
-def _become_supervisor(arguments: list[str], held: tuple[int, ...]) -> NoReturn:
+def _become_supervisor(arguments: list[str], held: int) -> NoReturn:
     _adopt_orphans()
     sys.stdout.flush()
-    for descriptor in held:
-        os.set_inheritable(descriptor, True)
+    os.set_inheritable(held, True)
     words = [sys.executable, "-I", "-S", "-c", _ENTER, _ROOT, *arguments]
     os.execv(sys.executable, words)  # noqa: S606 # no shell is the point
 
@@ -137,23 +141,24 @@ def _directory(config: Config, outcome: agent.Outcome) -> BindingDirectory:
     return directory
 
 
-def _claim(directory: BindingDirectory) -> int:
-    """Be the only one in charge of the binding until we end. Returns the lock's descriptor.
+def _claim(directory: BindingDirectory) -> bool:
+    """Be the only one in charge of the binding for as long as its directory is open; say whether we are.
+
+    The directory itself is locked: that takes no room on a full disk.
 
     Raises:
-        RefusedError: somebody else is.
+        RefusedError: no lock is to be had.
     """
     try:
-        descriptor = own_file(_LOCK, os.O_RDWR | os.O_CREAT, directory.descriptor)
+        fcntl.flock(directory.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
     except OSError as error:
-        reason = error.strerror or error
-        raise RefusedError(f"cannot take charge of the binding in {directory.path}: {reason}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise RefusedError("another `vmnet run` is in charge here; end that one first") from error
-    return descriptor
+        raise RefusedError(
+            f"cannot take charge of the binding in {directory.path}: {error.strerror}; the state directory must "
+            "be where flock(2) works"
+        ) from error
+    return True
 
 
 def _adopt_orphans() -> None:

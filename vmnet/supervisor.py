@@ -1,10 +1,10 @@
 """The resident process of `vmnet run`: one command, one DHCP server, their signals, their ends.
 
-It is started in place of `vmnet run` as `python -I -S -c … ROOT PATH KEEP DIRECTORY LOCK [COMMAND …]` once the
-binding is up, with every signal blocked so that none is lost in between. DIRECTORY and LOCK are descriptors: the
-binding's directory, of that PATH, and the lock in it. It may be process 1. Like the server it stays beside every
-VM, so it does without whatever costs memory: dataclasses, typing, enum, json, subprocess, and `signal` and
-`socket`, which import some of these. What takes more than that, `vmnet up` and `vmnet down`, runs as a child.
+It is started in place of `vmnet run` as `python -I -S -c … ROOT PATH KEEP DIRECTORY [COMMAND …]` once the binding
+is up, with every signal blocked so that none is lost in between. DIRECTORY is a descriptor of the binding's
+directory, of that PATH, which is locked. It may be process 1. Like the server it stays beside every VM, so it does
+without whatever costs memory: dataclasses, typing, enum, json, subprocess, and `signal` and `socket`, which import
+some of these. What takes more than that, `vmnet up` and `vmnet down`, runs as a child.
 """
 
 from __future__ import annotations
@@ -434,9 +434,8 @@ def name_process(name: bytes) -> None:
 
 def main() -> None:
     """Supervise until the command has ended, and exit as it did."""
-    root, path, keep, directory, lock, *command = sys.argv[1:]
-    for descriptor in (directory, lock):
-        os.set_inheritable(int(descriptor), False)
+    root, path, keep, directory, *command = sys.argv[1:]
+    os.set_inheritable(int(directory), False)
     wakeup = catch_signals()
     name_process(b"vmnet-run")
     binding = Binding(root, path, bool(keep), int(directory))
