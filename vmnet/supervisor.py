@@ -214,13 +214,13 @@ class Supervisor:
 
     def _revived(self, code: int) -> None:
         """`vmnet up --resume` has ended with this code."""
-        if code == 0:
+        if code == 0 and not self._binding.is_anothers():
             self._find_server()
         elif self._binding.begun():
             self._deaths += 1
             self._try_again(f"`vmnet up` failed with exit code {code}")
         else:
-            # Somebody ran `vmnet down`, and means it.
+            # Somebody ran `vmnet down`, and means it; there may be another `vmnet run` by now.
             say(
                 "warning", "taken-down", f"{self._binding.ifname} was given back by somebody else: not touching it"
             )
@@ -229,7 +229,7 @@ class Supervisor:
                 self._code = 0
 
     def _give_back(self) -> int:
-        if self._binding.keep:
+        if self._binding.keep or self._binding.is_anothers():
             return 0
         self._verb = 0  # how that ends is no question any more
         deadline = time.monotonic() + _GIVE_BACK_SECONDS
@@ -265,6 +265,7 @@ class Binding:
         self._root = root
         self._path = path
         self._directory = directory
+        self._anothers = False
         namespace, self.ifname = os.path.split(path)
         self._state_dir = os.path.dirname(namespace)
         self.keep = keep
@@ -273,16 +274,25 @@ class Binding:
         """Whether the facts are still there, and so something to come back to."""
         return has_journal(self._held())
 
+    def is_anothers(self) -> bool:
+        """Whether it was taken down, and another `vmnet run` is in charge of what was begun since."""
+        self._held()
+        return self._anothers
+
     def _held(self) -> int:
         """Return the binding's directory: the one we came with, unless `down` removed it and `up` made another.
 
+        One of which another `vmnet run` is in charge is left to it.
         Whoever can write to the state directory can exchange what its path leads to, but not what is held open.
         """
-        if not has_journal(self._directory):
-            another = _own_directories(self._path)
-            if another >= 0:
-                os.close(self._directory)
-                self._directory = another
+        self._anothers = False
+        another = -1 if has_journal(self._directory) else _own_directories(self._path)
+        if another >= 0:
+            is_ours = os.path.samestat(os.fstat(another), os.fstat(self._directory))
+            self._anothers = not is_ours and not _claim(another)
+            if not is_ours and not self._anothers:
+                self._directory, another = another, self._directory
+            os.close(another)
         return self._directory
 
     def remedy(self) -> str:
@@ -351,6 +361,19 @@ def has_journal(directory: int) -> bool:
         os.stat("journal.json", dir_fd=directory, follow_symlinks=False)
     except OSError:
         return False
+    return True
+
+
+def _claim(directory: int) -> bool:
+    """Be in charge of another directory as `vmnet run` is of its first one; whether nobody else is."""
+    import fcntl  # memory that few need
+
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # where no lock is to be had, nobody has one
     return True
 
 

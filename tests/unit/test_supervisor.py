@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import errno
+import fcntl
 import os
 import signal
 from pathlib import Path
@@ -15,7 +16,7 @@ from vmnet import supervisor
 from vmnet.own_files import own_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _FORBIDDEN = {"dataclasses", "typing", "enum", "json", "subprocess", "signal", "socket", "re", "argparse"}
 """What costs memory for as long as the VM lives; import-linter holds the rest of it."""
@@ -118,6 +119,63 @@ def test_a_binding_that_was_taken_down_and_brought_up_again_is_found(path: Path)
     assert _server(binding)
 
 
+def _made_anew(path: Path) -> None:
+    for name in ("journal.json", "server.pid"):
+        (path / name).unlink()
+    path.rename(path.with_name("away"))
+    path.mkdir(mode=0o700)
+    _fill(path)
+
+
+@pytest.fixture
+def anothers(path: Path) -> Iterator[supervisor.Binding]:
+    """A binding that was taken down, and brought up by another `vmnet run`."""
+    binding = _binding(path)
+    _made_anew(path)
+    directory = own_directory(str(path))
+    fcntl.flock(directory, fcntl.LOCK_EX)
+    yield binding
+    os.close(directory)
+
+
+def test_what_another_run_is_in_charge_of_is_not_adopted(anothers: supervisor.Binding) -> None:
+    assert not anothers.begun()
+    assert not _server(anothers)
+
+
+def test_a_journal_that_is_lost_makes_the_directory_nobody_elses(path: Path) -> None:
+    """`vmnet down` still gives the pod back, from the note on the NIC."""
+    binding = _binding(path)
+    fcntl.flock(binding._directory, fcntl.LOCK_EX)
+    (path / "journal.json").unlink()
+    assert not binding.is_anothers()
+    assert not binding.begun()
+    _fill(path)
+    assert binding.begun()
+
+
+def test_a_directory_that_is_adopted_is_locked(path: Path) -> None:
+    binding = _binding(path)
+    _made_anew(path)
+    assert binding.begun()
+    directory = own_directory(str(path))
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(directory)
+
+
+def test_where_no_lock_is_to_be_had_the_binding_is_found_all_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_descriptor: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    binding = _binding(path)
+    _made_anew(path)
+    assert binding.begun()
+
+
 @pytest.mark.parametrize("mode", [0o755, 0o777])
 def test_another_directory_of_that_path_is_not_believed(mode: int, path: Path) -> None:
     binding = _binding(path)
@@ -140,9 +198,13 @@ def alone(path: Path, monkeypatch: pytest.MonkeyPatch) -> supervisor.Supervisor:
     monkeypatch.setattr(os, "posix_spawn", _full)
     monkeypatch.setattr(supervisor, "_GIVE_BACK_SECONDS", 0.0)
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    return _supervisor(_binding(path))
+
+
+def _supervisor(binding: supervisor.Binding) -> supervisor.Supervisor:
     wakeup, waker = os.pipe()
     os.write(waker, bytes([signal.SIGCHLD]))
-    return supervisor.Supervisor(_binding(path), [], wakeup)
+    return supervisor.Supervisor(binding, [], wakeup)
 
 
 def test_an_up_that_cannot_be_run_is_tried_again(
@@ -194,3 +256,23 @@ def test_a_command_that_is_stopped_when_the_terminal_has_hung_up_stops_nobody_el
     alone._pid, alone._terminal = 4242, True
     alone._stopped(4242)
     assert (alone._terminal, stopped) == (False, [])
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_who_finds_another_run_in_charge_touches_nothing(
+    anothers: supervisor.Binding, code: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whether its `vmnet up --resume` came before the other's `up`, or after it and found all well."""
+    monkeypatch.setattr(os, "posix_spawn", _full)
+    mine = _supervisor(anothers)
+    mine._revived(code)
+    assert (mine._code, mine._due) == (0, None)
+    assert mine._give_back() == 0
+    assert capfd.readouterr().err.count("taken-down") == 1
+
+
+def test_who_ends_before_it_has_heard_of_another_run_touches_nothing(
+    anothers: supervisor.Binding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "posix_spawn", _full)
+    assert _supervisor(anothers)._give_back() == 0
