@@ -32,6 +32,7 @@ from vmnet.model import (
     Status,
     wanted,
 )
+from vmnet.traffic import covers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -198,7 +199,24 @@ def _missing(status: Status, spec: Spec, shall: LinkSpec) -> list[LinkEntry]:
     }
     missing = tuple(entry for entry in _entries_of(spec, shall.ifname) if _comparable(entry) not in there)
     # The kernel takes a gateway only once it is on-link, but dumps the default route first.
-    return sorted(_ipv6_turned(missing), key=lambda entry: isinstance(entry, Route) and bool(entry.gateway))
+    late = _late([entry for entry in missing if isinstance(entry, Route)])
+    return sorted(_ipv6_turned(missing), key=lambda entry: (entry in late, _has_gateway(entry)))
+
+
+def _has_gateway(entry: LinkEntry) -> bool:
+    return isinstance(entry, Route) and bool(entry.gateway)
+
+
+def _late(routes: list[Route]) -> set[Route]:
+    """Find the routes that wait for an IPv6 source (net/ipv6/route.c), and those whose gateway is behind one.
+
+    Where a neighbour says that it has the source, too, the kernel never takes them, and what comes after is lost.
+    """
+    sourced = {route for route in routes if route.ipv6 and route.prefsrc}
+    on_link = [route.dst for route in sourced if not route.gateway]
+    gateways = {route.gateway for route in routes if route.gateway} if on_link else set()
+    behind = {gateway for gateway in gateways if any(covers(prefix, gateway) for prefix in on_link)}
+    return sourced | {route for route in routes if route.gateway in behind}
 
 
 def _ipv6_turned(entries: tuple[LinkEntry, ...]) -> list[LinkEntry]:

@@ -185,6 +185,30 @@ def test_a_gateway_comes_after_the_route_that_makes_it_reachable() -> None:
     assert True in gateways
 
 
+def test_a_route_that_waits_for_its_ipv6_source_costs_no_other_route() -> None:
+    """Where a neighbour says that it has that address, too, the kernel never takes it, and `down` ends there."""
+    behind = Route("eth0", "fd02::/64", "fd01::1")
+    late = Route("eth0", "fd01::/64", prefsrc="fd00::5")
+    sourced = Route("eth0", "::/0", "fe80::1", prefsrc="fd00::5")
+    others = (
+        Route("eth0", "0.0.0.0/0", "10.0.0.1"),
+        Route("eth0", "10.1.0.0/16", "fd01::1"),
+        Route("eth0", "fd03::/64", "fe80::1"),
+        Route("eth0", "10.0.0.0/24", prefsrc="10.0.0.5"),
+    )
+    spec = replace(_SPEC, routes=(behind, sourced, *others, late))
+    changes = diff(replace(_AS_IT_SHALL_BE, routes=()), spec)
+    assert [change.entry for change in changes if isinstance(change, AddEntry)] == [
+        others[3],
+        others[0],
+        others[2],
+        late,
+        behind,
+        sourced,
+        others[1],
+    ]
+
+
 _ETH0 = Link(2, "eth0", "veth", "02:00:00:00:00:01", 1500, up=True, addr_gen_mode=0)
 _SPEC = Spec(
     links=(LinkSpec("eth0", ifindex=2),),
