@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found] # `signal` wraps it; typeshed does not
 import gc
 import os
 import sys
@@ -36,6 +37,7 @@ _LONGEST_SOCKET_PATH = 107
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     standard_streams.guard()
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # were it ignored, our children would leave no exit code
     try:
         code = _run_verb(sys.argv[1:] if arguments is None else arguments)
     except VmnetError as error:
@@ -323,7 +325,7 @@ def _show(asked: argparse.Namespace, value: object, nodes: Sequence[Node]) -> No
     if asked.json:
         import json
 
-        _print(json.dumps(value, indent=2, ensure_ascii=False))
+        _print(json.dumps(value, indent=2))
     else:
         from vmnet import screen
 

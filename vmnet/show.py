@@ -62,4 +62,4 @@ def lease_lines(leases: Leases) -> list[str]:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    return json.dumps(value, indent=2)

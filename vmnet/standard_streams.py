@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import select
 import sys
 from typing import TYPE_CHECKING
 
 from vmnet.errors import OutputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from _typeshed import ReadableBuffer
+
+
+_PATIENCE_SECONDS = 1.0
+
+
+def _written(write: Callable[[ReadableBuffer], int | None], descriptor: int, data: ReadableBuffer) -> int:
+    """Write; where somebody who shares the stream has made it non-blocking, wait for room, and not for ever.
+
+    Raises:
+        OSError: it cannot be written, or there was no room.
+    """
+    for _attempt in range(2):
+        written = write(data)
+        if written is not None:
+            return written
+        select.select([], [descriptor], [], _PATIENCE_SECONDS)
+    raise BlockingIOError(errno.EAGAIN, "whoever reads it does not make room")
 
 
 class _Output(io.FileIO):
@@ -18,7 +39,7 @@ class _Output(io.FileIO):
 
     def write(self, data: ReadableBuffer, /) -> int:
         try:
-            return super().write(data) or 0
+            return _written(super().write, self.fileno(), data)
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -30,7 +51,7 @@ class _Errors(io.FileIO):
 
     def write(self, data: ReadableBuffer, /) -> int:
         try:
-            return super().write(data) or 0
+            return _written(super().write, self.fileno(), data)
         except OSError:
             return memoryview(data).nbytes
 

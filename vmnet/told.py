@@ -129,11 +129,13 @@ def domain_search(resolver: Resolver, settings: Settings) -> tuple[tuple[str, ..
 def hostname(name: str) -> tuple[str, list[str]]:
     """One label of 1 to 63 octets (RFC 2132 §3.14, RFC 1035 §2.3.1): the domain is option 15's to say."""
     label = name.partition(".")[0]
-    fitting = label[:_LONGEST_HOSTNAME].rstrip("-")  # as kubelet cuts a pod's name
+    fitting = label[:_LONGEST_HOSTNAME].strip("-")  # as kubelet cuts a pod's name
     if not fitting and not name:
         return "", []
     if not fitting or not fitting.isascii() or not fitting.replace("-", "").replace("_", "").isalnum():
         return "", [f"the hostname {name!r} is not one that DHCP can carry: the guest keeps its own"]
     if fitting != label:
-        return fitting, [f"the hostname {label!r} is longer than {_LONGEST_HOSTNAME} octets: cut to {fitting!r}"]
+        long = len(label) > _LONGEST_HOSTNAME
+        why = f"is longer than {_LONGEST_HOSTNAME} octets" if long else "begins or ends with a hyphen"
+        return fitting, [f"the hostname {label!r} {why}: cut to {fitting!r}"]
     return fitting, []

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from testbed.netns import PREFIX, Netns, entered, netns, run
 from testbed.snapshot import difference, look
 from vmnet.errors import KernelError
 from vmnet.kernel.apply import apply
+from vmnet.kernel.inspect import link_states
 from vmnet.kernel.netlink import NetlinkSocket
 from vmnet.kernel.read import read
 from vmnet.model import AddEntry, Address, AlterLink, CreateLink, DeleteEntry, DeleteLink, LinkSpec, Route
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vmnet.model import LinkEntry, Status
+
+
+NO_UTF8 = os.fsdecode(b"\xff\xfe")
 
 
 @pytest.fixture
@@ -198,3 +203,13 @@ def test_a_dump_is_whole_while_others_change_the_tables(namespace: Netns) -> Non
             routes = [route for route in read(netlink).routes if route.gateway == "10.0.0.1"]
             apply(other, DeleteEntry(extra))
             assert len(routes) == 513
+
+
+def test_names_that_are_no_utf8_are_read(namespace: Netns) -> None:
+    """Whoever has CAP_NET_ADMIN in the pod may give them."""
+    namespace.run("ip", "link", "property", "add", "dev", "eth0", "altname", f"{NO_UTF8}2")
+    namespace.run("ip", "link", "add", "name", NO_UTF8, "type", "bridge")
+    with entered(namespace), NetlinkSocket() as netlink:
+        status = read(netlink)
+        assert {link.ifname for link in status.links} == {"lo", "eth0", "far", r"\xff\xfe"}
+        assert {state.ifname for state in link_states(netlink)} == {"lo", "eth0", "far", r"\xff\xfe"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vmnet.doctor.evidence import INFO, WARNING, Finding
-from vmnet.plumbing.names import bridge_name, table_name
+from vmnet.plumbing.names import bridge_name, is_table_name, table_name
 from vmnet.plumbing.whose import VMNET, bound_elsewhere
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def lone_rules(evidence: Evidence) -> Iterator[Finding]:
     used = {table_name(ifname) for ifname in evidence.known}
     links = {link.ifname for link in evidence.status.links}
     used |= {chain.table for chain in evidence.status.chains or () if chain.device in links}
-    lone = (chain for chain in evidence.status.chains or () if chain.table not in used)
+    ours = (chain for chain in evidence.status.chains or () if is_table_name(chain.table))
+    lone = (chain for chain in ours if chain.table not in used)
     tables = dict.fromkeys(f"{chain.family} {chain.table}" for chain in lone)
     if tables:
         yield Finding(

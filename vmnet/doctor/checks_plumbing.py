@@ -8,7 +8,7 @@ from vmnet.doctor.evidence import ERROR, INFO, WARNING, Finding
 from vmnet.kernel.inspect import FORWARDING
 from vmnet.model import ISOLATION_OFF
 from vmnet.plumbing.isolation import rulesets
-from vmnet.plumbing.names import bridge_name, nic_name, table_name
+from vmnet.plumbing.names import bridge_name, is_link_name, nic_name, table_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,8 +98,16 @@ def further_port(evidence: Evidence) -> Iterator[Finding]:
                 f"{link.ifname} is a port of {link.controller}, but not vmnet's: it sees the guest's "
                 "frames, and its own reach the guest past the isolation rules",
                 (f"{link.ifname} is of kind {link.kind or 'hardware'}, MAC {link.mac}",),
-                f"find out what put it there; `ip link set {link.ifname} nomaster` removes it from the bridge",
+                _taken_out(link),
             )
+
+
+def _taken_out(link: Link) -> str:
+    """Say how: a command only where a shell takes the name for nothing but a name."""
+    how = "; then take it out of the bridge"
+    if is_link_name(link.ifname):
+        how = f"; `ip link set {link.ifname} nomaster` removes it from the bridge"
+    return f"find out what put it there{how}"
 
 
 def not_isolated(evidence: Evidence) -> Iterator[Finding]:

@@ -121,7 +121,7 @@ def as_json(evidences: tuple[Evidence, ...]) -> str:
             for ifname, finding in found_of
         ],
     }
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    return json.dumps(value, indent=2)
 
 
 def _interface(evidence: Evidence) -> str | None:

@@ -9,7 +9,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vmnet.kernel.netlink import RTM_GETLINK, RTM_GETNEIGH, ifinfmsg, ndmsg
+from vmnet.kernel.netlink import RTM_GETLINK, RTM_GETNEIGH, ifinfmsg, name_of, ndmsg
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,7 @@ def _link_state(message: Any) -> LinkState:  # noqa: ANN401 # pyroute2 is untype
     info = message.get_attr("IFLA_LINKINFO")
     counted = message.get_attr("IFLA_STATS64") or {}
     return LinkState(
-        ifname=message.get_attr("IFLA_IFNAME"),
+        ifname=name_of(message.get_attr("IFLA_IFNAME")),
         carrier=bool(message.get_attr("IFLA_CARRIER")),
         port_state=info and info.get_nested("IFLA_INFO_SLAVE_DATA", "IFLA_BRPORT_STATE"),
         received=counted.get("rx_packets", 0),
@@ -107,8 +107,13 @@ def probed_addresses() -> tuple[Probed, ...]:
 
 def _probed(table: str) -> Iterator[Probed]:
     """Read if_inet6: address, ifindex, prefix length, scope, flags, ifname (net/ipv6/addrconf.c, if6_seq_show)."""
-    for line in table.splitlines():
-        number, _ifindex, _length, _scope, flags, ifname = line.split()
+    for line in table.split(
+        "\n"
+    ):  # not splitlines: a link's name may hold what Unicode takes for the end of a line
+        words = line.split(maxsplit=5)
+        if len(words) < 6:
+            continue
+        number, _ifindex, _length, _scope, flags, ifname = words
         bits = int(flags, 16)
         failed = bool(bits & _IFA_F_DADFAILED)
         if failed or (bits & _IFA_F_TENTATIVE and not bits & _IFA_F_OPTIMISTIC):
@@ -129,7 +134,8 @@ def legacy_tables() -> tuple[str, ...]:
 
 def abstract_sockets(prefix: str) -> tuple[str, ...]:
     """Return what follows `prefix` in the names of this namespace's abstract unix sockets (proc_net_unix(5))."""
-    paths = (line.split()[-1] for line in _text("/proc/self/net/unix").splitlines()[1:])
+    # A name may hold whatever there is, ends of lines among it: what follows in that name is a line to us.
+    paths = (line.split()[-1] for line in _text("/proc/self/net/unix").split("\n")[1:] if line.strip())
     found = (path.removeprefix(f"@{prefix}") for path in paths if path.startswith(f"@{prefix}"))
     return tuple(dict.fromkeys(found))
 

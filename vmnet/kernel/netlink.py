@@ -110,6 +110,11 @@ def attribute(kind: int, value: bytes) -> bytes:
     return ATTRIBUTE.pack(ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
 
 
+def name_of(value: str | bytes) -> str:
+    """Return a link's name as text. The kernel takes octets that are no UTF-8, which pyroute2 leaves as octets."""
+    return value if isinstance(value, str) else value.decode(errors="backslashreplace")
+
+
 class NetlinkSocket:
     """A netlink socket of the network namespace it was opened in: rtnetlink's, unless told otherwise."""
 

@@ -23,6 +23,7 @@ from vmnet.kernel.netlink import (
     RTM_GETROUTE,
     ifaddrmsg,
     ifinfmsg,
+    name_of,
     ndmsg,
     rtmsg,
 )
@@ -92,7 +93,7 @@ def read(netlink: NetlinkSocket) -> Status:
         KernelError: the kernel refused, or never stopped changing.
     """
     link_messages = netlink.dump(ifinfmsg(), RTM_GETLINK)
-    names = {message["index"]: message.get_attr("IFLA_IFNAME") for message in link_messages}
+    names = {message["index"]: name_of(message.get_attr("IFLA_IFNAME")) for message in link_messages}
     address_messages = netlink.dump(ifaddrmsg(), RTM_GETADDR)
     route_messages = [*_dump_routes(netlink, socket.AF_INET), *_dump_routes(netlink, socket.AF_INET6)]
     forwarding = ndmsg()
@@ -152,7 +153,7 @@ def _link(message: Message, names: dict[int, str]) -> Link:
     ipv6_conf = ipv6 and ipv6.get_attr("IFLA_INET6_CONF")
     return Link(
         ifindex=message["index"],
-        ifname=message.get_attr("IFLA_IFNAME"),
+        ifname=names[message["index"]],
         kind=kind,
         mac=message.get_attr("IFLA_ADDRESS") or "",
         mtu=message.get_attr("IFLA_MTU") or 0,
@@ -175,9 +176,11 @@ def _link(message: Message, names: dict[int, str]) -> Link:
 
 def _note(message: Message) -> Note:
     properties = message.get_attr("IFLA_PROP_LIST")
-    names = [value for name, value in properties["attrs"] if name == "IFLA_ALT_IFNAME"] if properties else []
+    attributes = properties["attrs"] if properties else ()
+    names = [name_of(value) for name, value in attributes if name == "IFLA_ALT_IFNAME"]
     return Note(
-        message.get_attr("IFLA_IFNAME"), tuple(sorted(name for name in names if name.startswith(NOTE_PREFIX)))
+        name_of(message.get_attr("IFLA_IFNAME")),
+        tuple(sorted(name for name in names if name.startswith(NOTE_PREFIX))),
     )
 
 

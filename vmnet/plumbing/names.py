@@ -55,6 +55,11 @@ def nic_name(ifname: str) -> str:
     return _fitting("", ifname, "-nic")
 
 
+def is_table_name(text: str) -> bool:
+    """Whether `table_name` could have made it: the kernel takes any octets, and shells run some of them."""
+    return text.startswith(TABLE_PREFIX) and text.isascii() and text.replace("_", "").isalnum()
+
+
 def table_name(ifname: str) -> str:
     """Name the nftables tables of a binding: nft's own words are letters, digits and underscores."""
     plain = "".join(character if character.isalnum() else "_" for character in ifname)

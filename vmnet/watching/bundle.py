@@ -185,13 +185,13 @@ def _names(config: Config, seen: _Seen) -> Iterator[str]:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    return json.dumps(value, indent=2)
 
 
 def _write(path: str, files: dict[str, str | bytes]) -> None:
     with output.opened(path, new=True) as file, tarfile.open(fileobj=file, mode="w|") as tar:
         for name, data in files.items():
-            octets = data.encode() if isinstance(data, str) else data
+            octets = data.encode(errors="backslashreplace") if isinstance(data, str) else data
             member = tarfile.TarInfo(f"vmnet-support/{name}")
             member.size = len(octets)
             tar.addfile(member, io.BytesIO(octets))

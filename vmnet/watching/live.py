@@ -62,7 +62,7 @@ class _Changes:
         if now == self._before:
             return
         if self._as_json:
-            print(json.dumps(told, ensure_ascii=False), flush=True)  # noqa: T201 # what was asked for goes to stdout
+            print(json.dumps(told), flush=True)  # noqa: T201 # what was asked for goes to stdout
         else:
             screen.show(status.outlines(sights), again=self._before is not None)
         self._before = now

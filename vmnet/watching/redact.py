@@ -57,13 +57,13 @@ class Redactor:
     def document(self, text: str) -> str:
         """The same of JSON, whose members keep their names, of lines of JSON, and of any other text."""
         try:
-            return json.dumps(self._value(json.loads(text)), indent=2, ensure_ascii=False)
+            return json.dumps(self._value(json.loads(text)), indent=2)
         except (ValueError, RecursionError):
             return "\n".join(self._line(line) for line in text.splitlines())
 
     def _line(self, line: str) -> str:
         try:
-            return json.dumps(self._value(json.loads(line)), ensure_ascii=False)
+            return json.dumps(self._value(json.loads(line)))
         except (ValueError, RecursionError):
             return self(line)
 

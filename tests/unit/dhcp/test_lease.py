@@ -114,6 +114,7 @@ def test_mtu(device: int, route_mtu: int | None, wished: int | None, mtu: int | 
         ("a" * 63, "a" * 63, False),
         ("a" * 64, "a" * 63, True),
         ("a" * 62 + "-b", "a" * 62, True),
+        ("-foo", "foo", True),
         ("", "", False),
         (".svc", "", True),
         ("we\0b", "", True),

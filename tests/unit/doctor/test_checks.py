@@ -406,6 +406,17 @@ def test_one_thing_is_wrong_and_one_is_found(case: Case) -> None:
     assert findings[0].remedy
 
 
+def test_no_command_names_what_a_shell_would_run() -> None:
+    """Names of links and tables are whoever's in the pod has CAP_NET_ADMIN; the kernel takes almost any octet."""
+    shell = "$(id)"
+    table = replace(FORWARD, table=f"vmnet_;{shell}")
+    assert examine(replace(before(), status=replace(before().status, chains=(table,)))) == ()
+    port = Link(99, shell, "veth", "", 1500, up=True, controller="k6t-eth0")
+    status = bound().status
+    [finding] = examine(replace(bound(), status=replace(status, links=(*status.links, port))))
+    assert shell not in finding.remedy
+
+
 @pytest.mark.parametrize("name", ["bridge", "bridge-dual", "calico", "ptp", "ovn", "aws"])
 def test_a_sound_pod(name: str) -> None:
     for evidence in (before(name), bound(name)):

@@ -52,6 +52,21 @@ def test_servers_by_the_names_of_their_sockets(proc: dict[str, str]) -> None:
     assert inspect.abstract_sockets("vmnet/server/") == ("eth0", "net1")
 
 
+def test_names_that_hold_ends_of_lines_are_passed_over(proc: dict[str, str]) -> None:
+    """Anybody in the pod may bind such a name, and whoever has CAP_NET_ADMIN may give a link one."""
+    proc["/proc/self/net/unix"] = f"{UNIX}0000000000000000: 00000002 00000000 00010000 0001 01 46 @a\n\n \nb\n"
+    assert inspect.abstract_sockets("vmnet/server/") == ("eth0", "net1")
+    odd = IF_INET6.splitlines()[1].replace("eth0", "e\u2028th 0")
+    proc["/proc/self/net/if_inet6"] = f"{odd}\n\nfe80 and no more\n{IF_INET6}"
+    found = [address.ifname for address in inspect.probed_addresses()]
+    assert found == [
+        "e\u2028th 0",
+        "eth0",
+        "eth0",
+        "eth0.100",
+    ]
+
+
 def test_what_br_netfilter_calls(proc: dict[str, str]) -> None:
     assert inspect.bridge_calls() == ()
     proc["/proc/sys/net/bridge/bridge-nf-call-iptables"] = "1\n"
