@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.extent import ALL
 
@@ -34,6 +35,15 @@ LONGEST = (
     "fuzz/test_fuzz.py",
 )
 """The files whose tests take longest, for the workers to begin with; some minutes are lost without it, no test."""
+# No clock decides; a sample is the same each time.
+settings.register_profile(
+    "vmnet",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=not ALL,
+    print_blob=True,
+)
+settings.load_profile("vmnet")
 FIGURES = pytest.StashKey[dict[str, str]]()
 """What the summary says at the end, by name."""
 

@@ -128,9 +128,7 @@ TestAnyStory = Story.TestCase
 TestAnyStory.settings = settings(
     max_examples=EXAMPLES,
     stateful_step_count=STEPS,
-    deadline=None,
     database=None,
     derandomize=not (SOAK or os.environ.get("VMNET_SEED")),
-    print_blob=True,
     suppress_health_check=list(HealthCheck),
 )

@@ -11,6 +11,7 @@ import ast
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 REPOSITORY = Path(__file__).parents[2]
 CALLS = frozenset(
@@ -101,6 +102,11 @@ def measures(source: str) -> set[str]:
 )
 def test_what_measures_is_seen(source: str, found: set[str]) -> None:
     assert measures(source) == found
+
+
+def test_no_property_is_held_to_a_clock() -> None:
+    assert settings().deadline is None
+    assert HealthCheck.too_slow in settings().suppress_health_check
 
 
 def test_only_these_files_measure_and_each_says_why() -> None:

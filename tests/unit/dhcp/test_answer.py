@@ -253,7 +253,7 @@ def test_a_long_list_leaves_the_others_their_first_values() -> None:
     prl=st.binary(max_size=12),
     boot=st.booleans(),
 )
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 def test_whatever_is_left_out_the_rest_is_well_formed_and_true(
     counts: tuple[int, int, int, int], size: int, prl: bytes, boot: bool
 ) -> None:

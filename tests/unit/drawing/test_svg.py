@@ -85,7 +85,7 @@ def long_names(saved: Journal) -> Journal:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.text(max_size=40))
 def test_any_name_is_well_formed_xml(name: str) -> None:
     saved = journal("bridge")

@@ -186,6 +186,4 @@ def _comparable(status: Status) -> tuple[object, ...]:
 
 
 TestAnyStory = Story.TestCase
-TestAnyStory.settings = settings(
-    max_examples=amount(25, 150), stateful_step_count=25, deadline=None, print_blob=True
-)
+TestAnyStory.settings = settings(max_examples=amount(25, 150), stateful_step_count=25)
