@@ -188,13 +188,7 @@ def control_sockets(directory: BindingDirectory) -> tuple[socket.socket, ...]:
 def _bound_to_file(directory: BindingDirectory) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(SOCKET, dir_fd=directory.descriptor)
-    filed = _listening(path(directory))  # through the descriptor, so never too long for AF_UNIX
-    try:
-        os.chmod(SOCKET, 0o600, dir_fd=directory.descriptor)
-    except OSError:
-        filed.close()
-        raise
-    return filed
+    return _listening(path(directory))  # through the descriptor, so never too long for AF_UNIX
 
 
 def _bound_to_name(directory: BindingDirectory) -> socket.socket | None:
@@ -210,6 +204,7 @@ def _bound_to_name(directory: BindingDirectory) -> socket.socket | None:
 def _listening(address: str) -> socket.socket:
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        os.fchmod(listening.fileno(), 0o600)  # bind gives its file this mode: later the name may lead elsewhere
         listening.bind(address)
         listening.listen(_WAITERS)
     except OSError:
