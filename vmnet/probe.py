@@ -15,6 +15,7 @@ import time
 
 from vmnet.lease_state import HOLDING, STATIC
 from vmnet.lease_state import STATES as LEASE_STATES
+from vmnet.own_files import own_directory
 from vmnet.server_state import SERVING
 from vmnet.server_state import STATES as SERVER_STATES
 
@@ -31,7 +32,7 @@ _PEER = struct.Struct("iII")
 """`struct ucred`: pid, uid, gid."""
 _ANSWER_SECONDS = 1.0
 _ANSWER_BYTES = 16384
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DOOR = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _FLAGS = {"--for": "FOR", "--interface": "INTERFACE", "--state-dir": "STATE_DIR"}
 
 
@@ -82,7 +83,7 @@ def probe(goal: str, interface: str, state_dir: str) -> int:
 def _found(goal: str, interface: str, state_dir: str) -> str:
     namespace = f"{state_dir}/netns-{_cookie()}"
     ifname = interface or _only_binding(namespace)
-    state, leases = said(_answer(ifname, f"{namespace}/{ifname}"))
+    state, leases = said(_answer(ifname, namespace))
     if state != SERVING:
         raise _No(f"the DHCP server of {ifname} is {state}")
     if goal == BOUND and not any(lease in _HERE for lease in leases):
@@ -111,18 +112,33 @@ def _only_binding(namespace: str) -> str:
     return names[0]
 
 
-def _answer(ifname: str, path: str) -> bytes:
+def _answer(ifname: str, namespace: str) -> bytes:
     """What the server says: found by its file, as vmnet.server_call does; by its name anybody could answer."""
-    directory = os.open(path, _DIRECTORY)
-    answer = _asked(f"/proc/self/fd/{directory}/server.sock")
+    above = own_directory(namespace)
+    try:
+        directory = own_directory(ifname, above)
+    finally:
+        os.close(above)
+    answer = _asked(directory)
     os.close(directory)
     if answer is None:
         raise _No(f"the DHCP server of {ifname} does not answer")
     return answer
 
 
-def _asked(address: str) -> bytes | None:
-    """Hear a server that is root's or our own, for a second at most; None where there is none."""
+def _asked(directory: int) -> bytes | None:
+    """Hear the directory's server, which is root's or our own, for a second at most; None where there is none."""
+    try:
+        door = os.open("server.sock", _DOOR, dir_fd=directory)  # no link: it would lead to another's server
+    except OSError:
+        return None
+    try:
+        return _heard(f"/proc/self/fd/{door}")
+    finally:
+        os.close(door)
+
+
+def _heard(address: str) -> bytes | None:
     asking = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     deadline, answer = time.monotonic() + _ANSWER_SECONDS, b""
     try:

@@ -65,17 +65,37 @@ def name(directory: BindingDirectory) -> str:
 
 
 def path(directory: BindingDirectory) -> str:
-    """Where its file is: never too long for AF_UNIX."""
+    """Where its file is to be: never too long for AF_UNIX. Who calls goes through `_door`."""
     return f"/proc/self/fd/{directory.descriptor}/{SOCKET}"
 
 
 def call(directory: BindingDirectory, *, by_name: bool, wish: bytes = _REPORT) -> Called | None:
     """Call the binding's server by its name or by its file; None where there is none to be believed."""
-    called = reached(name(directory) if by_name else path(directory), wish, by_name=by_name)
-    if called and by_name and not is_a_server_of_ours(called, directory):
+    if not by_name:
+        with _door(directory) as address:
+            return reached(address, wish, by_name=False) if address else None
+    called = reached(name(directory), wish, by_name=True)
+    if called and not is_a_server_of_ours(called, directory):
         with called:
             return None
     return called
+
+
+@contextlib.contextmanager
+def _door(directory: BindingDirectory) -> Iterator[str]:
+    """The address of the socket's file itself; empty where there is none.
+
+    A link would lead whoever owns the directory to sockets that he cannot see himself, as of another pod's server.
+    """
+    try:
+        door = os.open(SOCKET, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory.descriptor)
+    except OSError:
+        yield ""
+        return
+    try:
+        yield f"/proc/self/fd/{door}"
+    finally:
+        os.close(door)
 
 
 def reached(address: str, wish: bytes, *, by_name: bool) -> Called | None:
@@ -213,18 +233,9 @@ def understood(answer: bytes) -> ServerReport | None:
 
 
 def _without_waiting(directory: BindingDirectory) -> socket.socket | None:
-    """Connect to the server that listens at the file, without waiting for it; None where it is not root's or ours.
-
-    The file is no link: it would lead whoever owns the directory to sockets that he cannot see himself.
-    """
-    try:
-        door = os.open(SOCKET, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory.descriptor)
-    except OSError:
-        return None
-    try:
-        return _owned(f"/proc/self/fd/{door}")
-    finally:
-        os.close(door)
+    """Connect to the server at the file, without waiting for it; None where it is not root's or ours."""
+    with _door(directory) as address:
+        return _owned(address) if address else None
 
 
 def _owned(address: str) -> socket.socket | None:

@@ -60,6 +60,26 @@ def test_who_listens_and_says_nothing_is_waited_for_a_second(ready_pod: Pod, age
     assert (said.returncode, said.stderr) == (1, "not ready: the DHCP server of eth0 does not answer\n")
 
 
+def test_a_link_leads_to_no_other_server(ready_pod: Pod, agent: Agent, tmp_path: Path) -> None:
+    del ready_pod
+    [file] = agent.state_dir.glob("netns-*/eth0/server.sock")
+    agent.run("wait", "--for", "ready")
+    assert probed(agent).returncode == 0
+    file.rename(tmp_path / "others.sock")
+    file.symlink_to(tmp_path / "others.sock")
+    said = probed(agent)
+    assert (said.returncode, said.stderr) == (1, "not ready: the DHCP server of eth0 does not answer\n")
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_directory_that_is_not_ours_alone_is_not_believed(steps: int, ready_pod: Pod, agent: Agent) -> None:
+    del ready_pod
+    [file] = agent.state_dir.glob("netns-*/eth0/server.sock")
+    file.parents[steps - 1].chmod(0o777)
+    said = probed(agent)
+    assert (said.returncode, said.stderr.endswith(" is open to others\n")) == (1, True), said.stderr
+
+
 @pytest.mark.parametrize("flags", [("--for", "alive"), ("--for",), ("--frobnicate",)])
 def test_what_nobody_can_mean_is_a_usage_error(agent: Agent, flags: tuple[str, ...]) -> None:
     assert probed(agent, *flags).returncode == 2

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vmnet import processes
+from vmnet import processes, server_call
 from vmnet.journal import BindingDirectory
-from vmnet.server_call import SOCKET
+from vmnet.server_call import ENDING, SOCKET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,3 +51,21 @@ def test_a_link_in_the_sockets_place_once_it_is_bound_is_not_followed(
     with processes._bound_to_file(directory):
         assert file.is_symlink()
     assert stat.S_IMODE(somebodys.stat().st_mode) == 0o644
+
+
+def test_a_link_to_another_bindings_socket_is_not_called(directory: BindingDirectory, tmp_path: Path) -> None:
+    """`down` would end another pod's server, and `status` tell of it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as others:
+        others.bind(str(tmp_path / SOCKET))
+        others.listen()
+        (tmp_path / "eth0" / SOCKET).symlink_to(tmp_path / SOCKET)
+        assert server_call.call(directory, by_name=False, wish=ENDING) is None
+        others.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            others.accept()
+
+
+def test_the_socket_itself_is_called(directory: BindingDirectory) -> None:
+    with processes._bound_to_file(directory), server_call.called(directory) as found:
+        assert found
+        assert (found.pid, found.by_name) == (os.getpid(), False)
