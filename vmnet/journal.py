@@ -14,13 +14,12 @@ import contextlib
 import errno
 import itertools
 import os
-import stat
 from typing import TYPE_CHECKING
 
 from vmnet.codec import encode
 from vmnet.errors import RefusedError, UsageError
 from vmnet.kernel.file_lock import hold
-from vmnet.own_files import DIRECTORY, FILE, is_own_directory, is_own_file, own_file
+from vmnet.own_files import DIRECTORY, NotOursError, is_own_directory, own_directory, own_file, read_own
 from vmnet.plumbing.names import is_link_name
 from vmnet.privileges import remedy
 from vmnet.saved_facts import understood
@@ -122,10 +121,13 @@ class BindingDirectory:
         """
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self.descriptor)
-        with self.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
+        descriptor = own_file(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self.descriptor)
+        try:
             while data:
                 data = data[os.write(descriptor, data) :]
             os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def read(self, name: str, at_most: int = 4096) -> bytes | None:
         """Return up to `at_most` bytes of a file of our own, or None where there is none.
@@ -134,8 +136,7 @@ class BindingDirectory:
             RefusedError: it is not a plain file of ours.
         """
         try:
-            with self.open(name, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
-                self._refuse_others_file(descriptor, name)
+            with self.open(name, os.O_RDONLY) as descriptor:
                 return _read_up_to(descriptor, at_most)
         except FileNotFoundError:
             return None
@@ -149,18 +150,21 @@ class BindingDirectory:
             OSError: it cannot be opened.
             RefusedError: it is not a plain file of ours.
         """
-        with self.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK) as descriptor:
-            self._refuse_others_file(descriptor, name)
+        with self.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as descriptor:
             return os.dup(descriptor)
-
-    def _refuse_others_file(self, descriptor: int, name: str) -> None:
-        if not is_own_file(os.fstat(descriptor)):
-            raise RefusedError(f"{self.path}/{name} is not a file of ours alone; remove it")
 
     @contextlib.contextmanager
     def open(self, name: str, flags: int) -> Iterator[int]:
-        """Open a file in this directory, never through a link."""
-        descriptor = os.open(name, flags | FILE, mode=0o600, dir_fd=self.descriptor)
+        """Open a file of our own in this directory; what else may lie there is not opened.
+
+        Raises:
+            OSError: it cannot be opened.
+            RefusedError: it is not a plain file of ours.
+        """
+        try:
+            descriptor = own_file(name, flags, self.descriptor)
+        except NotOursError as error:
+            raise RefusedError(f"{self.path}/{name} is not a file of ours alone; remove it") from error
         try:
             yield descriptor
         finally:
@@ -187,18 +191,17 @@ def refuse_too_large(data: bytes, ifname: str) -> None:
 
 
 def boot_of(path: str) -> str:
-    """Return the boot that the journal at `path` is of; empty where it does not say, or is no plain file."""
+    """Return the boot that the journal in the directory `path` is of; empty where none of ours says."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC)
+        directory = own_directory(path)
     except OSError:
         return ""
     try:
-        plain = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        return said_boot(os.read(descriptor, BEGINNING)) if plain else ""
+        return said_boot(read_own(JOURNAL, directory, BEGINNING))
     except OSError:
         return ""
     finally:
-        os.close(descriptor)
+        os.close(directory)
 
 
 def said_boot(begins: bytes) -> str:

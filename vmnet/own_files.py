@@ -5,12 +5,21 @@ Loaded by the resident `vmnet run` and by libvirt's hook, so it imports next to 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-FILE = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
-"""With these an open neither waits for a pipe's other end, nor follows a link, nor takes a terminal."""
+_NAMED = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+"""With these a file is not opened, only named (open(2))."""
+_NEW = os.O_CREAT | os.O_EXCL
+_OPENED = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_ATTEMPTS = 100
+"""How often a file may be there when it is to be made, and gone when it is to be opened, by much bad luck."""
+
+
+class NotOursError(PermissionError):
+    """What lies there is not a plain file of ours alone; it was not opened."""
 
 
 def is_own_file(found: os.stat_result) -> bool:
@@ -43,14 +52,45 @@ def own_directory(name: str, parent: int | None = None) -> int:
 def own_file(name: str, flags: int, directory: int) -> int:
     """Open a plain file of ours in an open directory; with O_CREAT it is made where there is none.
 
+    Anything else is only looked at: to open a device may do something, as arm a watchdog, and to open a pipe wait.
+
     Raises:
-        OSError: it cannot be opened, or is not ours alone.
+        NotOursError: it is not ours alone, or no plain file.
+        OSError: it cannot be opened.
     """
-    descriptor = os.open(name, flags | FILE, 0o600, dir_fd=directory)
-    if is_own_file(os.fstat(descriptor)):
-        return descriptor
-    os.close(descriptor)
-    raise PermissionError(f"{name} is not a file of ours alone")
+    for _attempt in range(_ATTEMPTS if flags & os.O_CREAT else 0):
+        try:
+            return os.open(name, flags | _NEW | _OPENED, 0o600, dir_fd=directory)
+        except FileExistsError:
+            if flags & os.O_EXCL:
+                raise
+        try:
+            return _there(name, flags, directory)
+        except FileNotFoundError:
+            continue  # another of us has just removed it
+    return _there(name, flags, directory)
+
+
+def _there(name: str, flags: int, directory: int) -> int:
+    named = os.open(name, _NAMED, dir_fd=directory)
+    try:
+        if not is_own_file(os.fstat(named)):
+            raise NotOursError(f"{name} is not a file of ours alone")
+        return reopened(named, flags & ~_NEW)
+    finally:
+        os.close(named)
+
+
+def reopened(named: int, flags: int) -> int:
+    """Open what O_PATH has only named, once it has been looked at; it has a name no more, perhaps.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    try:
+        return os.open(f"/proc/self/fd/{named}", flags | _OPENED)
+    except (FileNotFoundError, NotADirectoryError) as error:  # the file is there: never to be taken for none
+        raise OSError(errno.ENOSYS, "files are opened by way of /proc, and it has none of us; mount it") from error
 
 
 def read_own(name: str, directory: int, at_most: int) -> bytes:

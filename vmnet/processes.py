@@ -249,8 +249,8 @@ def leases_before(directory: BindingDirectory) -> str:
 
 
 def log_lines(directory: BindingDirectory, octets: int) -> list[str]:
-    """Return the last lines of the server's log; none where it cannot be read."""
-    with contextlib.suppress(OSError, RefusedError), directory.open(LOG, os.O_RDONLY | os.O_NONBLOCK) as log:
+    """Return the last lines of the server's log; none where it cannot be read, or is not a file of ours."""
+    with contextlib.suppress(OSError, RefusedError), directory.open(LOG, os.O_RDONLY) as log:
         at = max(0, os.fstat(log).st_size - octets)
         return os.pread(log, octets, at).decode(errors="replace").splitlines()
     return []

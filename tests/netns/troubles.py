@@ -397,7 +397,8 @@ def endless(_it: Patient) -> tuple[str, ...]:
 
 def journal_of_another_boot(it: Patient) -> None:
     directory = it.agent.state_dir / "netns-7" / "eth0"
-    directory.mkdir(parents=True)
+    for path in (directory.parent, directory):
+        path.mkdir(mode=0o700, parents=True)
     (directory / "journal.json").write_text('{"boot_id": "b00t"}', encoding="ascii")
 
 

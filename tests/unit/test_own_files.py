@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vmnet.own_files import own_directory, own_file, read_own
+from vmnet.own_files import NotOursError, own_directory, own_file, read_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +23,21 @@ def directory(tmp_path: Path) -> Iterator[int]:
     os.close(descriptor)
 
 
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The types of all that is opened, and not only named."""
+    kinds: list[int] = []
+    really = os.open
+
+    def note(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        descriptor = really(path, flags, mode, dir_fd=dir_fd)
+        kinds.extend([] if flags & os.O_PATH else [stat.S_IFMT(os.fstat(descriptor).st_mode)])
+        return descriptor
+
+    monkeypatch.setattr(os, "open", note)
+    return kinds
+
+
 def _of_mode(path: Path, mode: int) -> None:
     path.touch()
     path.chmod(mode)
@@ -33,7 +48,16 @@ def _twice(path: Path) -> None:
     os.link(path, path.with_name("second name"))
 
 
+def _device(path: Path) -> None:
+    """/dev/null again, as root of a default container can make any."""
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("to make a device takes CAP_MKNOD")
+
+
 OTHERS: dict[str, Callable[[Path], None]] = {
+    "device": _device,
     "pipe": os.mkfifo,
     "directory": lambda path: path.mkdir(),
     "socket": lambda path: os.mknod(path, stat.S_IFSOCK),
@@ -47,19 +71,23 @@ OTHERS: dict[str, Callable[[Path], None]] = {
 @pytest.mark.parametrize("kind", OTHERS)
 @pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_WRONLY | os.O_CREAT | os.O_APPEND, os.O_RDWR | os.O_CREAT])
 def test_what_is_no_file_of_ours_is_an_error_at_once(
-    kind: str, flags: int, directory: int, tmp_path: Path
+    kind: str, flags: int, directory: int, tmp_path: Path, opened: list[int]
 ) -> None:
+    """It is not even opened: that may do something, or wait."""
     OTHERS[kind](tmp_path / "ours" / "file")
-    with pytest.raises(OSError, match=r"."):
+    opened.clear()
+    with pytest.raises(NotOursError, match="file is not a file of ours alone"):
         own_file("file", flags, directory)
-    with pytest.raises(OSError, match=r"."):
+    with pytest.raises(NotOursError, match="file is not a file of ours alone"):
         read_own("file", directory, 64)
+    assert opened == []
 
 
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
-def test_a_device_is_no_file_of_ours(device: str, directory: int) -> None:
-    with pytest.raises(PermissionError, match="is not a file of ours alone"):
+def test_a_device_is_no_file_of_ours(device: str, directory: int, opened: list[int]) -> None:
+    with pytest.raises(NotOursError, match="is not a file of ours alone"):
         own_file(device, os.O_RDONLY, directory)
+    assert opened == []
 
 
 def test_what_is_somebody_elses_is_not_ours(
@@ -85,15 +113,54 @@ def test_a_file_of_ours_that_is_replaced_meanwhile_is_still_ours(
     """A journal is renewed, or removed, while `status` has just opened it."""
     (tmp_path / "ours" / "file").write_bytes(b"old")
     (tmp_path / "ours" / "file").chmod(0o600)
-    opened = os.open
+    really = os.open
 
-    def open_and_lose(name: str, flags: int, mode: int, dir_fd: int) -> int:
-        descriptor = opened(name, flags, mode, dir_fd=dir_fd)
-        (tmp_path / "ours" / "file").unlink()
+    def open_and_lose(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        descriptor = really(path, flags, mode, dir_fd=dir_fd)
+        (tmp_path / "ours" / "file").unlink(missing_ok=True)
         return descriptor
 
     monkeypatch.setattr(os, "open", open_and_lose)
     assert read_own("file", directory, 64) == b"old"
+
+
+def test_a_lock_that_its_last_holder_removes_meanwhile_is_made(
+    directory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ours" / "lock").touch(mode=0o600)
+    really = os.open
+
+    def lose_before_named(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if flags & os.O_PATH:
+            (tmp_path / "ours" / "lock").unlink()
+        return really(path, flags, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", lose_before_named)
+    os.close(own_file("lock", os.O_RDWR | os.O_CREAT, directory))
+    assert (tmp_path / "ours" / "lock").exists()
+
+
+def test_a_new_file_is_none_that_is_there(directory: int, tmp_path: Path) -> None:
+    (tmp_path / "ours" / "file").touch(mode=0o600)
+    with pytest.raises(FileExistsError):
+        own_file("file", os.O_WRONLY | os.O_CREAT | os.O_EXCL, directory)
+
+
+@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_RDWR | os.O_CREAT])
+def test_without_proc_a_file_of_ours_is_not_taken_for_none(
+    flags: int, directory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A journal that is not there would mean that nothing is up."""
+    (tmp_path / "ours" / "file").touch(mode=0o600)
+    really = os.open
+
+    def without_proc(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        return really(path.replace("/proc/", f"{tmp_path}/none/"), flags, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", without_proc)
+    with pytest.raises(OSError, match="by way of /proc, and it has none of us; mount it") as raised:
+        own_file("file", flags, directory)
+    assert not isinstance(raised.value, FileNotFoundError)
 
 
 @pytest.mark.parametrize("mode", [0o750, 0o701, 0o777])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vmnet.journal import BindingDirectory
-from vmnet.processes import LOG, leases_before
+from vmnet.processes import LOG, last_words, leases_before, log_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,3 +58,11 @@ def test_no_line_of_a_server_that_was_taken_over_is_in_the_way(
         assert leases_before(directory) == "bound/silent"
         (tmp_path / LOG).write_bytes(line + b"\n" + BOUND)
         assert leases_before(directory) == "bound/silent"
+
+
+def test_of_a_log_that_is_not_ours_alone_nothing_is_read(directory: BindingDirectory, tmp_path: Path) -> None:
+    """It may be a second name of a file of the node's, for whoever reads the support bundle."""
+    (tmp_path / "somebodys").write_text("a secret\n")
+    os.link(tmp_path / "somebodys", tmp_path / LOG)
+    assert log_lines(directory, 4096) == []
+    assert last_words(directory) == "it left no word"

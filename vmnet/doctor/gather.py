@@ -209,7 +209,7 @@ def _stale(state_dir: str, boot_id: str) -> list[str]:
     """Find the directories of journals that are of another boot."""
     found = []
     for path, _directories, files in os.walk(state_dir):
-        if _JOURNAL in files and boot_of(f"{path}/{_JOURNAL}") not in ("", boot_id):
+        if _JOURNAL in files and boot_of(path) not in ("", boot_id):
             found.append(path)
     return sorted(found)
 
