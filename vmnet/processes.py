@@ -44,6 +44,7 @@ from vmnet.server_call import (
     recorded,
     start_time,
 )
+from vmnet.server_process import is_server
 
 if TYPE_CHECKING:
     from vmnet.journal import BindingDirectory
@@ -284,7 +285,7 @@ def server_pid(directory: BindingDirectory) -> int | None:
 def record(directory: BindingDirectory) -> None:
     """Write down the server's pid in this state directory, where another one was lost or is not the only one."""
     pid = server_pid(directory)
-    if pid and not is_recorded(directory, pid):
+    if pid and is_server(pid) and not is_recorded(directory, pid):
         _remember(directory, pid)
 
 

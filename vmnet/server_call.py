@@ -9,6 +9,7 @@ listens there is believed only where its process is provably a server of ours
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import socket
@@ -16,6 +17,8 @@ import struct
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from vmnet.server_process import is_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,8 +38,6 @@ _PEER = struct.Struct("iII")
 """`struct ucred`: pid, uid, gid."""
 _SO_PEERPIDFD = 77
 """asm-generic/socket.h, Linux 6.5: unlike the number in SO_PEERCRED it never becomes another process's."""
-_PROGRAM = b"vmnet.server.loop"
-"""What is in the command line of every server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +114,25 @@ def reached(address: str, wish: bytes, *, by_name: bool) -> Called | None:
     if uid not in (0, os.geteuid()):
         asking.close()
         return None
-    handle = _peer_handle(asking)
+    try:
+        handle = _peer_handle(asking)
+    except ProcessLookupError:
+        return Called(asking, UNSEEN, NO_HANDLE, by_name)
     return Called(asking, UNSEEN if handle != NO_HANDLE and has_ended(handle) else pid, handle, by_name)
 
 
 def _peer_handle(asking: socket.socket) -> int:
-    """Return a pidfd of whoever began to listen: of the dead some kernels give one that has ended, others none."""
+    """Return a pidfd of whoever began to listen; NO_HANDLE where the kernel has no such.
+
+    Raises:
+        ProcessLookupError: that one has ended. Some kernels give a pidfd all the same.
+    """
     try:
         return asking.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
-    except OSError:
-        return NO_HANDLE
+    except OSError as error:
+        if error.errno == errno.ENOPROTOOPT:
+            return NO_HANDLE
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH)) from error
 
 
 def has_ended(handle: int, seconds: float = 0.0) -> bool:
@@ -141,9 +151,7 @@ def is_a_server_of_ours(called: Called, directory: BindingDirectory) -> bool:
     if is_recorded(directory, called.pid):
         return True
     try:
-        with open(f"/proc/{called.pid}/cmdline", "rb") as file:
-            is_server = _PROGRAM in file.read(4096)
-        alike = is_server and os.path.samestat(os.stat(f"/proc/{called.pid}/root"), os.stat("/"))
+        alike = is_server(called.pid) and os.path.samestat(os.stat(f"/proc/{called.pid}/root"), os.stat("/"))
     except OSError:
         return False
     # While the handle's process lives, what was read is of that one.
@@ -159,8 +167,11 @@ def recorded(directory: BindingDirectory) -> tuple[int, bytes] | None:
 
 
 def is_recorded(directory: BindingDirectory, pid: int) -> bool:
-    """Whether that living process is the one that is written down."""
-    return recorded(directory) == (pid, start_time(pid))
+    """Whether that living process is the one that is written down, and a server.
+
+    In a pod's volume any process of the node can be written down.
+    """
+    return recorded(directory) == (pid, start_time(pid)) and is_server(pid)
 
 
 def start_time(pid: int) -> bytes | None:

@@ -21,6 +21,7 @@ from vmnet.notify import VARIABLE as NOTIFY_SOCKET
 from vmnet.notify import notify
 from vmnet.own_files import own_directory, read_own
 from vmnet.server.json_text import dumps
+from vmnet.server_process import is_server
 
 NOT_FOUND, NOT_EXECUTABLE, BY_SIGNAL = 127, 126, 128
 """Exit codes as shells give them."""
@@ -182,11 +183,11 @@ class Supervisor:
 
     def _find_server(self) -> None:
         """Watch the server that the binding's record names; another one is due where it lives no more."""
+        self._since = time.monotonic()  # one that is dead by now has died quickly
         self._server = self._binding.open_server()
         if self._server < 0:
             self._server_ended()
             return
-        self._since = time.monotonic()
         self._stopped_server = False
         self._poller.register(self._server, select.POLLIN)
 
@@ -330,7 +331,7 @@ class Binding:
             handle = os.pidfd_open(int(pid))
         except (OSError, ValueError, OverflowError):
             return -1
-        if _start_time(int(pid)) == began:
+        if _start_time(int(pid)) == began and is_server(int(pid)):  # in a pod's volume it could be any process
             return handle
         os.close(handle)
         return -1

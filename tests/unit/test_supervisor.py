@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vmnet import supervisor
+from vmnet import server_process, supervisor
 from vmnet.own_files import own_directory
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ def test_the_first_deaths_are_mended_at_once_the_next_ones_less_and_less_eagerly
     assert supervisor.wait_seconds(10**9) == 30
 
 
-@pytest.mark.parametrize("name", ["supervisor", "power_button", "notify", "last_word", "own_files"])
+@pytest.mark.parametrize(
+    "name", ["supervisor", "power_button", "notify", "last_word", "own_files", "server_process"]
+)
 def test_resident_modules_import_little(name: str) -> None:
     path = Path(supervisor.__file__).with_name(f"{name}.py")
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
@@ -38,8 +40,9 @@ def test_resident_modules_import_little(name: str) -> None:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A binding's directory as `up` leaves it, this process its server."""
+    monkeypatch.setattr(supervisor, "is_server", lambda pid: pid == os.getpid())
     path = tmp_path / "netns-42" / "eth0"
     path.mkdir(parents=True)
     for each in (path, path.parent):
@@ -105,6 +108,14 @@ def test_a_record_that_is_none_is_no_server(put: Callable[[Path], None], path: P
     put(path / "server.pid")
     assert not _server(binding)
     assert binding.begun()
+
+
+def test_a_process_that_is_no_server_is_none_whatever_is_written_down(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is stopped would be killed."""
+    monkeypatch.setattr(supervisor, "is_server", server_process.is_server)
+    assert not _server(_binding(path))
 
 
 def test_a_binding_that_was_taken_down_and_brought_up_again_is_found(path: Path) -> None:
