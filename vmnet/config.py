@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vmnet.errors import UsageError
 from vmnet.model import DHCP_EXTERNAL, DHCP_OFF, DHCP_ON, FOREVER, ISOLATIONS, Settings, Told
+from vmnet.own_files import reopened
 from vmnet.plumbing.names import IFNAME_BYTES, is_link_name
 from vmnet.told import is_link_local
 
@@ -59,6 +62,8 @@ class Config:
     state_dir: str = DEFAULT_STATE_DIR
     resolv_conf: str = ""
     """Empty for the default file, which may be missing; a named one may not."""
+    resolver_text: str | None = None
+    """What that file says, where it was read already."""
     force: bool = False
     """Give the pod back although a program has the tap open."""
     resume: bool = False
@@ -358,7 +363,7 @@ def small_file(path: str, what: str) -> str:
         UsageError: it is not there, or no file of a sensible size.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = _opened(path)
     except FileNotFoundError:
         raise UsageError(f"{what} {path}: no such file") from None
     except (OSError, ValueError) as error:
@@ -372,3 +377,22 @@ def small_file(path: str, what: str) -> str:
     if len(data) > _LARGEST_FILE:
         raise UsageError(f"{what} {path} is larger than {_LARGEST_FILE} bytes")
     return data.decode(errors="replace")
+
+
+def _opened(path: str) -> int:
+    """Open a plain file or a pipe. Anything else is only looked at: to open a device may do something.
+
+    Raises:
+        OSError: it is something else, or cannot be opened.
+        ValueError: it is no path.
+    """
+    named = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(named).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+            raise OSError(errno.EINVAL, "it is neither a file nor a pipe; name one")
+        return reopened(named, os.O_RDONLY)
+    finally:
+        os.close(named)

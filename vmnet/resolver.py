@@ -37,6 +37,8 @@ def text(config: Config) -> str | None:
     Raises:
         UsageError: a named file is not there, or it is no text file of a sensible size.
     """
+    if config.resolver_text is not None:
+        return config.resolver_text
     meant = path(config)
     return resolver_text("" if meant == DEFAULT_RESOLV_CONF and not config.resolv_conf else meant)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
@@ -140,3 +142,31 @@ def test_a_named_resolver_file_must_be_there_and_be_a_small_file(tmp_path: Path)
             config.resolver_text(str(path))
     with pytest.raises(UsageError, match="resolver file"):
         config.resolver_text("a\0b")
+
+
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/zero", "/dev/tty", "socket"])
+def test_what_is_neither_a_file_nor_a_pipe_is_not_opened(
+    device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To open and close the node's watchdog resets the node; a domain's author may name it to the hook."""
+    os.mknod(tmp_path / "socket", stat.S_IFSOCK)
+    opened: list[int] = []
+    really = os.open
+
+    def note(path: str, flags: int, *rest: int, **more: int) -> int:
+        opened.append(flags)
+        return really(path, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", note)
+    with pytest.raises(UsageError, match=r"resolver file .*: it is neither a file nor a pipe; name one"):
+        config.resolver_text(str(tmp_path / device))
+    assert all(flags & os.O_PATH for flags in opened)
+
+
+def test_a_pipe_is_read() -> None:
+    """`--config /dev/stdin`, and what a shell makes of <(…)."""
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"interfaces: {}\n")
+    os.close(write_end)
+    assert config.small_file(f"/dev/fd/{read_end}", "configuration file") == "interfaces: {}\n"
+    os.close(read_end)

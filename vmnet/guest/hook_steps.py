@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vmnet import agent, resolver
-from vmnet.config import Config
+from vmnet.config import Config, small_file
 from vmnet.errors import RefusedError, UsageError, VmnetError
 from vmnet.guest.claims import Claim, ClaimDirectory, alone_in
 from vmnet.guest.hook_log import tell
+from vmnet.in_time import in_time
 from vmnet.kernel import netns
 from vmnet.kernel.tap import is_attached
 from vmnet.model import Settings
@@ -46,6 +47,7 @@ def prepare(state_dir: str, domain: Domain, wanted: tuple[Wish, ...]) -> None:
     for wish in wanted:
         if wish.netns:
             netns.enter(wish.netns)  # before the lock: whatever that takes, other domains do not wait for it
+        resolver_text = _resolver_text(wish.resolv_conf) if wish.resolv_conf else None  # likewise
         claim = Claim(
             netns=wish.netns,
             netns_cookie=netns.cookie(),
@@ -57,7 +59,7 @@ def prepare(state_dir: str, domain: Domain, wanted: tuple[Wish, ...]) -> None:
             with ClaimDirectory(state_dir) as claims:
                 _refuse_unreachable(claims, wish, claim, libvirtd)
                 claims.add(domain.uuid, claim, domain.name)
-            journal = _bring_up(claim, wish)
+            journal = _bring_up(claim, wish, resolver_text)
             with ClaimDirectory(state_dir) as claims:
                 claims.add(domain.uuid, replace(claim, interface=journal.pod.ifname))
         _say_what_differs(state_dir, domain, journal)
@@ -150,7 +152,19 @@ def _refuse_unreachable(claims: ClaimDirectory, wish: Wish, claim: Claim, libvir
         raise RefusedError(f"{tap} is in use by {holders or 'another program'}; shut that down first")
 
 
-def _bring_up(claim: Claim, wish: Wish) -> Journal:
+def _resolver_text(path: str) -> str:
+    """Return what the file says that a domain names; what it stands on may never answer.
+
+    Raises:
+        UsageError: it is not there in time, or no file of a sensible size.
+    """
+    try:
+        return in_time(lambda: small_file(path, "resolver file"))
+    except TimeoutError as error:
+        raise UsageError(f"resolver file {path!r}: {error.strerror}; name another") from error
+
+
+def _bring_up(claim: Claim, wish: Wish, resolver_text: str | None) -> Journal:
     """Bring the binding up as the domain needs it; one that is up otherwise is given back first."""
     asked = Config(
         interface=wish.interface,
@@ -158,6 +172,7 @@ def _bring_up(claim: Claim, wish: Wish) -> Journal:
         netns=wish.netns,
         state_dir=claim.state_dir,
         resolv_conf=wish.resolv_conf,
+        resolver_text=resolver_text,
     )
     config = resolver.within(asked)  # where we are by now
     found = agent.status(config).journal

@@ -9,6 +9,7 @@ import socket
 import struct
 
 from vmnet.errors import KernelError, RefusedError, UsageError
+from vmnet.in_time import LOOK_SECONDS, in_time
 
 _SO_NETNS_COOKIE = 71
 _NS_GET_NSTYPE = 0xB703
@@ -22,7 +23,7 @@ _NSFS_MAGIC = 0x6E736673
 """linux/magic.h."""
 _STATFS_BYTES = 256
 """More than struct statfs has (asm-generic/statfs.h); its type is the first word."""
-_LOOK_SECONDS = 10.0
+_LOOK_SECONDS = LOOK_SECONDS
 """How long a path may take: a file server that is gone must not hold us up."""
 
 
@@ -56,24 +57,7 @@ def _in_time(path: str) -> int:
         OSError: there is no such file, or it is not looked up in time.
         ValueError: it is no path.
     """
-    import threading  # only --netns pays for it
-
-    found: list[int | OSError | ValueError] = []
-
-    def look() -> None:
-        try:
-            found.append(_opened(path))
-        except (OSError, ValueError) as error:
-            found.append(error)
-
-    looking = threading.Thread(target=look, daemon=True)
-    looking.start()
-    looking.join(_LOOK_SECONDS)
-    if not found:
-        raise TimeoutError(errno.ETIMEDOUT, f"no answer within {_LOOK_SECONDS:g} s")
-    if isinstance(found[0], Exception):
-        raise found[0]
-    return found[0]
+    return in_time(lambda: _opened(path), _LOOK_SECONDS)
 
 
 def _opened(path: str) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import io
 import os
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from vmnet import agent
 from vmnet.errors import KernelError, RefusedError, RollbackIncompleteError, UsageError
 from vmnet.guest import claims, hook_steps
 from vmnet.guest.domain import DEEPEST, LARGEST, uuid_in
+from vmnet.in_time import in_time
 from vmnet.kernel import file_lock, netns
 from vmnet.model import Settings, Told
 
@@ -98,15 +101,17 @@ def test_other_steps_do_not_read_the_xml(world: World, step: tuple[str, str]) ->
     assert world.call(*step, "<not a domain") == 0
 
 
-def test_what_the_domain_says_reaches_the_agent(world: World) -> None:
+def test_what_the_domain_says_reaches_the_agent(world: World, tmp_path: Path) -> None:
     world.namespaces["pod"] = LIBVIRTD
+    resolv_conf = tmp_path / "r"
+    resolv_conf.write_text("nameserver 10.96.0.10\n")
     interface = (
         "<interface type='ethernet'><mac address='52:54:00:00:00:07'/><target dev='vm0' managed='no'/>"
         "<mtu size='1400'/><driver name='qemu' queues='4'/></interface>"
     )
     said = (
         "netns='pod' interface='eth0' binding='bridge' hostname='vm' owner='107:108' "
-        "state-dir='/run/elsewhere' resolv-conf='/etc/r' "
+        f"state-dir='/run/elsewhere' resolv-conf='{resolv_conf}' "
         "isolation='dhcp-only' allow-address='10.9.9.9,10.8.0.0/16' allow-mac='00:00:5e:00:01:07' ipv6='off'"
     )
     world.failures = [RefusedError("enough seen")]
@@ -120,8 +125,22 @@ def test_what_the_domain_says_reaches_the_agent(world: World) -> None:
         allow_macs=("00:00:5e:00:01:07",),
         told=Told(ipv6=False),
     )
-    assert (config.interface, config.state_dir, config.resolv_conf) == ("eth0", "/run/elsewhere", "/etc/r")
+    assert (config.interface, config.state_dir, config.resolv_conf) == ("eth0", "/run/elsewhere", str(resolv_conf))
+    assert config.resolver_text == "nameserver 10.96.0.10\n"
     assert world.entered == ["pod"]
+
+
+def test_a_resolver_file_that_never_answers_is_given_up_before_the_lock(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As one on a file server that is gone: other domains do not wait for it."""
+    ended = threading.Event()
+    monkeypatch.setattr(hook_steps, "small_file", lambda _path, _what: ended.wait())
+    monkeypatch.setattr(hook_steps, "in_time", functools.partial(in_time, seconds=0.01))
+    monkeypatch.setattr(hook_steps, "alone_in", lambda *_: pytest.fail("the lock is held"))
+    assert world.call(*PREPARE, domain("", "resolv-conf='/mnt/r'")) == 2
+    assert "resolver file '/mnt/r': no answer within 0.01 s; name another" in capsys.readouterr().err
+    ended.set()
 
 
 def test_what_it_does_not_say_is_the_pods_and_the_tap_is_for_libvirtd(world: World) -> None:
