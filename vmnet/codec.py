@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 from vmnet.strict_json import loads
 
 T = TypeVar("T")
+_MOST_SHOWN = 256
+"""Characters that an error tells of names that do not belong there."""
 
 
 def encode(value: object) -> str:
@@ -99,7 +101,8 @@ def _dataclass(kind: Any, value: Any, path: str) -> Any:  # noqa: ANN401
         raise ValueError(f"{path} is {type(value).__name__}, not an object")
     hints = _hints(kind)
     if value.keys() != kind.__dataclass_fields__.keys():
-        # A name is whatever the file says: its control characters must not break the line of the error.
-        odd = ", ".join(repr(name)[1:-1] for name in sorted(value.keys() ^ kind.__dataclass_fields__.keys()))
+        # A name is whatever the file says: neither its control characters nor its length must break the line.
+        names = sorted(value.keys() ^ kind.__dataclass_fields__.keys())[:_MOST_SHOWN]
+        odd = ", ".join(repr(name[:_MOST_SHOWN])[1:-1] for name in names)[:_MOST_SHOWN]
         raise ValueError(f"{path} lacks or should not have: {odd}")
     return kind(**{name: _typed(hints[name], item, f"{path}.{name}") for name, item in value.items()})

@@ -60,6 +60,16 @@ def test_what_is_not_exactly_a_lease_is_refused_with_the_path_to_it(change: dict
         decode(Lease, json.dumps({**plain(_LEASE), **change}))
 
 
+@pytest.mark.parametrize(
+    "change", [{"x" * (6 << 20): 1}, {"\0" * (1 << 20): 1}, {f"key{number}": 1 for number in range(100_000)}]
+)
+def test_what_does_not_belong_there_is_told_in_a_short_line(change: dict[str, int]) -> None:
+    """A journal of 6 MiB may be a single name."""
+    with pytest.raises(ValueError, match="Lease lacks or should not have: ") as raised:
+        decode(Lease, json.dumps({**plain(_LEASE), **change}))
+    assert len(str(raised.value)) <= 256 + len("Lease lacks or should not have: ")
+
+
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", "7", '"x"', "\x00", "[" * 100_000])
 def test_what_is_no_object_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 # whichever words json chooses
