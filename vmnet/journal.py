@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from vmnet.codec import encode
 from vmnet.errors import RefusedError, UsageError
 from vmnet.kernel.file_lock import hold
-from vmnet.own_files import DIRECTORY, NotOursError, is_own_directory, own_directory, own_file, read_own
+from vmnet.own_files import DIRECTORY, NotOursError, is_own_directory, own_file
 from vmnet.plumbing.names import is_link_name
 from vmnet.privileges import remedy
 from vmnet.saved_facts import understood
@@ -188,20 +188,6 @@ def refuse_too_large(data: bytes, ifname: str) -> None:
             f"the routes, addresses and permanent neighbours of {ifname} are too many to keep: {len(data)} bytes, "
             f"{LARGEST_SAVED} at most; give the pod fewer"
         )
-
-
-def boot_of(path: str) -> str:
-    """Return the boot that the journal in the directory `path` is of; empty where none of ours says."""
-    try:
-        directory = own_directory(path)
-    except OSError:
-        return ""
-    try:
-        return said_boot(read_own(JOURNAL, directory, BEGINNING))
-    except OSError:
-        return ""
-    finally:
-        os.close(directory)
 
 
 def said_boot(begins: bytes) -> str:

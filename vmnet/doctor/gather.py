@@ -7,6 +7,7 @@ import os
 import select
 import time
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from vmnet import agent, processes, resolver, server_call
@@ -17,7 +18,7 @@ from vmnet.doctor.listen import listen
 from vmnet.doctor.server_words import understand
 from vmnet.errors import RefusedError, UsageError
 from vmnet.guest import domain as domains
-from vmnet.journal import boot_of
+from vmnet.journal import BEGINNING, JOURNAL, StateDirectory, namespaces, said_boot
 from vmnet.kernel import firewall, inspect, netns, sysctl
 from vmnet.kernel.read import read
 from vmnet.kernel.tap_holders import tap_holders
@@ -27,6 +28,8 @@ from vmnet.recall import begun_here
 from vmnet.server_state import COMPILING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from vmnet.agent import Place, Plan
     from vmnet.config import Config
     from vmnet.guest.domain import Domain
@@ -39,7 +42,8 @@ _COMPILE_SECONDS = 10.0
 """How long a server may take to compile its replies: it needs a tenth of a second, and more on a busy machine."""
 _EVENT_BYTES = 4096
 _SERVERS = "vmnet/server/"
-_JOURNAL = "journal.json"
+_MOST_ENTRIES = 256
+"""That are read of a state directory, and of each namespace in it: it may be a volume of the pod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +199,7 @@ def _left(evidence: Evidence, config: Config, place: Place) -> Left:
         with contextlib.suppress(RefusedError):
             directory = place.state.existing(ifname)
             found = directory is not None and directory.load(place.here) is not None
-            begun = f"{directory.path}/{_JOURNAL}" if directory and found and not evidence.bound else ""
+            begun = f"{directory.path}/{JOURNAL}" if directory and found and not evidence.bound else ""
             lost = evidence.bound and not found
     return Left(
         stale=tuple(_stale(config.state_dir, place.here.boot_id)),
@@ -206,12 +210,27 @@ def _left(evidence: Evidence, config: Config, place: Place) -> Left:
 
 
 def _stale(state_dir: str, boot_id: str) -> list[str]:
-    """Find the directories of journals that are of another boot."""
-    found = []
-    for path, _directories, files in os.walk(state_dir):
-        if _JOURNAL in files and boot_of(path) not in ("", boot_id):
-            found.append(path)
-    return sorted(found)
+    """Find the directories of journals of ours that are of another boot; of what a pod may have made, not all."""
+    return sorted(filter(None, (_if_stale(*one, boot_id) for one in islice(_bindings(state_dir), _MOST_ENTRIES))))
+
+
+def _bindings(state_dir: str) -> Iterator[tuple[StateDirectory, str]]:
+    """What may be a binding's directory, in each namespace's that is ours alone."""
+    for cookie in namespaces(state_dir, _MOST_ENTRIES)[0]:
+        state = StateDirectory(state_dir, cookie)
+        with contextlib.suppress(RefusedError):
+            yield from ((state, ifname) for ifname in state.first_bindings(_MOST_ENTRIES)[0])
+
+
+def _if_stale(state: StateDirectory, ifname: str, boot_id: str) -> str:
+    """The path of a binding's directory whose journal is of another boot; empty where it is not, or not ours."""
+    with contextlib.suppress(RefusedError, UsageError):
+        directory = state.existing(ifname)
+        if directory:
+            with contextlib.closing(directory):
+                begins = directory.read(JOURNAL, BEGINNING) or b""
+                return directory.path if said_boot(begins) not in ("", boot_id) else ""
+    return ""
 
 
 def _heard(evidence: Evidence, seconds: float) -> tuple[tuple[Heard, ...], float]:

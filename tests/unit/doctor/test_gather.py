@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from vmnet.doctor import gather
-from vmnet.journal import BindingDirectory
+from vmnet.journal import JOURNAL, BindingDirectory
 from vmnet.processes import LOG
 from vmnet.server_report import FamilyReport, ServerReport
 
@@ -62,3 +63,40 @@ def test_without_a_log_it_is_asked_once(
     ask = mocker.patch("vmnet.server_call.ask_server", return_value=SERVING)
     assert gather.settled(directory) == SERVING
     assert ask.call_count == 1
+
+
+def _journal(path: Path, boot: str, mode: int = 0o700) -> Path:
+    path.mkdir(parents=True)
+    for each in (path, path.parent):
+        each.chmod(mode)
+    (path / JOURNAL).write_text(json.dumps({"boot_id": boot}, separators=(",", ":")))
+    return path
+
+
+def test_only_journals_of_bindings_that_are_of_another_boot_are_stale(tmp_path: Path) -> None:
+    stale = [_journal(tmp_path / "netns-7" / "eth0", "then"), _journal(tmp_path / "netns-8" / "net1", "then")]
+    _journal(tmp_path / "netns-9" / "eth0", "now")
+    _journal(tmp_path / "netns-10" / "eth0", "")
+    _journal(tmp_path / "netns-11" / "eth0" / "deeper", "then")
+    _journal(tmp_path / "data" / "eth0", "then")
+    assert gather._stale(str(tmp_path), "now") == list(map(str, stale))
+
+
+def test_what_is_not_ours_alone_is_not_advised_to_be_deleted(tmp_path: Path) -> None:
+    _journal(tmp_path / "netns-7" / "eth0", "then", 0o755)
+    linked = _journal(tmp_path / "netns-8" / "eth0", "then")
+    (linked / JOURNAL).rename(linked / "kept")
+    (linked / JOURNAL).symlink_to("kept")
+    _journal(tmp_path / "netns-9" / "eth0", "then")
+    (tmp_path / "netns-9" / "eth0" / JOURNAL).chmod(0o606)
+    (tmp_path / "netns-10").mkdir(mode=0o700)
+    (tmp_path / "netns-10" / "eth0").symlink_to(linked)
+    assert gather._stale(str(tmp_path), "now") == []
+
+
+def test_of_a_state_directory_without_end_not_all_is_looked_at(tmp_path: Path, mocker: MockerFixture) -> None:
+    mocker.patch.object(gather, "_MOST_ENTRIES", 3)
+    for cookie in range(1, 6):
+        for number in range(5):
+            _journal(tmp_path / f"netns-{cookie}" / f"net{number}", "then")
+    assert len(gather._stale(str(tmp_path), "now")) == 3
