@@ -48,7 +48,8 @@ def _of_binding(goal: str, sight: Sight) -> Cause | None:
     tap_is_gone = sight.link(sight.report.journal.settings.tap) is None
     if drift and (goal == READY or tap_is_gone):
         return Cause(
-            "drift", "the binding was changed or is incomplete", drift, "run `vmnet up`, which repairs it"
+            *("drift", "the binding was changed or is incomplete", drift),
+            "run `vmnet up`: it repairs the binding, or says what is in the way",
         )
     return None
 
@@ -88,7 +89,7 @@ def _silent(sight: Sight, way: Way) -> Cause:
         )
     if not frames:
         return Cause(
-            *("no-frames", "the VM has {tap} open, but has sent no frame"),
+            *("no-frames", f"the VM has {tap} open, but has sent no frame"),
             (f"{tap} has a carrier: a program has it open", counted),
             "the guest may be booting, halted, or lack a driver for the NIC's model: look at its console, try "
             "another model (nearly every system has a driver for e1000), set its link up",
@@ -99,8 +100,8 @@ def _silent(sight: Sight, way: Way) -> Cause:
             *("other-mac", f"the guest asks from the MAC {', '.join(macs)} instead of {journal.vm_mac}"),
             (f"the VM's MAC is {journal.vm_mac}", *(f"DHCP was heard from {mac}" for mac in macs), counted),
             f"give the domain's interface the MAC {journal.vm_mac} (`vmnet domain` writes that), or "
-            "shut the VM down "
-            "and name the guest's own with `vmnet down`, then `vmnet up --mac MAC`",
+            "shut the VM down and name the guest's own with `vmnet down`, then `vmnet up --mac MAC` with the "
+            "other options as before",
         )
     return _no_discover(sight, counted)
 
@@ -156,7 +157,8 @@ def _declined(family: Family, sight: Sight, _way: Way) -> Cause:
     return Cause(
         *("declined", f"ADDRESS CONFLICT: the guest found {_told(family)} in use by another machine"),
         tuple(sight.report.warnings) or (f"{count(family.events.get('decline', 0), 'DECLINE')}",),
-        "take the address from that machine, or run `vmnet down`, give the pod another one and run `vmnet up`",
+        "find out which of the two should have the address; if not this pod: `vmnet down`, give the pod another "
+        "address, `vmnet up`",
     )
 
 

@@ -55,6 +55,7 @@ def test_cause(goal: str, seen: Sight, word: str, evidence: str) -> None:
     assert not is_reached(goal, seen, Way())
     found = cause(goal, seen, Way())
     assert found.word == word
+    assert "{" not in found.what
     assert evidence in "\n".join(found.evidence)
     assert found.remedy
 
