@@ -17,13 +17,14 @@ def conflict(pod: PodInterface, lease: Lease | None, said: ServerReport | None) 
     if lease is None or said is None or said.ipv4.lease != DECLINED:
         return ""
     known = _known(pod, lease)
-    suspects = f"; the pod knew {known}, of which one may answer ARP for others" if known else ""
+    gateway = f", or a gateway that answers ARP for others (the pod knew {known})"
+    before = f", a machine that had it before{gateway}" if known else " or a machine that had it before"
     look = f"tcpdump -nei {nic_name(pod.ifname)} arp and host {lease.yiaddr}"
     return (
-        f"ADDRESS CONFLICT: the guest declined {lease.yiaddr}, for another machine answers ARP for it: a pod that "
-        f"the CNI gave it to as well, or its last owner{suspects}. In this pod `{look}` shows the MAC when the "
-        "guest asks again. Take the address from that machine, or run `vmnet down`, give the pod another one and "
-        "run `vmnet up`"
+        f"ADDRESS CONFLICT: the guest declined {lease.yiaddr}, because another machine answers ARP for it: "
+        f"another pod with the same address{before}. In this pod `{look}` shows its MAC when the guest asks "
+        "again. Find out which of the two should have the address. If it is the other one: `vmnet down`, give the "
+        "pod another address, `vmnet up`"
     )
 
 

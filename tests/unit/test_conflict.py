@@ -38,6 +38,6 @@ def test_a_decline_names_the_address_who_may_hold_it_and_what_to_do(
 ) -> None:
     sentence = said(layout, DECLINED)
     assert sentence.startswith(f"ADDRESS CONFLICT: the guest declined {address}, ")
-    assert f"the pod knew {suspects}, of which" in sentence or f"the pod knew {suspects} at " in sentence
+    assert f"(the pod knew {suspects})" in sentence or f"(the pod knew {suspects} at " in sentence
     assert f"tcpdump -nei eth0-nic arp and host {address}`" in sentence
-    assert "`vmnet down`" in sentence
+    assert "If it is the other one: `vmnet down`" in sentence

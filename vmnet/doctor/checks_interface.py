@@ -112,8 +112,8 @@ def duplicate_address(evidence: Evidence) -> Iterator[Finding]:
                 f"another machine has {probed.address}: its traffic may go there, and a guest that detects "
                 "the duplicate does not use it",
                 (f"{probed.address} on {probed.ifname} is dadfailed",),
-                "remove the address from that machine, or give the pod another one; `ip -6 neighbour` on the node "
-                "may show which machine has it",
+                "find out which machine it is (`ip -6 neighbour` on the node may show it) and which of the two "
+                "should have the address; let the CNI give the other one another",
             )
         else:
             yield Finding(
