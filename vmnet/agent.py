@@ -337,8 +337,8 @@ def _warnings(journal: Journal, spec: Spec, now: Status, said: ServerReport | No
         bridge = now.link(bridge_name(journal.pod.ifname))
         if bridge and bridge.accept_ra:
             yield (
-                "a router advertisement of the guest gives the pod addresses and routes: without isolation only "
-                f"accept_ra 0 of {bridge.ifname} prevents that, and /proc/sys is read-only here"
+                f"{bridge.ifname} accepts router advertisements, so the guest can give the pod addresses and "
+                "routes; run the sysctl that `vmnet doctor` names (VMN-406), or use --isolation strict"
             )
     if now.chains is None:
         yield "whether the isolation rules stand was not looked at: that takes CAP_NET_ADMIN"
@@ -512,7 +512,8 @@ def _unbound(journal: Journal, now: Status) -> Spec:
                 "warning",
                 "setting-left",
                 f"accept_ra of {pod.ifname} stays {nic.accept_ra}, and was {pod.accept_ra}: /proc/sys is "
-                "read-only here; where it is not, set it back",
+                "read-only here; on the node, as root: `nsenter --net=/proc/PID/ns/net sysctl -w net/ipv6/conf/"
+                f"{pod.ifname}/accept_ra={pod.accept_ra}`, PID being that of a process of this pod",
             )
         pod = replace(pod, accept_ra=None)
     return lasting(unbound(pod, journal.settings), pod, now)

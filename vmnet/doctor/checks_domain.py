@@ -76,7 +76,8 @@ def queues(evidence: Evidence) -> Iterator[Finding]:
                 f"the domain's interface has {found.queues or 1} queue{'s' if several else ''}",
                 f"{journal.settings.tap} was created for {'several' if journal.settings.multi_queue else 'one'}",
             ),
-            f"`vmnet down`, then `vmnet up --queues {found.queues or 1}`, or change <driver queues=…>",
+            f"`vmnet down`, then `vmnet up --queues {found.queues or 1}` with the other options as before; or "
+            "change <driver queues=…>",
         )
 
 

@@ -35,7 +35,8 @@ def no_dns(evidence: Evidence) -> Iterator[Finding]:
             seen or ("resolv.conf names none, or is missing",),
             f"{_DOCKERS if any('127.0.0.11' in line for line in seen) else ''}"
             "give the pod a resolver that the guest can reach (dnsPolicy, dnsConfig), or name one: "
-            "`vmnet down`, then `vmnet up --dns ADDRESS` (dns.servers in --config)",
+            "`vmnet down`, then `vmnet up --dns ADDRESS` (dns.servers in --config) with the other options as "
+            "before",
         )
 
 
@@ -90,7 +91,7 @@ def sandbox(evidence: Evidence) -> Iterator[Finding]:
     """The server has given up all that it can."""
     server = evidence.server
     if not server.sandboxed:
-        remedy = "`vmnet down`, then `vmnet up` without --sandbox off"
+        remedy = "`vmnet down`, then `vmnet up` without --sandbox off, the other options as before"
         yield Finding(WARNING, SANDBOX_OFF, ("the server says so",), remedy)
     if server.missed:
         yield Finding(
@@ -139,8 +140,9 @@ def foreign_mac(evidence: Evidence) -> Iterator[Finding]:
             WARNING,
             f"DHCP requests come from a MAC other than {evidence.journal.vm_mac}, and are ignored",
             (*seen, *(f"{mac} asks" for mac in server.foreign_macs)),
-            "give the VM's NIC that MAC (`vmnet domain` does), or bring the binding up with `--mac MAC` for the "
-            "one that asks. A bridge or nested VM in the guest does this too",
+            "give the VM's NIC that MAC (`vmnet domain` does), or name the one that asks: `vmnet down`, then "
+            "`vmnet up --mac MAC` with the other options as before. A bridge or nested VM in the guest does this "
+            "too",
         )
 
 
@@ -203,7 +205,8 @@ def endless_lease(evidence: Evidence) -> Iterator[Finding]:
             INFO,
             "the lease never expires: the guest never renews it, and does not learn of changes",
             ("the lease time is infinite",),
-            "nothing, if that is intended; else `vmnet down`, then `vmnet up --lease-time 86400`",
+            "nothing, if that is intended; else `vmnet down`, then `vmnet up --lease-time 86400` with the other "
+            "options as before",
         )
 
 
@@ -218,7 +221,8 @@ def foreign_address(evidence: Evidence) -> Iterator[Finding]:
             f"the guest uses an address that is not its own: traffic for {own} does not reach it",
             tuple(f"the guest was seen to use {address}" for address in addresses),
             f"let the guest take its address by DHCP, or set {own} in it by hand (`vmnet render` writes the "
-            "configuration); for a further address, `vmnet up --allow-address CIDR`",
+            "configuration); to allow a further address, `vmnet down`, then `vmnet up --allow-address CIDR` with "
+            "the other options as before",
         )
 
 

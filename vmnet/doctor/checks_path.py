@@ -162,7 +162,7 @@ def accepts_advertisements(evidence: Evidence) -> Iterator[Finding]:
         WARNING if unguarded else INFO,
         f"{bridge.ifname} acts on router advertisements, {kept}",
         (f"accept_ra of {bridge.ifname} is {bridge.accept_ra}",),
-        f"{_as_root(evidence, f'sysctl -w net.ipv6.conf.{bridge.ifname}.accept_ra=0')}; `vmnet up` does it if "
+        f"{_as_root(evidence, f'sysctl -w net/ipv6/conf/{bridge.ifname}/accept_ra=0')}; `vmnet up` does it if "
         "/proc/sys is writable",
     )
 

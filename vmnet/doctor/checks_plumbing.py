@@ -118,7 +118,8 @@ def not_isolated(evidence: Evidence) -> Iterator[Finding]:
             "the guest is not isolated: it can impersonate any machine on the pod network, and reach the "
             "pod's own sockets",
             ("isolation is off, by --isolation, VMNET_ISOLATION or the configuration file",),
-            "`vmnet down`, then `vmnet up --isolation strict`; --allow-address and --allow-mac widen it",
+            "`vmnet down`, then `vmnet up --isolation strict` with the other options as before; --allow-address "
+            "and --allow-mac widen it",
         )
 
 
@@ -156,7 +157,8 @@ def tap_owner(evidence: Evidence) -> Iterator[Finding]:
             INFO,
             f"only root may open {tap.ifname}: QEMU gets EPERM as any other user",
             (f"{tap.ifname} belongs to uid {tap.owner or 0}",),
-            "if QEMU does not run as root: `vmnet down`, then `vmnet up --owner UID[:GID]`",
+            "if QEMU does not run as root: `vmnet down`, then `vmnet up --owner UID[:GID]` with the other options "
+            "as before",
         )
 
 
