@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _json
 import _socket
+import errno
 import os
 import struct
 import sys
@@ -103,8 +104,10 @@ def _cookie() -> int:
 def _only_binding(namespace: str) -> str:
     try:
         names = sorted(entry.name for entry in os.scandir(namespace) if entry.is_dir(follow_symlinks=False))
-    except OSError:
+    except FileNotFoundError:
         names = []
+    except OSError as error:
+        raise _unreadable(namespace, error) from None
     if len(names) > 1:
         raise _No(f"several interfaces are bound here ({', '.join(names)}); name one with --interface")
     if not names:
@@ -112,18 +115,32 @@ def _only_binding(namespace: str) -> str:
     return names[0]
 
 
+def _unreadable(path: str, error: OSError) -> _No:
+    remedy = "; run the probe as the user of `vmnet up`" if error.errno == errno.EACCES else ""
+    return _No(f"cannot read {path}: {error.strerror or error}{remedy}")
+
+
 def _answer(ifname: str, namespace: str) -> bytes:
     """What the server says: found by its file, as vmnet.server_call does; by its name anybody could answer."""
-    above = own_directory(namespace)
     try:
-        directory = own_directory(ifname, above)
-    finally:
-        os.close(above)
+        directory = _own(ifname, namespace)
+    except FileNotFoundError:
+        raise _No(f"{ifname} is not bound here; run `vmnet up` first") from None
+    except OSError as error:
+        raise _unreadable(f"{namespace}/{ifname}", error) from None
     answer = _asked(directory)
     os.close(directory)
     if answer is None:
         raise _No(f"the DHCP server of {ifname} does not answer")
     return answer
+
+
+def _own(ifname: str, namespace: str) -> int:
+    above = own_directory(namespace)
+    try:
+        return own_directory(ifname, above)
+    finally:
+        os.close(above)
 
 
 def _asked(directory: int) -> bytes | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,31 @@ def test_a_servers_words(text: bytes, said: tuple[str, list[str]]) -> None:
 def test_what_no_server_of_ours_says(text: bytes) -> None:
     with pytest.raises(probe._No, match="what answers is not vmnet's DHCP server"):
         probe.said(text)
+
+
+@pytest.mark.parametrize("interface", ["", "eth0"])
+def test_a_binding_that_is_not_there_is_told_from_one_that_may_not_be_read(
+    interface: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert probe.probe("ready", interface, str(tmp_path)) == 1
+    nothing = "eth0 is not bound here" if interface else "no binding is up here"
+    assert capfd.readouterr().err == f"not ready: {nothing}; run `vmnet up` first\n"
+
+    def refused(*_: object, **_named: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(os, "open" if interface else "scandir", refused)
+        assert probe.probe("ready", interface, str(tmp_path)) == 1
+    said = capfd.readouterr().err
+    assert said.startswith(f"not ready: cannot read {tmp_path}/netns-")
+    assert said.endswith(": Permission denied; run the probe as the user of `vmnet up`\n")
+
+
+def test_a_state_directory_that_is_none_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert probe.probe("ready", "eth0", str(tmp_path / "file")) == 1
+    assert capfd.readouterr().err.endswith("/eth0: Not a directory\n")
 
 
 def test_it_imports_little() -> None:
