@@ -164,7 +164,10 @@ class BindingDirectory:
         try:
             descriptor = own_file(name, flags, self.descriptor)
         except NotOursError as error:
-            raise RefusedError(f"{self.path}/{name} is not a file of ours alone; remove it") from error
+            raise RefusedError(
+                f"{self.path}/{name} is not a regular file that only uid {os.geteuid()} can write, without other "
+                "hard links"
+            ) from error
         try:
             yield descriptor
         finally:
@@ -413,7 +416,7 @@ def refuse_others(directory: int, path: str) -> None:
         RefusedError: it is not.
     """
     if not is_own_directory(os.fstat(directory)):
-        raise RefusedError(f"{path} is open to others; it must be ours alone, mode 0700")
+        raise RefusedError(f"{path} is open to others; it must belong to uid {os.geteuid()} and have mode 0700")
 
 
 def is_there(descriptor: int, name: str, parent: int) -> bool:

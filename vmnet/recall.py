@@ -138,10 +138,13 @@ def _saved(state: StateDirectory, here: Here, ifname: str, noted: Known | None, 
 def _remedy(error: RefusedError, ifname: str, now: Status) -> str:
     """Say what to do about a journal that cannot be used: never to remove what may be the only copy."""
     if isinstance(error.__cause__, UnknownSchemaError):
-        return "use the vmnet that wrote it"
+        return "use the vmnet version that wrote it"
     if now.link(bridge_name(ifname)) or now.link(nic_name(ifname)) or now.notes:
-        return f"keep it, it may be all there is of {ifname}'s addresses; a new pod gets its own from the CNI"
-    return "remove that directory"
+        return (
+            f"keep it: it may be the only copy of {ifname}'s configuration; only a new pod gets its network from "
+            "the CNI again"
+        )
+    return "remove the directory it is in"
 
 
 def _noted(now: Status, here: Here) -> Iterator[Journal]:

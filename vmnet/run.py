@@ -91,7 +91,10 @@ def run(config: Config, job: Job, tell: Tell) -> int:
             _give_back(config, tell)
         raise
     if not is_ours:
-        raise RefusedError("another `vmnet run` is in charge here; end that one first")
+        raise RefusedError(
+            "another `vmnet run` already manages this binding; leave it running. Ending it also ends its COMMAND "
+            "and the VM's network"
+        )
     # From here on signals wait for the supervisor: the kernel keeps them over exec.
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     if noted:

@@ -103,7 +103,8 @@ def test_a_journal_that_cannot_be_trusted_changes_nothing(
             ended = mine.vmnet.run(verb)
             assert (ended.code, ended.changes) == (3, ()), ended.stderr
             assert str(path.parent) in ended.message
-            assert ended.message.endswith(("; remove that directory", "; use the vmnet that wrote it"))
+            ends = ("; remove the directory it is in", "; use the vmnet version that wrote it")
+            assert ended.message.endswith(ends)
         assert watch.changes() == []
     _clear(mine)
     mine.must_be_as_found(what)

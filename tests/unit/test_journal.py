@@ -188,7 +188,7 @@ def test_a_log_that_is_not_ours_alone_is_not_written_to(tmp_path: Path) -> None:
     somebodys = tmp_path / "somebodys"
     somebodys.write_text("theirs")
     os.link(somebodys, "server.log", dst_dir_fd=directory.descriptor)
-    with pytest.raises(RefusedError, match=r"server\.log is not a file of ours alone"):
+    with pytest.raises(RefusedError, match=r"server\.log is not a regular file that only uid \d+ can"):
         directory.open_to_append("server.log")
     os.unlink("server.log", dir_fd=directory.descriptor)
     os.mkfifo("server.log", dir_fd=directory.descriptor)
@@ -204,7 +204,7 @@ def test_a_directory_that_was_opened_to_others_meanwhile_is_no_reason_to_fail_in
 def test_a_pipe_in_the_journals_place_does_not_hang_us(tmp_path: Path) -> None:
     directory = _state(tmp_path).make("eth0")
     os.mkfifo("journal.json", dir_fd=directory.descriptor)
-    with pytest.raises(RefusedError, match="not a file of ours"):
+    with pytest.raises(RefusedError, match="not a regular file that only uid"):
         directory.load(HERE)
 
 
@@ -212,7 +212,7 @@ def test_a_directory_that_others_can_write_is_refused(tmp_path: Path) -> None:
     state = _state(tmp_path)
     directory = state.make("eth0")
     os.fchmod(directory.descriptor, 0o777)
-    with pytest.raises(RefusedError, match="must be ours alone"):
+    with pytest.raises(RefusedError, match="must belong to uid"):
         state.make("eth0")
 
 

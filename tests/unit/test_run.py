@@ -72,7 +72,7 @@ def test_who_cannot_take_charge_of_what_it_began_gives_it_back(
 
 def test_who_finds_another_in_charge_takes_nothing_from_it(world: World) -> None:
     fcntl.flock(world.directory.descriptor, fcntl.LOCK_EX)
-    with pytest.raises(RefusedError, match="another `vmnet run` is in charge here"):
+    with pytest.raises(RefusedError, match="another `vmnet run` already manages this binding"):
         world.run(run.Job(("true",)))
     assert world.verbs == ["up"]
 

@@ -265,7 +265,7 @@ def test_nobody_is_told_to_remove_the_only_copy(state: StateDirectory) -> None:
 
     state.make("eth0").write("journal.json", b"{")
     found = layouts.status("bridge")
-    with pytest.raises(RefusedError, match=r"remove that directory$"):
+    with pytest.raises(RefusedError, match=r"remove the directory it is in$"):
         recall(state, HERE, "eth0", found)
     nic = found.link("eth0")
     assert nic
@@ -275,9 +275,9 @@ def test_nobody_is_told_to_remove_the_only_copy(state: StateDirectory) -> None:
         replace(found, notes=(Note("eth0", ("vmnet.00000000.00.00.only-in-the-journal",)),)),
     ]
     for status in ours:
-        with pytest.raises(RefusedError, match="keep it, it may be all there is of eth0's addresses") as caught:
+        with pytest.raises(RefusedError, match="keep it: it may be the only copy of eth0's") as caught:
             recall(state, HERE, "eth0", status)
-        assert "remove that" not in str(caught.value)
+        assert "remove the" not in str(caught.value)
 
 
 def test_a_lease_is_checked_as_strictly() -> None:

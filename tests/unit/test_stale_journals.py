@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MUTATED = amount(1_000, 20_000, 200_000)
 HERE = Here(42, "b00t")
-READS = f"this vmnet reads 1 to {SCHEMA}; use the vmnet that wrote it"
+READS = f"this vmnet reads 1 to {SCHEMA}; use the vmnet version that wrote it"
 VALUES: tuple[object, ...] = (None, True, 0, -1, 2**63, 1.5, "", "eth0", "\ud800", [], [[]], {}, {"a": 1})
 
 
@@ -171,7 +171,10 @@ def test_a_journal_of_another_boot_is_ignored(journal: Journal, state: StateDire
         ),
         (replace(_journal(), schema=0), f"it has schema 0, {READS}"),
         (replace(_journal(), schema=-1), f"it has schema -1, {READS}"),
-        (replace(_journal(), netns_cookie=43), "it is of another network namespace; remove that directory"),
+        (
+            replace(_journal(), netns_cookie=43),
+            "it is of another network namespace; remove the directory it is in",
+        ),
     ],
 )
 def test_a_journal_that_is_not_ours_to_read_is_refused_with_what_to_do(
@@ -186,7 +189,7 @@ def test_a_journal_that_is_not_ours_to_read_is_refused_with_what_to_do(
 def test_the_note_speaks_where_the_journal_cannot(data: bytes, state: StateDirectory, found: Status) -> None:
     journal = _journal()
     _spoil(state, data)
-    assert "remove that directory" in str(_outcome(state, found))
+    assert "remove the directory it is in" in str(_outcome(state, found))
     known = _outcome(state, _noted(journal, found))
     assert known == Known(_without_owner(journal), None)
     assert isinstance(known, Known)
@@ -200,7 +203,7 @@ def test_a_journal_that_is_too_large_is_refused_however_right_it_begins(
     _spoil(state, text.ljust(LARGEST))
     assert isinstance(_outcome(state, found), Known)
     _spoil(state, text.ljust(LARGEST + 1))
-    assert f"it is larger than {LARGEST} bytes; remove that directory" in str(_outcome(state, found))
+    assert f"it is larger than {LARGEST} bytes; remove the directory it is in" in str(_outcome(state, found))
 
 
 def test_a_journal_that_others_can_write_or_that_has_two_names_is_refused(
@@ -209,10 +212,10 @@ def test_a_journal_that_others_can_write_or_that_has_two_names_is_refused(
     directory = state.make("eth0")
     directory.save(_journal())
     os.chmod("journal.json", 0o620, dir_fd=directory.descriptor)
-    assert "is not a file of ours alone" in str(_outcome(state, found))
+    assert "is not a regular file that only uid" in str(_outcome(state, found))
     os.chmod("journal.json", 0o600, dir_fd=directory.descriptor)
     os.link("journal.json", tmp_path / "second", src_dir_fd=directory.descriptor)
-    assert "is not a file of ours alone" in str(_outcome(state, found))
+    assert "is not a regular file that only uid" in str(_outcome(state, found))
     (tmp_path / "second").unlink()
     assert isinstance(_outcome(state, found), Known)
 

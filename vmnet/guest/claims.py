@@ -171,7 +171,7 @@ class ClaimDirectory:
 
 
 def _unusable(path: str, error: OSError) -> RefusedError:
-    return RefusedError(f"cannot remember what domains bring up in {path}: {error.strerror or error}")
+    return RefusedError(f"cannot write the hook's records in {path}: {error.strerror or error}")
 
 
 def _same(one: Claim, other: Claim) -> bool:

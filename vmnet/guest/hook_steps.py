@@ -149,7 +149,10 @@ def _refuse_unreachable(claims: ClaimDirectory, wish: Wish, claim: Claim, libvir
         )
     if is_attached(tap):
         holders = " or ".join(f"domain {uuid}" for uuid in claims.holders(claim))
-        raise RefusedError(f"{tap} is in use by {holders or 'another program'}; shut that down first")
+        raise RefusedError(
+            f"{tap} is in use by {holders or 'another program'}; give this domain another tap (<target dev=…>), "
+            "or shut that one down first"
+        )
 
 
 def _resolver_text(path: str) -> str:

@@ -235,7 +235,10 @@ class _Launch:
             with contextlib.suppress(library.libvirtError):
                 if key and (there := look(key)).isActive() and self._lives(there):
                     self._keep = self._keep or spare
-                    raise DomainRefusedError(f"domain {found.name or key} runs already; end it first")
+                    raise DomainRefusedError(
+                        f"domain {found.name or key} is already running; to start it anew from this file, shut it "
+                        "down first"
+                    )
 
     def _lives(self, domain: Any) -> bool:  # noqa: ANN401 # a virDomain
         """Whether its QEMU lives: a libvirtd that has just started takes every domain of before for alive.

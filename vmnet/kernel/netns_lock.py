@@ -92,12 +92,12 @@ def _taken(netlink: socket.socket, name: socket.socket) -> bool:
         passed = time.monotonic() - began
         if passed >= SECONDS:
             raise WaitTimeoutError(
-                f"another vmnet has worked in this network namespace for {SECONDS:.0f} s{_by(netlink)}: wait for "
-                "it, or end it, and try again"
+                f"another vmnet has been working in this network namespace for {SECONDS:.0f} s{_by(netlink)}; try "
+                "again when it has finished"
             )
         if passed >= _TELL_SECONDS and not told:
             told = True
-            say("info", "waiting", f"another vmnet works in this network namespace{_by(netlink)}: waiting")
+            say("info", "waiting", f"waiting for another vmnet in this network namespace{_by(netlink)}")
         _wait_a_moment()
 
 
@@ -137,9 +137,9 @@ def _exists(netlink: socket.socket) -> bool:
 
 
 def _by(netlink: socket.socket) -> str:
-    """Say who holds it."""
+    """Say who holds it. In another container that number belongs to another process."""
     owner = _owner(netlink)
-    return f" (process {owner})" if owner else ""
+    return f" (PID {owner}, as its own container counts)" if owner else ""
 
 
 def _owner(netlink: socket.socket) -> int | None:

@@ -590,7 +590,8 @@ def test_a_directory_of_the_hook_that_others_see_into_is_not_used(
     (world.state_dir / "hook").mkdir(parents=True)
     (world.state_dir / "hook").chmod(mode)
     assert world.call(*PREPARE, domain()) == 3
-    assert "hook is open to others; it must be ours alone, mode 0700" in capsys.readouterr().err
+    remedy = f"it must belong to uid {os.geteuid()} and have mode 0700"
+    assert f"hook is open to others; {remedy}" in capsys.readouterr().err
     assert list((world.state_dir / "hook").iterdir()) == []
 
 

@@ -211,7 +211,7 @@ def test_a_dead_domain_that_libvirtd_still_takes_for_alive_is_not_in_the_way(
     running = _Launch(Config(), Job("vm.xml"), libvirt, inbox)
     found = parse(XML.replace("<devices", "<name>vm</name><devices"))
     if refused:
-        with pytest.raises(DomainRefusedError, match="domain vm runs already"):
+        with pytest.raises(DomainRefusedError, match="domain vm is already running"):
             running._refuse_running(found, spare=True)
     else:
         running._refuse_running(found, spare=True)
