@@ -388,7 +388,10 @@ def _begin(place: Place, config: Config, now: Status) -> Journal:
     tap = _tap(now, pod, wished.tap if config.tap_is_named else "", of_bindings(filter(None, begun.values())))
     settings = replace(wished, tap=tap, owner=owner, hostname=wished.hostname or resolver.hostname(config))
     if settings.mtu is not None and settings.mtu > pod.mtu:
-        raise RefusedError(f"MTU {settings.mtu} is larger than {pod.ifname}'s {pod.mtu}; frames would be lost")
+        raise RefusedError(
+            f"MTU {settings.mtu} is larger than {pod.ifname}'s {pod.mtu}, so frames would be lost; use --mtu "
+            f"{pod.mtu} or less"
+        )
     ipv4, ipv6 = _leases(pod, resolver.resolver(config), settings)
     better = "" if config.interface else better_interface(now, pod)
     for said in filter(None, (better, resolver.borrowed(config))):
@@ -428,7 +431,8 @@ def _refuse_node(now: Status, config: Config, ifname: str) -> None:
     if found:
         raise RefusedError(
             f"this looks like the network namespace of a node ({', '.join(found)}), and a VM would take the node "
-            "off the network; remove hostNetwork from the pod, or allow it with --on-node on"
+            "off the network; remove hostNetwork from the pod. Use --on-node on only if this is certainly a pod's "
+            "namespace"
         )
 
 

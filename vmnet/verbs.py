@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 BRING_UP, LOOK, INTEGRATE = GROUPS = ("bring up", "look", "integrate")
 ABOUT = "Let the VM in a pod take over the pod's network identity: IP, MAC, routes, DNS."
 VARIABLE_PREFIX = "VMNET_"
-ENVIRONMENT = f"Every option can also be set as {VARIABLE_PREFIX}OPTION; flags win."
+ENVIRONMENT = f"Settings can also be given as variables, such as {VARIABLE_PREFIX}TAP for --tap; flags win."
 EXIT_CODES = (
     (0, "ok"),
     (1, "unexpected"),

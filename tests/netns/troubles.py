@@ -477,7 +477,7 @@ TROUBLES = (
         layout="bridge-dual",
     ),
     Trouble("VMN-207", "warning", address_for_ten_minutes, "10.244.1.77 is valid for ", "do not expire"),
-    Trouble("VMN-208", "error", larger_than_the_pods, "would be refused", "frames would be lost", ward="flags-1"),
+    Trouble("VMN-208", "error", larger_than_the_pods, "would be refused", "--mtu", ward="flags-1"),
     Trouble("VMN-209", "error", bound_by_kubevirt, "tap0 is a port of k6t-eth0", "leave it to KubeVirt"),
     Trouble(
         "VMN-301",

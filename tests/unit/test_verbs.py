@@ -64,7 +64,7 @@ def test_help_of_a_verb_ends_with_its_examples_and_the_exit_codes(
     _, ends = text.split("\nexamples:\n")
     examples, last = ends.split("\n\n")
     assert tuple(line.strip() for line in examples.splitlines()) == verb.examples
-    assert "VMNET_OPTION" in last
+    assert "VMNET_TAP for --tap" in last
     assert all(f"{code} {meaning}" in " ".join(last.split()) for code, meaning in EXIT_CODES)
 
 

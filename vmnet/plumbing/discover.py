@@ -23,8 +23,9 @@ _SCOPE_UNIVERSE = 0
 _USUAL_NAME = "eth0"
 _BRIDGEABLE_MACVLAN = "passthru"
 _NEVER_A_PORT = {
-    "bridge": "a bridge, which cannot be a port of another one; name the port of it that leads to the pod network",
-    "vrf": "a VRF, which cannot be a port of a bridge; name the interface in it",
+    "bridge": "a bridge, which cannot be a port of another one; hand over an interface outside it with "
+    "--interface, or let the CNI give the pod a veth",
+    "vrf": "a VRF, which cannot be a port of a bridge; hand over an interface outside it with --interface",
 }
 _PAIRS = ("veth", "netkit")
 """Kinds whose lower link is their peer, which they do not stand on."""

@@ -190,7 +190,7 @@ CASES = (
     Case("for ten minutes", _limited, "VMN-207", "warning", "10.244.1.2 is valid for 600 s"),
     Case(
         "refused for another reason",
-        lambda: replace(before(), journal=None, refusal="MTU 9000 is larger than eth0's; frames would be lost"),
+        lambda: replace(before(), journal=None, refusal="MTU 9000 is larger than eth0's; use --mtu 1500 or less"),
         "VMN-208",
         "error",
         "would be refused",
