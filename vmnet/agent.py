@@ -299,7 +299,11 @@ def _report(place: Place, known: Known | None, now: Status) -> Report:
     stranger = anothers(now, known.journal)
     differences = [whose(now, stranger, known.journal)] if stranger else []
     differences += [str(change) for change in diff(_without(now, stranger), spec)]
-    differences += [f"link {name} is gone for good" for name in missing_links(now, spec)]
+    differences += [
+        f"link {name} is gone, and `vmnet up` cannot bring it back; run `vmnet down`, and `vmnet up` when the CNI "
+        "has made it again"
+        for name in missing_links(now, spec)
+    ]
     if known.directory is None:
         lost = (*differences, "save the pod's facts again: the journal is lost")
         return Report(known.journal, lost, now=now)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import vmnet
 from vmnet import agent
+from vmnet.advice import at_this_place, place_flags
 from vmnet.config import DEFAULT_GRACE
 from vmnet.errors import RefusedError, UnexpectedError, VmnetError
 from vmnet.journal import StateDirectory
@@ -109,7 +110,7 @@ def _give_back(config: Config, tell: Tell) -> None:
     try:
         tell.given_back(agent.down(config))
     except RefusedError as error:  # the binding was there before us, and so was its VM
-        say("warning", "left-up", str(error))
+        say("warning", "left-up", at_this_place(str(error), place_flags(config)))
 
 
 def _become_supervisor(arguments: list[str], held: int) -> NoReturn:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from vmnet import agent
+from vmnet.advice import at_this_place, place_flags
 from vmnet.config import DEFAULT_GRACE, SANDBOX_OFF
 from vmnet.errors import DomainCrashedError, DomainRefusedError, LibvirtError, RefusedError, UsageError
 from vmnet.guest import domain as domains
@@ -198,7 +199,7 @@ class _Launch:
         try:
             agent.down(self._config)
         except RefusedError as error:  # as where libvirt was lost: the domain runs on, and keeps its network
-            say("warning", "left-up", str(error))
+            say("warning", "left-up", at_this_place(str(error), place_flags(self._config)))
         else:
             say("info", "down", f"{ifname} is as it was found")
 

@@ -32,7 +32,7 @@ def cause(goal: str, sight: Sight, way: Way) -> Cause:
 
 def _of_binding(goal: str, sight: Sight) -> Cause | None:
     """The reasons that are not the guest's."""
-    drift = sight.report.drift
+    drift = sight.drift
     if sight.report.journal is None:
         return Cause("not-up", "no binding is up here", ("`vmnet status` says `down`",), "run `vmnet up`")
     if sight.server is None:
@@ -156,7 +156,7 @@ def _asked(family: Family, sight: Sight, _way: Way) -> Cause:
 def _declined(family: Family, sight: Sight, _way: Way) -> Cause:
     return Cause(
         *("declined", f"ADDRESS CONFLICT: the guest found {_told(family)} in use by another machine"),
-        tuple(sight.report.warnings) or (f"{count(family.events.get('decline', 0), 'DECLINE')}",),
+        sight.warnings or (f"{count(family.events.get('decline', 0), 'DECLINE')}",),
         "find out which of the two should have the address; if not this pod: `vmnet down`, give the pod another "
         "address, `vmnet up`",
     )

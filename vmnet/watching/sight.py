@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from vmnet import agent
+from vmnet.advice import at_this_place, place_flags
 from vmnet.kernel import inspect
 from vmnet.lease_state import SILENT
 from vmnet.left_out import DHCPV4, DHCPV6, sentences
@@ -54,6 +55,18 @@ class Sight:
 
     report: Report
     links: tuple[LinkState, ...] = ()
+    flags: tuple[str, ...] = ()
+    """What a command of vmnet needs to be about this binding."""
+
+    @property
+    def drift(self) -> tuple[str, ...]:
+        """What is not as it shall be, with commands that can be typed here."""
+        return tuple(at_this_place(text, self.flags) for text in self.report.drift)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What else is to be said, with commands that can be typed here."""
+        return tuple(at_this_place(text, self.flags) for text in self.report.warnings)
 
     @property
     def server(self) -> ServerReport | None:
@@ -117,7 +130,7 @@ def look(place: Place, config: Config) -> Sight:
         KernelError: the kernel cannot be asked.
         RefusedError: several bindings are meant.
     """
-    return Sight(agent.report(place, config), inspect.link_states(place.netlink))
+    return Sight(agent.report(place, config), inspect.link_states(place.netlink), place_flags(config))
 
 
 def look_at_all(place: Place, config: Config) -> tuple[Sight, ...]:
@@ -128,7 +141,15 @@ def look_at_all(place: Place, config: Config) -> tuple[Sight, ...]:
         RefusedError: the journal of one of them cannot be trusted.
     """
     links = inspect.link_states(place.netlink)
-    return tuple(Sight(report, links) for report in agent.reports(place, config))
+    each = agent.reports(place, config)
+    several = len(each) > 1
+    return tuple(Sight(report, links, _flags(report, config, several=several)) for report in each)
+
+
+def _flags(report: Report, config: Config, *, several: bool) -> tuple[str, ...]:
+    if several and report.journal:
+        return place_flags(replace(config, interface=report.journal.pod.ifname))
+    return place_flags(config)
 
 
 def _family(name: str, told: tuple[str, ...], said: FamilyReport | None, *, served: bool) -> Family:

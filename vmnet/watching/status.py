@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from vmnet.advice import at_this_place
 from vmnet.codec import plain
 from vmnet.config import SANDBOX_OFF
 from vmnet.errors import DriftError, NotBoundError
@@ -49,8 +50,8 @@ def values(sights: tuple[Sight, ...]) -> dict[str, Any]:
     shared = {
         "schema": SCHEMA,
         "state": "drift" if drifts else "up",
-        "drift": [f"{sight.ifname}: {text}" for sight in sights for text in sight.report.drift],
-        "warnings": [f"{sight.ifname}: {text}" for sight in sights for text in sight.report.warnings],
+        "drift": [f"{sight.ifname}: {text}" for sight in sights for text in sight.drift],
+        "warnings": [f"{sight.ifname}: {text}" for sight in sights for text in sight.warnings],
     }
     nobodys = dict.fromkeys(("guest", "links", "server", "found", "settings", "lease", "lease6"))
     return {**shared, **nobodys, "bindings": [value(sight) for sight in sights]}
@@ -58,21 +59,18 @@ def values(sights: tuple[Sight, ...]) -> dict[str, Any]:
 
 def outlines(sights: tuple[Sight, ...]) -> tuple[Node, ...]:
     """Draw each of them."""
-    several = len(sights) > 1
-    return tuple(
-        node for sight in sights for node in outline(sight, f"--interface {sight.ifname}" if several else "")
-    )
+    return tuple(node for sight in sights for node in outline(sight))
 
 
 def value(sight: Sight) -> dict[str, Any]:
     """Return what is of one binding as JSON has it."""
-    report, journal = sight.report, sight.report.journal
+    journal = sight.report.journal
     elsewhere = {"elsewhere": list(sight.elsewhere)} if sight.elsewhere else {}
     return {
         "schema": SCHEMA,
         "state": sight.state,
-        "drift": list(report.drift),
-        "warnings": list(report.warnings),
+        "drift": list(sight.drift),
+        "warnings": list(sight.warnings),
         "guest": _guest_value(sight, journal) if journal else None,
         "links": _links_value(sight, journal) if journal else None,
         "server": sight.server and as_json(sight.server),
@@ -134,9 +132,9 @@ def _link_value(sight: Sight, ifname: str) -> dict[str, Any] | None:
     }
 
 
-def outline(sight: Sight, flags: str = "") -> tuple[Node, ...]:
-    """Draw the way from the pod network to the guest, and what is to be said of it; `flags` name this binding."""
-    report, journal = sight.report, sight.report.journal
+def outline(sight: Sight) -> tuple[Node, ...]:
+    """Draw the way from the pod network to the guest, and what is to be said of it."""
+    journal = sight.report.journal
     if journal is None:
         others = tuple(Node(f"not by vmnet: {text}", "warning") for text in sight.elsewhere)
         return (Node("down: nothing is bound here", "title", others),)
@@ -148,14 +146,13 @@ def outline(sight: Sight, flags: str = "") -> tuple[Node, ...]:
         *_server(sight),
     )
     head = f"{sight.state}: {journal.pod.ifname} → {settings.tap}"
-    nodes = [Node(head, "warning" if report.drift else "good", parts)]
-    if report.warnings:
-        nodes.append(Node("warnings:", "title", tuple(Node(text, "warning") for text in report.warnings)))
-    if report.drift:
-        command = f"vmnet up {flags}".strip()
-        nodes.append(
-            Node(f"to be put right by `{command}`:", "title", tuple(Node(text, "bad") for text in report.drift))
-        )
+    nodes = [Node(head, "warning" if sight.drift else "good", parts)]
+    if sight.warnings:
+        nodes.append(Node("warnings:", "title", tuple(Node(text, "warning") for text in sight.warnings)))
+    if sight.drift:
+        changed = "changed since `up`; `vmnet up` repairs it, or says what to do instead:"
+        title = at_this_place(changed, sight.flags)
+        nodes.append(Node(title, "title", tuple(Node(text, "bad") for text in sight.drift)))
     return tuple(nodes)
 
 

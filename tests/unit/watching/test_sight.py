@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
 import pytest
 
 from tests.unit.watching.sights import family, journal, server, sight
-from vmnet.watching.sight import Family, Sight
+from vmnet import agent
+from vmnet.config import Config
+from vmnet.kernel import inspect
+from vmnet.watching.sight import Family, Sight, look, look_at_all
+
+if TYPE_CHECKING:
+    from vmnet.agent import Place
 
 
 @pytest.mark.parametrize(
@@ -18,6 +27,28 @@ from vmnet.watching.sight import Family, Sight
 )
 def test_the_state_of_the_binding(seen: Sight, state: str) -> None:
     assert seen.state == state
+
+
+@pytest.mark.parametrize(
+    ("config", "bindings", "flags"),
+    [
+        (Config(), 1, ()),
+        (Config(netns="pod-1", state_dir="/x"), 1, ("--netns", "pod-1", "--state-dir", "/x")),
+        (Config(netns="pod-1"), 2, ("--interface", "eth0", "--netns", "pod-1")),
+        (Config(), 0, ()),
+    ],
+)
+def test_what_a_command_needs_to_be_about_it(
+    config: Config, bindings: int, flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports = (sight(journal(), server()).report,) * bindings or (sight(None, None).report,)
+    monkeypatch.setattr(agent, "reports", lambda _place, _config: reports)
+    monkeypatch.setattr(agent, "report", lambda _place, _config: reports[0])
+    monkeypatch.setattr(inspect, "link_states", lambda _netlink: ())
+    place = cast("Place", SimpleNamespace(netlink=None))
+    assert {seen.flags for seen in look_at_all(place, config)} == {flags}
+    if bindings < 2:
+        assert look(place, config).flags == flags
 
 
 def test_a_family_is_what_is_told_and_what_the_server_says_of_it() -> None:

@@ -77,7 +77,7 @@ def test_the_links_stand_below_each_other_down_to_the_guest() -> None:
         ("ipv6-only", "whose MAC is not known yet"),
         ("gateway-gone", "which has not answered the guest for 12 s"),
         ("dead", "IPv4 10.244.1.2/24: unknown"),
-        ("dead", "to be put right by `vmnet up`:"),
+        ("dead", "changed since `up`; `vmnet up` repairs it, or says what to do instead:"),
         ("gone", "tap0: gone"),
         ("gone", "eth0-nic: gone"),
         ("foreign", "uses 10.9.9.9, which is not its own"),
@@ -85,6 +85,18 @@ def test_the_links_stand_below_each_other_down_to_the_guest() -> None:
 )
 def test_what_is_said(name: str, said: str) -> None:
     assert said in text(SIGHTS[name])
+
+
+def test_each_command_is_about_the_binding_that_was_asked_about() -> None:
+    warnings, drift = ("run `vmnet down`, and wait",), ("link eth0-nic is gone; run `vmnet down`",)
+    ill = sight(journal(), server(), warnings=warnings, drift=drift)
+    seen = replace(ill, flags=("--netns", "pod-1", "--state-dir", "/x"))
+    drawn, told = text(seen), status.value(seen)
+    assert "`vmnet up --netns pod-1 --state-dir /x` repairs it" in drawn
+    assert "run `vmnet down --netns pod-1 --state-dir /x`, and wait" in drawn
+    assert told["warnings"] == ["run `vmnet down --netns pod-1 --state-dir /x`, and wait"]
+    assert told["drift"] == ["link eth0-nic is gone; run `vmnet down --netns pod-1 --state-dir /x`"]
+    assert status.values((seen, seen))["drift"][0].startswith(f"eth0: {told['drift'][0]}")
 
 
 def test_where_all_is_well_nothing_is_a_warning() -> None:
