@@ -120,7 +120,7 @@ CASES = (
     up("state-dir-unwritable", "--state-dir", "/proc/vmnet", says="state-dir", code=REFUSED),
     up("state-dir-empty", "--state-dir", "", says="state directory"),
     up("interface-missing", "--interface", "eth7", says="no interface eth7", code=REFUSED),
-    up("interface-loopback", "--interface", "lo", says="lo is no Ethernet", code=REFUSED),
+    up("interface-loopback", "--interface", "lo", says="lo is not an Ethernet", code=REFUSED),
     up(
         "interface-without-address",
         "--interface",

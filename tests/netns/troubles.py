@@ -466,7 +466,7 @@ TROUBLES = (
         "route 10.99.0.0/16 with several next hops",
         "or a program in the pod, made it",
     ),
-    Trouble("VMN-204", "error", tap_name_taken, "tap0 is of kind bridge", "leave --tap away"),
+    Trouble("VMN-204", "error", tap_name_taken, "tap0 is of kind bridge", "omit --tap"),
     Trouble("VMN-205", "error", bridge_without_facts, "v1 is a port of k6t-eth0", "--state-dir"),
     Trouble(
         "VMN-206",
@@ -541,7 +541,7 @@ TROUBLES = (
         "VMN-504",
         "error",
         server_killed,
-        "it does not answer; its last word was: ",
+        "it does not answer; last line of its log: ",
         "`vmnet up --state-dir",
         ward="bound-2",
     ),

@@ -163,7 +163,9 @@ def otherwise_refused(evidence: Evidence) -> Iterator[Finding]:
     known = (not evidence.surroundings.nft, evidence.surroundings.is_host, evidence.refusal in told)
     if evidence.refusal and not any(known):
         cause, _, remedy = evidence.refusal.partition("; ")
-        yield Finding(ERROR, cause, ("`vmnet up` with the same options would be refused",), remedy or "see there")
+        yield Finding(
+            ERROR, cause, ("`vmnet up` with the same options would be refused",), remedy or "see the reason above"
+        )
 
 
 def _refused(call: Callable[[], object], seen: tuple[str, ...]) -> Iterator[Finding]:

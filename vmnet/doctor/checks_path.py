@@ -55,8 +55,8 @@ def no_ipv6_below_its_least(evidence: Evidence) -> Iterator[Finding]:
     if addresses and least < SMALLEST_IPV6_MTU:
         yield Finding(
             WARNING,
-            f"the guest gets no IPv6: an MTU of {least} is below IPv6's least of {SMALLEST_IPV6_MTU} (RFC 8200 "
-            "§5)",
+            f"the guest gets no IPv6: an MTU of {least} is below the IPv6 minimum of {SMALLEST_IPV6_MTU} (RFC "
+            "8200 §5)",
             tuple(f"the pod has {address.local}/{address.prefixlen}" for address in addresses),
             f"give the pod network an MTU of at least {SMALLEST_IPV6_MTU}, or remove --mtu",
         )
@@ -119,7 +119,7 @@ def no_default_route(evidence: Evidence) -> Iterator[Finding]:
     elif lacking:
         yield Finding(
             WARNING,
-            f"the pod has no default route of {' and '.join(lacking)}: the guest reaches its own subnet only",
+            f"the pod has no {' and no '.join(lacking)} default route: the guest reaches its own subnet only",
             tuple(f"route {route.dst} on {route.ifname}" for route in pod.routes) or ("there is no route",),
             "nothing, if that is intended; else check the routes in the CNI's configuration",
         )

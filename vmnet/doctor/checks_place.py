@@ -58,7 +58,7 @@ def tun(evidence: Evidence) -> Iterator[Finding]:
             f"QEMU as uid {evidence.told_settings.owner} cannot open /dev/net/tun, which it needs to attach "
             "to the tap, unless libvirt or a launcher opens the tap for it",
             (f"/dev/net/tun has {evidence.surroundings.tun_closed}",),
-            "on the node, `chmod 0666 /dev/net/tun`, as udev's rule does",
+            "on the node, run `chmod 0666 /dev/net/tun` (udev's default; a tap still has its owner)",
         )
 
 

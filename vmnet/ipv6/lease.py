@@ -68,8 +68,8 @@ def untold(pod: PodInterface, settings: Settings) -> tuple[str, ...]:
     mtu = shared.ipv6_mtu(pod, settings)
     least = shared.SMALLEST_IPV6_MTU
     return tuple(
-        f"address {address.local}/{address.prefixlen}: the MTU {mtu} is below IPv6's least of {least}, the guest "
-        "does not get it"
+        f"address {address.local}/{address.prefixlen}: the MTU {mtu} is below the IPv6 minimum of {least}, the "
+        "guest does not get it"
         for address in addresses
     )
 

@@ -31,7 +31,7 @@ _PAIRS = ("veth", "netkit")
 """Kinds whose lower link is their peer, which they do not stand on."""
 _SMALLEST_MTU, _LARGEST_MTU = 68, 65535 - 14
 """What a tap takes, bytes (linux/if_ether.h, ETH_MIN_MTU; drivers/net/tun.c, MAX_MTU less the header)."""
-_ANOTHER_TAP = "name another one with --tap, or leave --tap away: vmnet then takes a free name"
+_ANOTHER_TAP = "name another one with --tap, or omit --tap: vmnet then takes a free name"
 
 
 def discover(status: Status, ifname: str = "") -> PodInterface:
@@ -174,7 +174,10 @@ def refuse_unbridgeable(link: Link) -> None:
         RefusedError: it cannot.
     """
     if link.loopback or not link.ethernet:
-        raise RefusedError(f"{link.ifname} is no Ethernet interface; only such can be joined to a bridge")
+        raise RefusedError(
+            f"{link.ifname} is not an Ethernet interface, so it cannot be a port of a bridge; name another with "
+            "--interface"
+        )
     if link.kind in _NEVER_A_PORT:
         raise RefusedError(f"{link.ifname} is {_NEVER_A_PORT[link.kind]}")
     if link.kind == "ipvlan":
@@ -209,7 +212,7 @@ def refuse_occupied(status: Status, link: Link) -> None:
     if not _SMALLEST_MTU <= link.mtu <= _LARGEST_MTU:
         raise RefusedError(
             f"{link.ifname} has an MTU of {link.mtu}, and a tap can have {_SMALLEST_MTU} to {_LARGEST_MTU}; "
-            "let the CNI give the pod network such a one"
+            "set such an MTU in the CNI's configuration"
         )
 
 
@@ -221,9 +224,8 @@ def refuse_not_restorable(status: Status, link: Link) -> None:
     """
     for what in not_restorable(status, link):
         raise RefusedError(
-            f"{what}, which vmnet did not make and could not give back, so nothing was touched; hand over another "
-            "interface with --interface, or give the pod a network without it: the CNI, or a program in the pod, "
-            "made it"
+            f"{what}, which vmnet did not make and could not restore, so nothing was touched; hand over another "
+            "interface with --interface, or start a new pod without it: its CNI, or a program in the pod, made it"
         )
 
 

@@ -35,8 +35,8 @@ _UNFILTERED_BRIDGE = (
     "the guest by an inet input chain, which does not see ARP, and nothing is kept from what our server sends"
 )
 _UNCHECKED = (
-    "a frame whose checksum or segments are left to the link may become a DHCP or router message when it is "
-    "finished: the program that stops those was not loaded, which takes CAP_BPF and a kernel with cls_bpf"
+    "the eBPF program that stops forged checksum and segmentation offloads was not loaded (it needs CAP_BPF and a "
+    "kernel with cls_bpf): such a frame can turn into a DHCP or router message behind the rules"
 )
 
 

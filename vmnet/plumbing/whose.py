@@ -59,13 +59,13 @@ def _bridge(status: Status, bridge: Link, ports: list[Link]) -> Elsewhere:
     ifname = _pod_interface(status, bridge.ifname)
     joins = f"{bridge.ifname} joins {' and '.join(sorted(port.ifname for port in ports))}"
     if any(is_own_mac(link.mac) for link in (bridge, *ports)):
-        what = f"{joins}, which vmnet has made, but the state directory holds no facts about it"
+        what = f"{joins}, which vmnet has made, but this state directory has no journal of it"
         return Elsewhere(
             VMNET,
             bridge.ifname,
             ifname,
             what,
-            "name the one it was brought up with (--state-dir)",
+            "repeat the command with the --state-dir that the binding was brought up with",
         )
     if any(port.kind == "tun" for port in ports):
         return Elsewhere(

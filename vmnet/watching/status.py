@@ -223,7 +223,7 @@ def _family(family: Family, sight: Sight) -> Node:
 
 def _details(family: Family, sight: Sight) -> Iterator[Node]:
     if not family.served:
-        yield Node("vmnet does not serve it DHCP", "dim")
+        yield Node("vmnet does not answer its DHCP (see --dhcp)", "dim")
     if family.reached:
         steps = ", ".join(f"{state} at {span(at)}" for state, at in family.reached)
         yield Node(f"{steps} after READY", "dim")

@@ -121,8 +121,8 @@ def test_every_other_layout_has_no_ipv6(layout: str) -> None:
         ({"addresses": POD.addresses[::2]}, Settings(), ()),
         ({}, Settings(told=Told(ipv6=False)), ()),
         ({"mtu": 1279}, Settings(told=Told(ipv6=False)), ()),
-        ({"mtu": 1279}, Settings(), ("address fd00::5/64: the MTU 1279 is below IPv6's least of 1280",)),
-        ({}, Settings(mtu=1000), ("address fd00::5/64: the MTU 1000 is below IPv6's least of 1280",)),
+        ({"mtu": 1279}, Settings(), ("address fd00::5/64: the MTU 1279 is below the IPv6 minimum of 1280",)),
+        ({}, Settings(mtu=1000), ("address fd00::5/64: the MTU 1000 is below the IPv6 minimum of 1280",)),
     ],
 )
 def test_where_nothing_is_told_it_is_said_why_unless_it_is_wished(

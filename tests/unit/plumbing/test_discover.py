@@ -71,8 +71,8 @@ def test_a_link_that_is_down_may_come_up_later() -> None:
         ({"kind": "macvlan", "mode": "bridge"}, "macvlan interface in bridge mode.*passthru"),
         ({"kind": "macvtap", "mode": "vepa"}, "macvtap interface in vepa mode"),
         ({"controller": "br0"}, "a port of br0 already, which vmnet has not made; .*--interface"),
-        ({"ethernet": False}, "no Ethernet interface"),
-        ({"loopback": True}, "no Ethernet interface"),
+        ({"ethernet": False}, "not an Ethernet interface"),
+        ({"loopback": True}, "not an Ethernet interface"),
         ({"kind": "bridge"}, "eth0 is a bridge, which cannot be a port of another one"),
         ({"kind": "vrf"}, "eth0 is a VRF"),
         ({"mtu": 65535}, "an MTU of 65535, and a tap can have 68 to 65521"),
@@ -167,9 +167,7 @@ def test_what_could_not_be_given_back_is_refused() -> None:
     )
     with pytest.raises(RefusedError, match="several next hops, which vmnet") as refused:
         discover(status)
-    said = (
-        "eth0 has a route 10.9.0.0/16 with several next hops, which vmnet did not make and could not give back, "
-    )
+    said = "eth0 has a route 10.9.0.0/16 with several next hops, which vmnet did not make and could not restore, "
     assert str(refused.value).startswith(f"{said}so nothing was touched; ")
     assert not {"remove", "delete"} & set(str(refused.value).split())
 
