@@ -341,7 +341,7 @@ def test_what_a_domain_costs_that_is_none_of_ours(room: Room, interface: str) ->
         ("netns='vmnet-none'", "network namespace vmnet-none: No such file or directory"),
         ("netns='{node}'", "libvirt opens tap0 in its own network namespace, and {node} is another one"),
         ("interface='eth7'", "no interface eth7"),
-        ("binding='masquerade'", "<vmnet:network binding='masquerade'>: no such binding"),
+        ("binding='masquerade'", "<vmnet:network binding='masquerade'>: unknown binding"),
     ],
 )
 def test_why_a_start_fails_is_in_virshs_error(room: Room, network: str, says: str) -> None:

@@ -175,7 +175,7 @@ def test_deaf_guest_is_destroyed_after_the_grace_period_and_people_see_the_progr
         "vmnet: eth0 is handed over to tap0",
         f"vmnet: the guest will be {room.pod.address}/24, MAC {room.pod.mac}",
         "vmnet: domain vm2 is started",
-        "vmnet: told to end: the guest has 1 s to shut down",
+        "vmnet: stopping: the guest has 1 s to shut down",
         "vmnet: warning: domain vm2 has not shut down: destroying it",
         "vmnet: warning: domain vm2 is destroyed",
         "vmnet: eth0 is as it was found",
@@ -253,7 +253,7 @@ def test_domain_that_somebody_destroys_has_not_crashed(room: Room) -> None:
         room.daemon.virsh("destroy", "vm7")
         assert launch.wait() == 0
     assert [event["message"] for event in said(launch)][-2:] == [
-        "domain vm7 was destroyed by somebody else",
+        "domain vm7 was destroyed by another libvirt client",
         "eth0 is as it was found",
     ]
     room.restored()

@@ -76,7 +76,7 @@ def _subnet(nic: Static, address: str, warnings: list[str], *, first: bool) -> I
     owns = [own, *(_with_prefix(other, on_link) for other in nic.addresses if (":" in other) is ipv6)]
     elsewhere = [dst for dst in on_link if not any(_inside(dst, prefix) for prefix in owns)]
     lost += [f"{dst} on-link" for dst in elsewhere if ip_network(dst)[0] != _address(default)]
-    warnings += [f"route {route}: not every renderer of cloud-init can write it, left out" for route in lost]
+    warnings += [f"route {route}: left out, as some renderers of cloud-init cannot write it" for route in lost]
 
 
 def _dns(nic: Static) -> Iterator[str]:

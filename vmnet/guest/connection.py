@@ -115,7 +115,7 @@ class Libvirt:
                 raise LibvirtError(f"cannot connect to {self._uri}: {reason(opened.error)}")
             self.start_daemon()
         elif self._daemon.ended:
-            raise LibvirtError(f"libvirtd ended at once: {self._daemon.last_words}")
+            raise LibvirtError(f"libvirtd exited right after its start: {self._daemon.last_words}")
         return False
 
     def adopt(self, opened: Opened) -> bool:
@@ -160,7 +160,8 @@ class Libvirt:
         if lost or error.get_error_domain() == self.library.VIR_FROM_RPC:
             return LibvirtError(f"libvirt failed to start the domain: {reason(error)}")
         lacking = missing_capabilities(effective_capabilities()) if self._daemon else ()
-        helps = f"; libvirtd, which runs in this container, has no {', '.join(lacking)}" if lacking else ""
+        names = ", ".join(lacking)
+        helps = f"; libvirtd in this container lacks the capabilities {names}: add them" if lacking else ""
         return DomainRefusedError(f"libvirt refused the domain: {reason(error)}{helps}")
 
 

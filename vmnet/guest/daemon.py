@@ -52,7 +52,7 @@ class Daemon:
         """
         self._inbox = inbox
         self._tell = tell
-        self._last_words = "it left no word"
+        self._last_words = "it printed nothing"
         self._begun = b""
         self._news = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         self._news.bind("")  # an abstract name that the kernel chooses: no directory need be writable

@@ -348,7 +348,7 @@ class _Reader:
             start = self._parser.CurrentByteIndex
             tag = _START_TAG.match(self._data, start)
             if tag is None:
-                raise UsageError(f"domain XML: cannot make out <{name}> at byte {start}")
+                raise UsageError(f"domain XML: cannot read the tag <{name}> at byte {start}")
             self._open.append((start, tag.end(), attributes))
 
     def _is_kept(self) -> bool:

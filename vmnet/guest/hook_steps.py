@@ -97,12 +97,13 @@ def _claims_of(state_dir: str, domain: Who) -> tuple[str, tuple[Claim, ...]]:
 def _give_back(state_dir: str, claim: Claim) -> str:
     """Give one binding back, and say what came of it."""
     if not _enter(claim):
-        return f"network namespace {claim.netns or 'of then'} is gone, and {claim.interface} with it"
+        which = claim.netns or "of the previous libvirtd"
+        return f"network namespace {which} is gone, and {claim.interface} with it"
     if netns.is_host():
-        return "nothing was up: it is the host's own network namespace"
+        return "nothing was up: it is the host\'s own network namespace"
     with alone_in(state_dir, claim.netns_cookie):
         if is_attached(claim.tap):
-            return f"{claim.tap} stays: another domain was quicker and uses it"
+            return f"{claim.tap} stays: another domain uses it already"
         down = agent.down(Config(interface=claim.interface, state_dir=claim.state_dir))
     return f"{down.pod.ifname} is as it was found" if down else "nothing was up"
 
@@ -220,7 +221,10 @@ def _may_open_any_tap() -> bool:
 def _say_what_differs(state_dir: str, domain: Domain, journal: Journal) -> None:
     pod, leases, settings = journal.pod, journal.leases, journal.settings
     if leases.chaddr != pod.mac:
-        text = f"its MAC {leases.chaddr} is not the pod's: what is pinned to that will not reach the guest"
+        text = (
+            f"its MAC {leases.chaddr} is not the pod's: traffic that the network ties to the pod's MAC will not "
+            "reach the guest"
+        )
         tell(state_dir, "warning", f"domain {domain.name}: {text}; write <mac address='{pod.mac}'/>")
     fitting = min((pod.mtu, *(route.mtu for route in pod.routes if route.is_default and route.mtu)))
     if settings.mtu not in (None, fitting):

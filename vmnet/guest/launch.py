@@ -225,7 +225,10 @@ class _Launch:
                 retry = None
                 self._libvirt.open()
             if time.monotonic() >= deadline:
-                raise LibvirtError(f"libvirt did not answer within {_CONNECT_SECONDS:.0f} s")
+                raise LibvirtError(
+                    f"libvirt did not answer within {_CONNECT_SECONDS:.0f} s; check libvirtd's log, or name "
+                    "another libvirt with --connect"
+                )
 
     def _refuse_running(self, found: Domain, *, spare: bool = False) -> None:
         """Refuse a domain that runs already, and with `spare` leave it the binding that it runs on."""
@@ -327,7 +330,7 @@ class _Launch:
             library.VIR_DOMAIN_EVENT_STOPPED_SAVED: "was saved",
         }
         if detail == library.VIR_DOMAIN_EVENT_STOPPED_DESTROYED and not self._panicked:
-            ending = "is destroyed" if self._destroying else "was destroyed by somebody else"
+            ending = "is destroyed" if self._destroying else "was destroyed by another libvirt client"
             say("warning", "domain-destroyed", f"domain {self._name} {ending}", domain=self._name)
         elif detail in endings:
             say("info", "domain-ended", f"domain {self._name} {endings[detail]}", domain=self._name)
@@ -349,7 +352,7 @@ class _Launch:
         else:
             self._told = True
             grace = self._job.grace
-            say("info", "ending", f"told to end: the guest has {grace:g} s to shut down", seconds=grace)
+            say("info", "ending", f"stopping: the guest has {grace:g} s to shut down", seconds=grace)
             self._after(grace, self._destroy)
             if self._domain is not None:
                 self._press()
@@ -374,7 +377,8 @@ class _Launch:
     def _give_up(self) -> NoReturn:
         self._keep = True  # the guest may be running on it
         raise LibvirtError(
-            f"libvirt cannot be reached to end domain {self._name}: it may still run, and so its tap stays"
+            f"cannot reach libvirt to stop domain {self._name}, which may still be running: its tap stays; stop "
+            "the domain, then run `vmnet down`"
         )
 
     def _ask(self, what: str, call: Callable[[Any], object]) -> None:
@@ -408,7 +412,11 @@ class _Launch:
         self._libvirt.drop()
         if self._destroying:
             self._give_up()
-        say("warning", "libvirt-lost", f"libvirt is gone; domain {self._name} goes on; connecting again")
+        say(
+            "warning",
+            "libvirt-lost",
+            f"lost the connection to libvirt; domain {self._name} keeps running; reconnecting",
+        )
         self._attempts = 0
         self._reopen()
 

@@ -40,7 +40,9 @@ class Served:
         """Begin. `after` is to call a function in so many seconds, from the thread that takes from the inbox."""
         directory = StateDirectory(config.state_dir, journal.netns_cookie).existing(journal.pod.ifname)
         if directory is None:
-            raise UnexpectedError(f"the facts of {journal.pod.ifname} are gone; did somebody run `vmnet down`?")
+            raise UnexpectedError(
+                f"the saved configuration of {journal.pod.ifname} is gone; did somebody run `vmnet down`?"
+            )
         self._directory = directory
         self._inbox = inbox
         self._config = replace(config, interface=journal.pod.ifname, resume=True)

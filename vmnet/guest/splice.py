@@ -51,7 +51,7 @@ def set_interface(text: str, wanted: InterfaceSpec) -> str:
         UsageError: the XML is none we take, or there is no place for the interface.
     """
     if wanted.model and not _MODEL.fullmatch(wanted.model):
-        raise UsageError(f"interface model {wanted.model!r} is none; virtio and e1000e are")
+        raise UsageError(f"interface model {wanted.model!r} is not a NIC model; use for instance virtio or e1000e")
     data = encoded(text)
     domain = parse(text)
     interface = marked(domain, wanted.pod_interface, wanted.tap)

@@ -130,7 +130,7 @@ def _checked(network: Network) -> dict[str, str]:
     if odd:
         raise UsageError(f"<vmnet:network> has no attribute {odd[0]!r}; it takes {', '.join(ATTRIBUTES)}")
     if network.binding not in BINDINGS:
-        raise UsageError(f"<vmnet:network binding={network.binding!r}>: no such binding; bridge is one")
+        raise UsageError(f"<vmnet:network binding={network.binding!r}>: unknown binding; the only one is bridge")
     for name in ("interface", "tap"):
         if name in said:
             checks.link_name(said[name], name)
