@@ -241,8 +241,9 @@ def _tell_ready(outcome: Outcome) -> None:
         say("warning", "sandbox-off", checks.SANDBOX_OFF)
     closed = inspect.tun_closed_to(settings.owner, settings.group)
     if closed:
-        text = f"QEMU as uid {settings.owner} cannot open /dev/net/tun ({closed}); `chmod 0666` it on the node"
-        say("warning", "tun-closed", text)
+        what = f"QEMU as uid {settings.owner} cannot open /dev/net/tun ({closed})"
+        remedy = "on the node, run `chmod 0666 /dev/net/tun` (udev's default; a tap still has its owner)"
+        say("warning", "tun-closed", f"{what}; {remedy}")
     state = "ready" if outcome.changed else "ready already"
     say(
         "info",
@@ -314,7 +315,7 @@ def _support_bundle(asked: argparse.Namespace) -> int:
     from vmnet.watching import bundle, output
 
     for name, why in bundle.bundle(_config(asked), asked.output, redact=asked.redact).items():
-        say("warning", "not-bundled", f"{name} is not in it: {why}")
+        say("warning", "not-bundled", f"the bundle has no {name}: {why}")
     text = f"the bundle is in {output.named(asked.output)}; look through it before you send it"
     say("info", "bundled", text, path=asked.output)
     return 0
@@ -633,7 +634,7 @@ VERBS = (
         "onDefineDomain",
         INTEGRATE,
         _define_domain,
-        "the same, as KubeVirt's hook sidecar calls it",
+        "`domain` as KubeVirt's hook sidecar calls it",
         (options.place, options.settings, options.model, options.define_domain),
         ("vmnet onDefineDomain --vmi '{}' --domain \"$(cat vm.xml)\"",),
     ),

@@ -42,7 +42,8 @@ _LARGEST_FILE = 64 * 1024
 NOBODY = 65534
 """The uid and gid that belong to nobody (user_namespaces(7), /proc/sys/kernel/overflowgid)."""
 SANDBOX_OFF = (
-    "the sandbox of the DHCP server is off: a guest that takes it over has what vmnet has; for debugging only"
+    "the DHCP server's sandbox is off: a guest that takes the server over has all of vmnet's privileges; use it "
+    "for debugging only"
 )
 
 
@@ -134,7 +135,7 @@ def prefix(text: str) -> str:
     except ValueError as error:
         raise UsageError(f"address {text!r} is no address or prefix: {error}") from error
     if network.is_multicast or network.is_loopback:
-        raise UsageError(f"address {text!r} is nobody's own: a multicast or loopback address is no source")
+        raise UsageError(f"address {text!r} is multicast or loopback, which a guest cannot send from")
     return str(network.network_address) if network.num_addresses == 1 else str(network)
 
 
@@ -229,7 +230,10 @@ def server_ids(text: str) -> tuple[int, int]:
     """
     uid, gid = owner_ids(text, "server user")
     if 0 in (uid, gid):
-        raise UsageError(f"server user {text!r} is root, whom a hostile guest must not meet; name another one")
+        raise UsageError(
+            f"server user {text!r} is root, and a guest that takes the server over would be root, too; name "
+            "another user"
+        )
     return uid, NOBODY if gid is None else gid
 
 
@@ -277,7 +281,10 @@ def _name_server(text: str) -> str:
     if fault or text.strip("0123456789abcdefABCDEF:."):
         raise UsageError(f"name server {text!r} {fault or 'is not an address'}")
     if is_link_local(address):
-        raise UsageError(f"name server {text!r} is link-local: it means nothing without the name of a link")
+        raise UsageError(
+            f"name server {text!r} is link-local, which the guest cannot use without an interface name; name a "
+            "global address"
+        )
     return address
 
 
@@ -341,7 +348,9 @@ def state_pattern(text: str) -> str:
     """
     path = state_directory(text)
     if path.count("*") > path.split("/").count("*") or path.count("*") > 1:
-        raise UsageError(f"state directory {text!r}: * stands for one name, whole and once, as in /pods/*/vmnet")
+        raise UsageError(
+            f"state directory {text!r}: one * at most, in place of a whole directory name, as in /pods/*/vmnet"
+        )
     return path
 
 

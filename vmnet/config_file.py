@@ -114,8 +114,8 @@ _CHECKS: dict[str, Callable[[str], object]] = {
     "server_user": checks.server_ids,
 }
 """What the types do not say."""
-_OF_THE_POD = "it is the pod's"
-_OF_THE_SERVER = "the server writes it itself"
+_OF_THE_POD = "cannot be set: its value comes from the pod"
+_OF_THE_SERVER = "cannot be set: the server writes it"
 _NOT_FREE = {
     **dict.fromkeys((1, 3, 28, 121, 249), _OF_THE_POD),
     **dict.fromkeys((50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 61, 80, 81, 82), _OF_THE_SERVER),
@@ -297,8 +297,8 @@ def _global(addresses: list[str], path: str) -> tuple[str, ...]:
     for at, address in enumerate(written):
         if is_link_local(address):
             raise UsageError(
-                f"{path}[{at}]: {address} is link-local: it means nothing without the name of a link, "
-                "which is another in the guest; write a global address"
+                f"{path}[{at}]: {address} is link-local, which the guest cannot use without an "
+                "interface name; name a global address"
             )
     return tuple(written)
 
@@ -325,7 +325,7 @@ def _option(option: Option, path: str, *, twice: bool) -> RawOption:
         raise UsageError(f"{path}.code: {option.code}: {fault}")
     values = [name for name in Option.__struct_fields__[1:] if getattr(option, name) is not UNSET]
     if len(values) != 1:
-        raise UsageError(f"{path}: one value is needed, of {', '.join(Option.__struct_fields__[1:])}")
+        raise UsageError(f"{path}: give exactly one of {', '.join(Option.__struct_fields__[1:])}")
     return RawOption(option.code, _octets(option).hex())
 
 

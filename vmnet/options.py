@@ -90,7 +90,7 @@ def settings(parser: argparse.ArgumentParser) -> None:
 
 def resume(parser: argparse.ArgumentParser) -> None:
     """Of `up`."""
-    text = "only repair an existing binding; do nothing after a `down`"
+    text = "only repair an existing binding; exit with 3 if there is none, as after a `down`"
     parser.add_argument("--resume", action="store_true", help=text)
 
 
@@ -217,8 +217,8 @@ def probe(parser: argparse.ArgumentParser) -> None:
 def capture(parser: argparse.ArgumentParser) -> None:
     """Of `capture`."""
     add = parser.add_argument
-    add("-w", "--write", metavar="FILE.pcap", help="write them for Wireshark; - is stdout")
-    add("--follow", action="store_true", help="keep showing new ones, until Ctrl-C")
+    add("-w", "--write", metavar="FILE.pcap", help="write the frames as pcap, for Wireshark; - is stdout")
+    add("--follow", action="store_true", help="keep showing new frames, until Ctrl-C")
 
 
 def support_bundle(parser: argparse.ArgumentParser) -> None:

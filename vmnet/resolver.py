@@ -51,7 +51,7 @@ def resolver(config: Config) -> Resolver:
     """
     said = text(config)
     if said is None:
-        return Resolver(warnings=("there is no resolv.conf: the guest gets no DNS server",))
+        return Resolver(warnings=("there is no resolv.conf: the guest gets no DNS server; name one with --dns",))
     found = parse(said)
     return found if found.nameservers else _behind_stub(found, loopbacks(said))
 
@@ -80,8 +80,9 @@ def borrowed(config: Config) -> str:
         return ""
     dns = path(config) == DEFAULT_RESOLV_CONF and config.settings.told.nameservers is None
     name = not config.settings.hostname and not hostname(config)
-    said = [f"DNS is that of {DEFAULT_RESOLV_CONF} where vmnet runs (else: --resolv-conf or --dns)"] if dns else []
-    said += ["no host name is told (else: --hostname)"] if name else []
+    servers = f"the guest gets the DNS servers of {DEFAULT_RESOLV_CONF} where vmnet runs"
+    said = [f"{servers} (to change that: --resolv-conf or --dns)"] if dns else []
+    said += ["the guest gets no host name (to give it one: --hostname)"] if name else []
     return f"network namespace {config.netns}: {'; '.join(said)}" if said else ""
 
 
