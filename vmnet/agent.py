@@ -263,7 +263,7 @@ def down(config: Config) -> Journal | None:
             _restore(place, directory, known.journal)
         except (KernelError, UnexpectedError, OSError) as error:
             raise RollbackIncompleteError(
-                f"{error}; the pod's facts are safe in {directory.path}, `vmnet down` goes on from here"
+                f"{error}; the pod's configuration is saved in {directory.path}; run `vmnet down` to finish"
             ) from error
         return known.journal
 
@@ -305,7 +305,7 @@ def _report(place: Place, known: Known | None, now: Status) -> Report:
         for name in missing_links(now, spec)
     ]
     if known.directory is None:
-        lost = (*differences, "save the pod's facts again: the journal is lost")
+        lost = (*differences, "save the pod's configuration again: the journal is lost")
         return Report(known.journal, lost, now=now)
     said = server_call.ask_server(known.directory)
     trouble = processes.trouble(known.directory, said)
@@ -345,7 +345,7 @@ def _warnings(journal: Journal, spec: Spec, now: Status, said: ServerReport | No
                 "routes; run the sysctl that `vmnet doctor` names (VMN-406), or use --isolation strict"
             )
     if now.chains is None:
-        yield "whether the isolation rules stand was not looked at: that takes CAP_NET_ADMIN"
+        yield "the isolation rules were not checked: CAP_NET_ADMIN is missing"
     standing = standing_chains(now, spec)
     for ruleset in spec.rulesets:
         if ruleset.warning and standing == set(ruleset.chains):
@@ -541,8 +541,8 @@ def _bring_back(
         return _bring_up(place, directory, journal, now, server)
     except (KernelError, UnexpectedError, OSError) as error:
         raise RollbackIncompleteError(
-            f"{error}; the pod's facts are safe in {directory.path}, `vmnet up` goes on from here, "
-            "`vmnet down` gives the pod back"
+            f"{error}; the pod's configuration is saved in {directory.path}; run `vmnet up` to finish, or "
+            "`vmnet down` to restore the pod"
         ) from error
 
 
@@ -592,7 +592,10 @@ def _converge(
         now = read(netlink)
     remaining = diff(now, spec)
     if remaining:
-        raise UnexpectedError(f"the kernel accepted every change, but this is still to do: {remaining[0]}")
+        raise UnexpectedError(
+            f"the kernel accepted every change, but this one did not last: {remaining[0]}; find out which program "
+            "changes the pod's links"
+        )
     return changed
 
 
@@ -602,8 +605,8 @@ def _roll_back(place: Place, directory: BindingDirectory, journal: Journal, caus
         _restore(place, directory, journal)
     except (VmnetError, OSError) as error:
         raise RollbackIncompleteError(
-            f"{cause}; giving the pod back failed too: {error}; its facts are safe in {directory.path}, "
-            "`vmnet down` goes on from here"
+            f"{cause}; restoring the pod failed, too: {error}; its configuration is saved in {directory.path}; "
+            "run `vmnet down` to finish"
         ) from cause
     if isinstance(cause, RefusedError) or not isinstance(cause, VmnetError | OSError):
         return

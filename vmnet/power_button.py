@@ -129,7 +129,7 @@ class Parent:
             elif number not in _PRESSING:
                 self._signal(number)
             elif self._pressed:
-                self._end("told to end once more")
+                self._end("second signal")
             else:
                 self._begin_to_end(time.monotonic())
         return None
@@ -147,7 +147,7 @@ class Parent:
                 return exit_code(status)
 
     def _begin_to_end(self, now: float) -> None:
-        say("info", "ending", f"told to end: the guest has {self._grace:g} s to shut down")
+        say("info", "ending", f"stopping: the guest has {self._grace:g} s to shut down")
         self._pressed = True
         self._give_up = now + self._grace
         self._unreached = now + _REACH_SECONDS
@@ -172,7 +172,7 @@ class Parent:
         elif self._told or now < self._unreached:
             self._next = now + _RETRY_SECONDS
         else:
-            self._end(f"the guest's power button cannot be pressed ({why}); is --qmp QEMU's -qmp?")
+            self._end(f"cannot press the guest's power button ({why}; --qmp must name the socket of QEMU's -qmp)")
 
     def _end(self, why: str) -> None:
         """Ask QEMU itself to end, and see to it that it does."""

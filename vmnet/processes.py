@@ -270,7 +270,7 @@ def watch_log(directory: BindingDirectory) -> int:
 
 def last_words(directory: BindingDirectory) -> str:
     """Return the last line of the server's log."""
-    return next(reversed(log_lines(directory, 4096)), "it left no word")
+    return next(reversed(log_lines(directory, 4096)), "its log is empty")
 
 
 def server_pid(directory: BindingDirectory) -> int | None:
@@ -292,7 +292,7 @@ def record(directory: BindingDirectory) -> None:
 def trouble(directory: BindingDirectory, said: ServerReport | None) -> str:
     """Say why the server that says this does not serve; empty when it does, or is about to."""
     if said is None:
-        return f"it does not answer; its last word was: {last_words(directory)}"
+        return f"it does not answer; last line of its log: {last_words(directory)}"
     return (said.reason or "it says that it has failed") if said.failed else ""
 
 

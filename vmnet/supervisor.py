@@ -105,9 +105,17 @@ class Supervisor:
         try:
             _signal.pidfd_send_signal(self._server, _signal.SIGKILL)
         except OSError as error:
-            say("error", "server-stopped", f"the DHCP server was stopped, and cannot be ended: {error.strerror}")
+            say(
+                "error",
+                "server-stopped",
+                f"the DHCP server is suspended (SIGSTOP) and cannot be killed: {error.strerror}; send it SIGCONT",
+            )
         else:
-            say("warning", "server-stopped", "somebody has stopped the DHCP server: ending it")
+            say(
+                "warning",
+                "server-stopped",
+                "the DHCP server was suspended (SIGSTOP): killing it and starting another",
+            )
 
     def _start(self) -> None:
         """Start the command in a process group of its own, which gets the terminal where we have it."""
@@ -223,7 +231,9 @@ class Supervisor:
         else:
             # Somebody ran `vmnet down`, and means it; there may be another `vmnet run` by now.
             say(
-                "warning", "taken-down", f"{self._binding.ifname} was given back by somebody else: not touching it"
+                "warning",
+                "taken-down",
+                f"`vmnet down` has given {self._binding.ifname} back: not bringing it up again",
             )
             self._binding.keep = True
             if not self._pid:

@@ -32,10 +32,7 @@ def refuse_in_use(tap: Link | None) -> None:
         if not holders and not is_attached(tap.ifname):
             return
         select.select([], [], [], _LOOK_AGAIN_SECONDS)
-    who = (
-        " and ".join(map(str, holders))
-        or "a program that cannot be seen from here, as one of another container is not"
-    )
+    who = " and ".join(map(str, holders)) or "a program that cannot be seen from here (in another container?)"
     raise RefusedError(
         f"{tap.ifname} is in use by {who}; shut that VM down first, or take its network away with "
         "`vmnet down --force`"

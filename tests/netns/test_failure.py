@@ -84,7 +84,7 @@ def test_replies_that_never_come_are_told_by_status_and_the_log_and_mended_by_up
     done = agent.run("status", "--json", check=False)
     assert done.returncode == 7, done.stdout
     [drift] = json.loads(done.stdout)["drift"]
-    assert drift.startswith("start the DHCP server: it does not answer; its last word was: ")
+    assert drift.startswith("start the DHCP server: it does not answer; last line of its log: ")
     assert "the guest gets no DHCP: no compiled replies came" in drift
     [log] = agent.logs()
     assert "the guest gets no DHCP: no compiled replies came" in log.read_text()

@@ -124,8 +124,8 @@ def test_each_change_of_down_refused_once(tmp_path: Path) -> None:
 def _must_say_how_to_finish(ended: Ended, left: str) -> None:
     assert ended.code == INCOMPLETE, ended.stderr
     assert left in ended.message
-    assert "its facts are safe in " in ended.message or "the pod's facts are safe in " in ended.message
-    assert re.search("`vmnet down [^`]*` goes on from here", ended.message)
+    assert re.search("(its|the pod's) configuration is saved in ", ended.message)
+    assert re.search("run `vmnet down [^`]*` to finish", ended.message)
 
 
 def test_a_repair_that_is_refused_says_how_to_finish(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_repair_that_is_refused_says_how_to_finish(tmp_path: Path) -> None:
         if ended.code:
             assert ended.code == INCOMPLETE, ended.stderr
             assert os.strerror(code) in ended.message
-            assert re.search("`vmnet up [^`]*` goes on from here", ended.message)
+            assert re.search("run `vmnet up [^`]*` to finish", ended.message)
             refusals.append(number)
         trial.vmnet.up()
         trial.must_be_up("a repair was refused and repeated")
@@ -188,7 +188,7 @@ def test_giving_back_is_refused_too_and_a_later_down_finishes(tmp_path: Path) ->
         ended = trial.vmnet.run("up", tamper=refused(numbers, errno.EPERM))
         trial.must_have_its_facts(ended.message)
         if len(ended.refused) > 1:
-            _must_say_how_to_finish(ended, "; giving the pod back failed too: ")
+            _must_say_how_to_finish(ended, "; restoring the pod failed, too: ")
             incomplete.append(case)
         else:  # there was a neighbour less to be put back
             _must_be_given_back(ended, ended.refused[0], errno.EPERM)

@@ -102,7 +102,7 @@ def test_a_lost_journal_is_resumed_from_the_note_without_losing_a_frame(layout: 
                 shutil.rmtree(mine.agent.state_dir)
                 code, report = mine.vmnet.status()
                 assert code == 7
-                assert report["drift"] == ["save the pod's facts again: the journal is lost"]
+                assert report["drift"] == ["save the pod's configuration again: the journal is lost"]
                 assert mine.vmnet.up().changes == ()
                 assert mine.vmnet.status()[0] == 0
                 assert set(mine.pod.netns.processes()) == {*mine.agent.servers(), guest.copier.process.pid}

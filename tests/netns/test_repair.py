@@ -178,7 +178,7 @@ DAMAGES = (
     Damage("rules of the bridge gone", nft("delete table bridge vmnet_eth0"), LOAD),
     Damage("note torn", _tear_note, "add note of the pod's facts on eth0-nic"),
     Damage("note gone", _remove_note, "add note of the pod's facts on eth0-nic"),
-    Damage("journal gone", _lose_journal, "save the pod's facts again: the journal is lost"),
+    Damage("journal gone", _lose_journal, "save the pod's configuration again: the journal is lost"),
     Damage("server killed", _kill_server, "start the DHCP server: it does not answer"),
     Damage("server stuck", _stop_server, "start the DHCP server: it does not answer"),
 )

@@ -146,7 +146,7 @@ def test_down_where_a_server_that_hangs_may_not_be_signalled(pod: Pod, agent: Ag
     done = _run_in(agent, ("setpriv", "--bounding-set", "-kill", "--inh-caps", "-kill"), "down")
     assert done.returncode == 5
     assert f"end the DHCP server, process {server}: Operation not permitted; CAP_KILL is missing" in done.stderr
-    assert re.search("`vmnet down [^`]*` goes on from here", done.stderr)
+    assert re.search("run `vmnet down [^`]*` to finish", done.stderr)
     agent.down()
     assert difference(found, snapshot(pod)) == ""
 

@@ -40,7 +40,7 @@ def hold(descriptor: int, path: str, seconds: float | None = None) -> None:
             )
         if waited >= _SAY_SECONDS and not told:
             told = True
-            say("info", "waiting", f"waiting for {holder(descriptor)} to let go of {path}")
+            say("info", "waiting", f"waiting for {holder(descriptor)} to release {path}")
         select.select([], [], [], _LOOK_AGAIN_SECONDS)  # flock(2) tells nobody when it is free
 
 
@@ -55,7 +55,7 @@ def holder(descriptor: int) -> str:
         words = []
     pid = words[4] if len(words) > 4 else ""
     if not pid.isdecimal() or pid == "0":  # 0 and -1: it is in another process tree
-        return "a process that cannot be seen from here"
+        return "a process that cannot be seen from here (in another container?)"
     return f"process {pid} ({_name(pid)})"
 
 

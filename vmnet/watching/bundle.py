@@ -137,7 +137,7 @@ def _nft() -> str | None:
 
 def _directory(seen: _Seen) -> BindingDirectory:
     if seen.directory is None:
-        raise RefusedError("nothing is up here, or its state directory is lost")
+        raise RefusedError("no binding is up here, or its state directory is lost")
     return seen.directory
 
 
@@ -171,7 +171,7 @@ def _redacted(contents: Contents, config: Config, seen: _Seen) -> Contents:
     missing = {name: redactor(why) for name, why in contents.missing.items()}
     for name, data in contents.files.items():
         if name.endswith(".pcap"):
-            missing[name] = "left out: the octets of frames are not redacted"
+            missing[name] = "left out: bytes of frames cannot be redacted"
         else:
             files[name] = redactor.document(data.decode(errors="replace") if isinstance(data, bytes) else data)
     return Contents(files, missing)

@@ -49,7 +49,7 @@ def capture(config: Config, wishes: Wishes) -> None:
         kept = server_call.ask_frames(directory)
         if kept is None:
             raise RefusedError(
-                "the DHCP server does not answer, and the frames are its; `vmnet up` starts another"
+                "the DHCP server, which keeps the frames, does not answer; `vmnet up` starts another"
             )
         with _taking(wishes, told) as take:
             shown = _taken(kept, None, take)
@@ -73,7 +73,7 @@ def _follow(directory: BindingDirectory, shown: Frame | None, take: Callable[[Fr
         select.select([], [], [], _LOOK_AGAIN)
         kept = server_call.ask_frames(directory) or []
         if kept and shown and _is_anothers(kept, shown):
-            say("info", "server-anew", "another server counts its frames from the first")
+            say("info", "server-anew", "the DHCP server was restarted: frame numbers start again")
             shown = None
         shown = _taken(kept, shown, take)
 
@@ -88,7 +88,11 @@ def _taken(kept: list[Frame], shown: Frame | None, take: Callable[[Frame], None]
     """Take all after the one that was shown last; returns which is that now."""
     new = [frame for frame in kept if shown is None or frame.number > shown.number]
     if new and shown and new[0].number > shown.number + 1:
-        say("warning", "frames-lost", f"{new[0].number - shown.number - 1} frames came too fast to be seen")
+        say(
+            "warning",
+            "frames-lost",
+            f"{new[0].number - shown.number - 1} frames were overwritten before they could be shown",
+        )
     for frame in new:
         take(frame)
     return new[-1] if new else shown

@@ -28,7 +28,7 @@ def opened(path: str, *, new: bool) -> Iterator[BinaryIO]:
         OutputError: it cannot be written, as where the disk is full.
     """
     if path in STDOUT and os.isatty(1):
-        raise UsageError("stdout is a terminal, and this is no text: pipe it, or redirect it to a file")
+        raise UsageError("stdout is a terminal and the output is binary; pipe it, or redirect it to a file")
     sys.stdout.flush()
     descriptor = os.dup(1) if path in STDOUT else _opened(path, new=new)
     try:

@@ -64,4 +64,4 @@ def test_a_free_one_is_taken_in_silence(waiting: int, capsys: pytest.CaptureFixt
 
 
 def test_of_one_that_nobody_is_seen_to_hold(waiting: int) -> None:
-    assert file_lock.holder(waiting) == "a process that cannot be seen from here"
+    assert file_lock.holder(waiting) == "a process that cannot be seen from here (in another container?)"
