@@ -365,6 +365,10 @@ def resolver_text(path: str) -> str | None:
     return small_file(path or DEFAULT_RESOLV_CONF, "resolver file")
 
 
+_NULL = os.makedev(1, 3)
+"""/dev/null (Documentation/admin-guide/devices.txt)."""
+
+
 def small_file(path: str, what: str) -> str:
     """Return the text of a file.
 
@@ -389,7 +393,7 @@ def small_file(path: str, what: str) -> str:
 
 
 def _opened(path: str) -> int:
-    """Open a plain file or a pipe. Anything else is only looked at: to open a device may do something.
+    """Open a plain file, a pipe or /dev/null. Anything else is only looked at: to open a device may do something.
 
     Raises:
         OSError: it is something else, or cannot be opened.
@@ -397,10 +401,11 @@ def _opened(path: str) -> int:
     """
     named = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        mode = os.fstat(named).st_mode
+        found = os.fstat(named)
+        mode, is_null = found.st_mode, stat.S_ISCHR(found.st_mode) and found.st_rdev == _NULL
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or is_null):
             raise OSError(errno.EINVAL, "it is neither a file nor a pipe; name one")
         return reopened(named, os.O_RDONLY)
     finally:

@@ -169,4 +169,5 @@ def test_a_pipe_is_read() -> None:
     os.write(write_end, b"interfaces: {}\n")
     os.close(write_end)
     assert config.small_file(f"/dev/fd/{read_end}", "configuration file") == "interfaces: {}\n"
+    assert config.small_file("/dev/null", "resolver file") == ""
     os.close(read_end)

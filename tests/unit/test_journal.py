@@ -158,7 +158,7 @@ def test_a_link_in_the_journals_place_is_not_followed(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_text("{}")
     os.symlink(target, "journal.json", dir_fd=directory.descriptor)
-    with pytest.raises(RefusedError, match=r"journal\.json is not a file of ours alone; remove it"):
+    with pytest.raises(RefusedError, match=r"journal\.json is not a regular file that only uid"):
         directory.load(HERE)
     directory.save(JOURNAL)
     assert target.read_text() == "{}"
@@ -192,7 +192,7 @@ def test_a_log_that_is_not_ours_alone_is_not_written_to(tmp_path: Path) -> None:
         directory.open_to_append("server.log")
     os.unlink("server.log", dir_fd=directory.descriptor)
     os.mkfifo("server.log", dir_fd=directory.descriptor)
-    with pytest.raises(RefusedError, match=r"server\.log is not a file of ours alone"):
+    with pytest.raises(RefusedError, match=r"server\.log is not a regular file that only uid"):
         directory.open_to_append("server.log")
 
 

@@ -100,7 +100,7 @@ def _give_back(state_dir: str, claim: Claim) -> str:
         which = claim.netns or "of the previous libvirtd"
         return f"network namespace {which} is gone, and {claim.interface} with it"
     if netns.is_host():
-        return "nothing was up: it is the host\'s own network namespace"
+        return "nothing was up: it is the host's own network namespace"
     with alone_in(state_dir, claim.netns_cookie):
         if is_attached(claim.tap):
             return f"{claim.tap} stays: another domain uses it already"
