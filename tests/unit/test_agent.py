@@ -183,5 +183,5 @@ def test_a_down_that_does_not_end_says_where_the_facts_are(
     with pytest.raises(RollbackIncompleteError) as raised:
         agent.down(Config(force=True))
     assert str(raised.value) == (
-        f"{error}; the pod's facts are safe in {begun.directory.path}, `vmnet down` goes on from here"
+        f"{error}; the pod's configuration is saved in {begun.directory.path}; run `vmnet down` to finish"
     )

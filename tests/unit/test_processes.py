@@ -65,4 +65,4 @@ def test_of_a_log_that_is_not_ours_alone_nothing_is_read(directory: BindingDirec
     (tmp_path / "somebodys").write_text("a secret\n")
     os.link(tmp_path / "somebodys", tmp_path / LOG)
     assert log_lines(directory, 4096) == []
-    assert last_words(directory) == "it left no word"
+    assert last_words(directory) == "its log is empty"
