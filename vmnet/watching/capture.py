@@ -13,6 +13,7 @@ from vmnet.errors import RefusedError
 from vmnet.log import say
 from vmnet.watching import frames, output, pcap
 from vmnet.watching.sight import look
+from vmnet.watching.until_ctrl_c import until_ctrl_c
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,8 +55,8 @@ def capture(config: Config, wishes: Wishes) -> None:
         with _taking(wishes, told) as take:
             shown = _taken(kept, None, take)
             if wishes.follow:
-                with contextlib.suppress(KeyboardInterrupt):
-                    _follow(directory, shown, take)
+                with until_ctrl_c() as goes_on:
+                    _follow(directory, shown, take, goes_on)
 
 
 def _served(place: Place, config: Config) -> tuple[BindingDirectory, Scene]:
@@ -67,9 +68,11 @@ def _served(place: Place, config: Config) -> tuple[BindingDirectory, Scene]:
     return directory, frames.scene(journal.vm_mac)
 
 
-def _follow(directory: BindingDirectory, shown: Frame | None, take: Callable[[Frame], None]) -> None:
+def _follow(
+    directory: BindingDirectory, shown: Frame | None, take: Callable[[Frame], None], goes_on: Callable[[], bool]
+) -> None:
     """Take what is new, from whichever server is there; one that begins anew counts from 0."""
-    while True:
+    while goes_on():
         select.select([], [], [], _LOOK_AGAIN)
         kept = server_call.ask_frames(directory) or []
         if kept and shown and _is_anothers(kept, shown):

@@ -13,6 +13,7 @@ from vmnet import agent, processes, screen
 from vmnet.errors import RefusedError
 from vmnet.watching import status
 from vmnet.watching.sight import look_at_all
+from vmnet.watching.until_ctrl_c import until_ctrl_c
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,9 +31,9 @@ def watch(config: Config, seconds: float, *, as_json: bool) -> int:
     On a terminal the outline stands and is renewed; elsewhere each change is a block of lines, or one of JSON.
     """
     sights: tuple[Sight, ...] = ()
-    with contextlib.suppress(KeyboardInterrupt), agent.at(config) as place, _shown(as_json=as_json) as show:
+    with until_ctrl_c() as goes_on, agent.at(config) as place, _shown(as_json=as_json) as show:
         with contextlib.closing(News()) as news:
-            while True:
+            while goes_on():
                 sights = look_at_all(place, config)
                 show(sights)
                 news.wait(place, sights, seconds)
