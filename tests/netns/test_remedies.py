@@ -190,7 +190,7 @@ def _follow(crowd: Crowd, remedy: str, lone: Background) -> None:
         if ON_THE_NODE in words:
             pod.node.run(*(word.replace(ON_THE_NODE, "of-net1") for word in words))
         elif words[0] == "nsenter":
-            run(command.replace("PID", str(lone.process.pid)).split())
+            run(command.replace("PID", str(pod.netns.processes()[0])).split())
         elif words[0] in PROGRAMS and command not in LOOKS:
             pod.netns.run(*words)
         elif words[0] == "ss":

@@ -27,13 +27,15 @@ if TYPE_CHECKING:
     from testbed.pods import Pod
 
 
-def holding(pod: Pod, log: Path, tap: str = "tap0") -> AbstractContextManager[Background]:
-    return background(pod.netns.command(sys.executable, "-c", HOLDS, tap), log)
+def holding(agent: Agent, log: Path, tap: str = "tap0") -> AbstractContextManager[Background]:
+    """With vmnet's own privileges: who has more can be seen by none that has less."""
+    return background(agent.command(sys.executable, "-c", HOLDS, tap), log)
 
 
 @pytest.fixture
-def holder(ready_pod: Pod, tmp_path: Path) -> Iterator[Background]:
-    with holding(ready_pod, tmp_path / "holder.log") as held:
+def holder(ready_pod: Pod, agent: Agent, tmp_path: Path) -> Iterator[Background]:
+    assert ready_pod
+    with holding(agent, tmp_path / "holder.log") as held:
         held.wait_for("^held$")
         yield held
 
@@ -64,6 +66,7 @@ def test_a_tap_that_is_set_down_is_in_use_all_the_same(holder: Background, ready
     assert f"(pid {holder.process.pid})" in refusal(agent, "down")
 
 
+@pytest.mark.host_privileges("it goes into a process tree of its own")
 def test_a_holder_that_cannot_be_seen_is_said_to_be_one(holder: Background, agent: Agent) -> None:
     """As from another container: its process is none of ours to see."""
     assert holder.process.pid
@@ -92,7 +95,7 @@ def test_a_program_whose_tap_is_gone_is_found_and_named(holder: Background, read
 def test_a_tap_in_use_by_another_is_named_and_never_to_be_deleted(pod: Pod, agent: Agent, tmp_path: Path) -> None:
     """As cloud-hypervisor's own tap0: the default goes around it, and whoever asks for it hears whose it is."""
     pod.netns.ip_batch("tuntap add tap0 mode tap")
-    with holding(pod, tmp_path / "other.log") as other:
+    with holding(agent, tmp_path / "other.log") as other:
         other.wait_for("^held$")
         said = refusal(agent, "up", "--tap", "tap0")
         assert f"(pid {other.process.pid}) has open" in said
@@ -109,7 +112,7 @@ def test_a_tap_in_use_by_another_is_named_and_never_to_be_deleted(pod: Pod, agen
 def test_a_tap_that_took_the_name_of_ours_is_left_alone(ready_pod: Pod, agent: Agent, tmp_path: Path) -> None:
     """Ours was deleted, and another program has made its own: neither `up` nor `down` takes that away from it."""
     ready_pod.netns.ip_batch("link delete tap0", "tuntap add tap0 mode tap user 1234", "link set tap0 up")
-    with holding(ready_pod, tmp_path / "other.log") as other:
+    with holding(agent, tmp_path / "other.log") as other:
         other.wait_for("^held$")
         [theirs] = ready_pod.netns.ip("link", "show", "dev", "tap0")
         for verb in ("up", "plan"):

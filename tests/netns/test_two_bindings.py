@@ -83,7 +83,7 @@ def test_both_are_shown_and_examined(two: Agent, tmp_path: Path) -> None:
     assert {one["code"] for one in said["findings"]} & ACCUSATIONS == set()
     assert said["interfaces"] == ["eth0", "net1"]
     assert {one["interface"] for one in said["findings"]} == {"eth0", "net1"}
-    assert "cannot be" not in two.run("doctor", "--listen", "0", check=False).stdout
+    assert "cannot be handed over" not in two.run("doctor", "--listen", "0", check=False).stdout
     _, of_one = doctor(two, "--interface", "net1")
     assert of_one["interfaces"] == ["net1"]
 

@@ -223,7 +223,7 @@ def another_port(it: Patient) -> None:
 
 def tap_deleted_under_a_vm(it: Patient) -> None:
     it.up()
-    words = it.pod.netns.command(sys.executable, "-c", HOLDS, "tap0")
+    words = it.agent.command(sys.executable, "-c", HOLDS, "tap0")
     it.hold(background(words, it.directory / "holder.log")).wait_for("^held$")
     it.ip("link delete tap0")
     it.up()
