@@ -124,7 +124,11 @@ def test_only_a_server_is_written_down(directory: BindingDirectory) -> None:
     assert directory.read(PID) is None
 
 
-@pytest.mark.parametrize(("code", "pid"), [(errno.ENOPROTOOPT, os.getpid()), (errno.EINVAL, UNSEEN)])
+@pytest.mark.parametrize(
+    ("code", "pid"),
+    [(errno.ENOPROTOOPT, os.getpid()), (errno.EINVAL, UNSEEN)],
+    ids=["a kernel that has no handles", "a peer that has none"],
+)
 def test_the_number_of_a_listener_that_has_ended_is_not_believed(
     code: int, pid: int, directory: BindingDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
