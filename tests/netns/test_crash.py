@@ -27,7 +27,7 @@ LAYOUTS = ("ptp-dual", "calico-dual", "cilium", "ovn", "aws", "ipv6-only", "all-
 SAMPLE = ("ptp-dual",)
 """Both families; the one with the most changes, all-of-ipv6, takes three times as long."""
 MOST_CHANGES = 60
-MOST_CALLS = 48
+MOST_CALLS = 72
 SCENARIOS = amount(16, 200, 2000)
 VERBS = ("up", "up", "down", "serve")
 LONGEST = 0.16

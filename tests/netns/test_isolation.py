@@ -335,7 +335,7 @@ def test_without_isolation_and_with_a_read_only_proc_sys_status_warns_of_router_
     del pod
     confined = replace(agent, confined=True)
     confined.up("--isolation", ISOLATION_OFF)
-    assert "accept_ra 0 of k6t-eth0" in confined.status()["warnings"][1]
+    assert "k6t-eth0 accepts router advertisements" in confined.status()["warnings"][1]
     confined.down()
     as_root = replace(agent, confined=False)
     as_root.up("--isolation", ISOLATION_OFF)

@@ -95,4 +95,4 @@ def test_where_nothing_is_up_the_rest_is_there(agent: Agent, tmp_path: Path) -> 
     assert files.keys() == FILES - missing
     assert json.loads(files["contents.json"])["missing"].keys() == missing
     assert json.loads(files["status.json"])["state"] == "down"
-    assert "nothing is up here" in done.stderr
+    assert "no binding is up here" in done.stderr

@@ -339,5 +339,5 @@ def test_without_the_capability_the_rules_stand_alone_and_status_says_what_stays
     report = agent.status()
     assert report["drift"] == []
     assert len(report["warnings"]) == 1
-    assert "takes CAP_BPF" in report["warnings"][0]
+    assert "it needs CAP_BPF" in report["warnings"][0]
     agent.down()
