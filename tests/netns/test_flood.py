@@ -109,11 +109,12 @@ def test_frames_that_are_no_dhcp_never_wake_the_server(mine: Served, tmp_path: P
 def test_the_vms_own_flood_of_10_000_a_second_is_served_and_the_exchange_too(mine: Served, tmp_path: Path) -> None:
     resident = mine.memory()
     flood = flooded(mine, mine.client.discover(), FIXED, tmp_path)
+    mine.client.exchange()  # behind whatever of the flood still waits in the socket
     report = mine.report()
 
     flood.tell(FIXED, 0.3, mine.client.resent)
     assert report["events"]["ack_selecting"] >= 1 + len(flood.latencies)
-    assert _heard(report) == 2 * (1 + len(flood.latencies)) + mine.client.resent + flood.sent
+    assert _heard(report) == 2 * (2 + len(flood.latencies)) + mine.client.resent + flood.sent
     assert mine.memory() - resident <= MIB
 
 
@@ -121,6 +122,7 @@ def test_the_heaviest_frames_are_served_past(mine: Served, tmp_path: Path) -> No
     """As many pieces of an option as a frame holds, with a pad behind each: each is a step of the walk."""
     heaviest = mine.client.discover(*[option(61, b"x") + b"\0"] * 300)
     flood = flooded(mine, heaviest, FIXED, tmp_path)
+    mine.client.exchange()  # behind whatever of the flood still waits in the socket
     report = mine.report()
 
     flood.tell(FIXED, 0.3, mine.client.resent)
