@@ -95,15 +95,15 @@ def lives(pid: int) -> bool:
         return False
 
 
-def agent(pod: Pod, directory: Path) -> Agent:
+def agent(pod: Pod, directory: Path, kind: type[Agent] = Agent) -> Agent:
     """Give the agent of a pod, its state below `directory`."""
-    return Agent(pod.netns, directory / "state", pod.resolv_conf)
+    return kind(pod.netns, directory / "state", pod.resolv_conf)
 
 
 @contextmanager
-def cleared(pod: Pod, directory: Path) -> Iterator[Agent]:
+def cleared(pod: Pod, directory: Path, kind: type[Agent] = Agent) -> Iterator[Agent]:
     """Give it for a block, at whose end nothing that it started is left running."""
-    made = agent(pod, directory)
+    made = agent(pod, directory, kind)
     try:
         yield made
     finally:

@@ -23,10 +23,11 @@ import select
 import signal
 import sys
 import traceback
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from testbed import agent as agents
 from testbed.agent import HOSTNAME, VERBS_THAT_READ_DNS, Agent
 from testbed.netns import Completed, TestbedError, set_netns
 from testbed.patience import PATIENCE
@@ -40,10 +41,9 @@ from vmnet.plumbing import offload_program
 from vmnet.server.compiler import compile_leases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from testbed.pods import Pod
     from vmnet.model import Change, Leases
 
     Tamper = Callable[[], None]
@@ -52,7 +52,6 @@ apply_room = importlib.import_module("vmnet.kernel.apply")
 """The module; its name in the package is also that of its function."""
 CRASHED = 70
 """How a child ends that could not even become vmnet."""
-_OTHER_COMMAND = "VMNET_UNDER_TEST" in os.environ
 _PIPE_BYTES = 65536
 _APPLY = "apply"
 _REFUSED = "refused: "
@@ -197,20 +196,10 @@ class ForkedAgent(Agent):
         return Completed([verb, *map(str, flags)], ended.code, ended.stdout, ended.stderr)
 
 
-def agent(pod: Pod, directory: Path) -> Agent:
-    """Give the agent of a pod, its state below `directory`."""
-    kind = Agent if _OTHER_COMMAND else ForkedAgent
-    return kind(pod.netns, directory / "state", pod.resolv_conf)
-
-
-@contextmanager
-def cleared(pod: Pod, directory: Path) -> Iterator[Agent]:
-    """Give it for a block, at whose end nothing that it started is left running."""
-    made = agent(pod, directory)
-    try:
-        yield made
-    finally:
-        made.clear()
+_KIND = Agent if "VMNET_UNDER_TEST" in os.environ else ForkedAgent
+agent = functools.partial(agents.agent, kind=_KIND)
+"""Gives the agent of a pod, as `testbed.agent` does."""
+cleared = functools.partial(agents.cleared, kind=_KIND)
 
 
 @functools.cache

@@ -77,7 +77,6 @@ def trial(layout: str, directory: Path) -> Iterator[Trial]:
     with pods.pod(layout) as pod:
         agent = forked.agent(pod, directory)
         vmnet = Forked(agent)
-        _read(pod.netns)  # pyroute2 works its tables out at the first use: now, and not in each child
         found = snapshot(pod)
         up = vmnet.up()
         golden = _bound(pod.netns)

@@ -107,9 +107,8 @@ def probed_addresses() -> tuple[Probed, ...]:
 
 def _probed(table: str) -> Iterator[Probed]:
     """Read if_inet6: address, ifindex, prefix length, scope, flags, ifname (net/ipv6/addrconf.c, if6_seq_show)."""
-    for line in table.split(
-        "\n"
-    ):  # not splitlines: a link's name may hold what Unicode takes for the end of a line
+    # Not splitlines: a link's name may hold what Unicode takes for the end of a line.
+    for line in table.split("\n"):
         words = line.split(maxsplit=5)
         if len(words) < 6:
             continue
