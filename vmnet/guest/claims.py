@@ -83,8 +83,9 @@ def _opened(state_dir: str) -> BindingDirectory:
         descriptor = os.open(path, OPEN_DIRECTORY)
     except OSError as error:
         raise _unusable(path, error) from error
+    directory = BindingDirectory(descriptor, path)  # which closes it where it is refused
     refuse_others(descriptor, path)
-    return BindingDirectory(descriptor, path)
+    return directory
 
 
 def _held(directory: BindingDirectory, name: str) -> int:
