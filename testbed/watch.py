@@ -88,11 +88,20 @@ def wait_for_default_route(namespace: Netns, timeout: float, family: str = "-4")
 
 def wait_for_sure_addresses(namespace: Netns, timeout: float = PATIENCE) -> None:
     """Wait until the detection of duplicates has ended for every IPv6 address; a duplicate is an error."""
-    wait_until(
-        namespace, lambda: not namespace.ip("-6", "address", "show", "tentative"), "sure addresses", timeout
-    )
-    if duplicates := namespace.ip("-6", "address", "show", "dadfailed"):
+    links: list[Any] = []
+
+    def are_sure() -> bool:
+        links[:] = namespace.ip("-6", "address")
+        return not _flagged(links, "tentative")
+
+    wait_until(namespace, are_sure, "sure addresses", timeout)
+    if duplicates := _flagged(links, "dadfailed"):
         raise TestbedError(f"somebody else has an address of {namespace.name}: {duplicates}")
+
+
+def _flagged(links: list[Any], flag: str) -> list[str]:
+    """The addresses in the output of `ip -j address` that have this flag."""
+    return [info["local"] for link in links for info in link.get("addr_info", ()) if info.get(flag)]
 
 
 def wait_for_ip(
