@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +54,7 @@ FIGURES = pytest.StashKey[dict[str, str]]()
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark each test with the room it lives in; leave out what is for `make test-all`; the longest files first."""
     for item in items:
-        room = item.path.relative_to(TESTS).parts[0]
+        room, _, _ = _place(item.path).partition("/")
         if room in ROOMS:
             item.add_marker(room)
         if room == "image":
@@ -65,19 +67,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=_turn)
 
 
+@cache
+def _place(path: Path) -> str:
+    return str(path.relative_to(TESTS))
+
+
 def _turn(item: pytest.Item) -> int:
     """When a file's tests are handed to a worker."""
-    name = str(item.path.relative_to(TESTS))
+    name = _place(item.path)
     if name in LONGEST:
         return LONGEST.index(name)
     return len(LONGEST) + (item.get_closest_marker("unit") is not None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A worker's figures go to whom it works for."""
+    """A worker's figures go to whom it works for. Nothing of the collection is garbage: it is not looked for."""
+    gc.disable()
     config.stash[FIGURES] = {}
     if hasattr(config, "workeroutput"):
         config.workeroutput["figures"] = config.stash[FIGURES]
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays: no later search for garbage goes through it, nor copies it in a child of ours."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
