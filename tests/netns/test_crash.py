@@ -28,7 +28,7 @@ SAMPLE = ("ptp-dual",)
 """Both families; the one with the most changes, all-of-ipv6, takes three times as long."""
 MOST_CHANGES = 60
 MOST_CALLS = 72
-SCENARIOS = amount(16, 200, 2000)
+SCENARIOS = amount(10, 200, 2000)
 VERBS = ("up", "up", "down", "serve")
 LONGEST = 0.16
 """Seconds before a death that comes at any time: what `down` takes where nothing else is at work."""
@@ -47,7 +47,7 @@ def test_killed_after_every_change_of_the_kernel(layout: str, tmp_path: Path) ->
             changes.update(zip(("up", "down"), map(len, trial.changes), strict=True))
             must_answer(trial.pod.netns, trial.pod.peer)
 
-    numbers = some(range(1, MOST_CHANGES), 2)
+    numbers = some(range(1, MOST_CHANGES), 3)
     side_by_side((layout,), tmp_path, numbers, work)
     print(f"{layout}: {changes} changes, {len(seen)} kills")  # noqa: T201 # a figure for SPECIFICATION.md
     for verb, count in changes.items():
@@ -90,7 +90,7 @@ def test_killed_before_every_call_to_files_and_processes(tmp_path: Path) -> None
         kills = _kill_and_recover(trial, killed_before_call(number), f"killed before call {number}")
         seen[number] = [verb for verb, _changes in kills]
 
-    side_by_side(("bridge-dual",), tmp_path, [*some(range(1, MOST_CALLS - 1), 6), MOST_CALLS - 1], work)
+    side_by_side(("bridge-dual",), tmp_path, [*some(range(1, MOST_CALLS - 1), 9), MOST_CALLS - 1], work)
     last = {verb: max(number for number, verbs in seen.items() if verb in verbs) for verb in ("up", "down")}
     print(f"the last call: {last}")  # noqa: T201 # a figure for SPECIFICATION.md
     assert last["up"] > 20

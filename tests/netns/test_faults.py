@@ -31,7 +31,7 @@ IN_DOWN = (*GO_ON, *GIVE_BACK) if SOAK else (errno.ENODEV, errno.EPERM)
 FOR_GOOD = GO_ON if SOAK else (errno.ENOBUFS,)
 MISSING = {errno.EPERM: "CAP_NET_ADMIN is missing", errno.EOPNOTSUPP: "kernel support is missing"}
 MOST_CHANGES = 30
-SAMPLE = 11
+SAMPLE = 17
 """Of so many cases `make test` tries one; it is prime to the number of errors, so that each of them comes."""
 ALL = range(1, 10_000)
 INCOMPLETE = 5

@@ -36,7 +36,7 @@ from testbed.snapshot import difference, snapshot
 from testbed.tap_copier import open_wire
 from testbed.tap_guest import VNET_HDR, raw_tap, tap_guest
 from tests import figures
-from tests.extent import sampled
+from tests.extent import chosen, sampled
 from tests.netns import probes
 from vmnet.server.log import LARGEST_LOG
 
@@ -86,6 +86,10 @@ def mine(pod: Pod, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[A
     made = replace(agents.agent(pod, tmp_path), confined=request.param)
     yield made
     made.clear()
+
+
+AS_BOTH = pytest.mark.parametrize("mine", chosen([False, True], bool), ids=["root", "container"], indirect=True)
+"""What root's child has first been seen to be and to do, a sample shows as a container's, which can do less."""
 
 
 def table(text: str) -> dict[str, str]:
@@ -148,6 +152,7 @@ def test_off_is_loud_and_gives_nothing_up(pod: Pod, agent: Agent) -> None:
     assert '"event":"sandbox_off"' in log.read_text(encoding="ascii")
 
 
+@AS_BOTH
 def test_what_its_starter_s_caller_left_open_is_closed(pod: Pod, mine: Agent) -> None:
     del pod
     read_end, write_end = os.pipe()
@@ -162,6 +167,7 @@ def test_what_its_starter_s_caller_left_open_is_closed(pod: Pod, mine: Agent) ->
     assert pipe not in set(_open_files(server))
 
 
+@AS_BOTH
 @pytest.mark.parametrize("layout", ["bridge-dual"])
 def test_the_gateway_is_asked_for_through_the_bridge_of_today(pod: Pod, mine: Agent) -> None:
     """The server binds its socket for that itself, and hears the answer by one that may neither bind nor send."""
@@ -223,6 +229,7 @@ def test_it_serves_and_the_pod_comes_back(pod: Pod, mine: Agent, tmp_path: Path)
     assert difference(found, snapshot(pod)) == ""
 
 
+@AS_BOTH
 def test_twenty_exchanges_and_a_tap_made_anew(pod: Pod, mine: Agent) -> None:
     mine.up()
     [server] = mine.servers()
@@ -241,6 +248,7 @@ def test_twenty_exchanges_and_a_tap_made_anew(pod: Pod, mine: Agent) -> None:
     assert report["errors"].keys() <= {"receive: Network is down"}
 
 
+@AS_BOTH
 def test_a_tap_set_down_and_up_is_still_the_same(pod: Pod, mine: Agent) -> None:
     """The server may ask for the name of its link; else it would take this for a tap that is gone."""
     mine.up()

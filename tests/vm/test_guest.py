@@ -16,20 +16,26 @@ import pytest
 from testbed.agent import HOSTNAME
 from testbed.facts import GuestFacts, differences
 from testbed.pods import HEADERS, must_answer
-from testbed.qemu import Reach, guest
+from testbed.qemu import Reach
 from testbed.snapshot import difference, snapshot
 from tests.extent import chosen
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from testbed.agent import Agent
     from testbed.pods import Pod
     from testbed.qemu import Guest
 
 
+@pytest.fixture
+def found(pod: Pod) -> str:
+    """See the pod as vmnet finds it."""
+    return snapshot(pod)
+
+
 @pytest.mark.parametrize("layout", chosen(["bridge", "calico"], ("calico",).__contains__))
-def test_guest_is_what_the_pod_was(pod: Pod, before: GuestFacts, agent: Agent, guest: Guest) -> None:
+def test_guest_is_what_the_pod_was_and_the_pod_comes_back(
+    pod: Pod, before: GuestFacts, found: str, agent: Agent, guest: Guest
+) -> None:
     assert differences(before, guest.facts) == ""
     assert guest.facts.hostname == HOSTNAME
     assert guest.facts.lease_time == 86400
@@ -39,14 +45,7 @@ def test_guest_is_what_the_pod_was(pod: Pod, before: GuestFacts, agent: Agent, g
     status = agent.status()
     assert (status["state"], status["drift"], status["server"]["lease"]) == ("up", [], "bound")
 
-
-@pytest.mark.parametrize("layout", ["bridge"])
-def test_pod_comes_back_when_the_guest_has_gone(pod: Pod, agent: Agent, tmp_path: Path) -> None:
-    found = snapshot(pod)
-    agent.up()
-    with guest(pod, tmp_path) as booted:
-        booted.power_off()
-
+    guest.power_off()
     agent.down()
 
     assert difference(found, snapshot(pod)) == ""

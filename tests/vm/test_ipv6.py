@@ -19,17 +19,20 @@ from testbed.pods import HEADERS, HEADERS6, must_answer
 from testbed.qemu import Reach
 from testbed.tcp import echoing, must_echo
 from tests.at_once import at_once
+from tests.extent import some
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
 
-LAYOUTS = ("bridge-dual", "calico-dual")
+LAYOUTS = ("calico-dual", "bridge-dual")
+"""A gateway by an address of the link alone is the harder one."""
 
 
 def test_guest_is_what_the_pod_was(tmp_path: Path, subtests: pytest.Subtests) -> None:
-    outcomes = at_once(LAYOUTS, lambda layout: handed_over(layout, tmp_path / layout), len(LAYOUTS))
+    layouts = some(LAYOUTS, len(LAYOUTS))
+    outcomes = at_once(layouts, lambda layout: handed_over(layout, tmp_path / layout), len(layouts))
     for layout, outcome in outcomes.items():
         with subtests.test(layout=layout):
             outcome.get()
