@@ -25,6 +25,7 @@ from vmnet.bounded_json import parse
 from vmnet.codec import encode
 from vmnet.errors import KernelError, RefusedError, UnexpectedError
 from vmnet.kernel.tap import is_attached
+from vmnet.own_files import own_file
 from vmnet.server.log import LARGEST_LOG
 from vmnet.server_call import (
     ENDING,
@@ -261,11 +262,16 @@ def watch_log(directory: BindingDirectory) -> int:
     """Return a descriptor that becomes readable when the server says something.
 
     Raises:
+        NotOursError: it is not a plain file of ours.
         OSError: there is no log, or no watch is left.
     """
     from vmnet.kernel.inotify import watch_file  # it loads ctypes, which `up` does without
 
-    return watch_file(f"/proc/self/fd/{directory.descriptor}/{LOG}")
+    log = own_file(LOG, os.O_RDONLY, directory.descriptor)
+    try:
+        return watch_file(f"/proc/self/fd/{log}")  # the file that was looked at, whatever has its name by now
+    finally:
+        os.close(log)
 
 
 def last_words(directory: BindingDirectory) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import select
 from typing import TYPE_CHECKING
 
 import pytest
 
+from testbed.patience import PATIENCE
 from vmnet.journal import BindingDirectory
-from vmnet.processes import LOG, last_words, leases_before, log_lines
+from vmnet.own_files import NotOursError
+from vmnet.processes import LOG, last_words, leases_before, log_lines, watch_log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 BOUND = b'{"family":"ipv4","lease":"bound"}\n'
@@ -66,3 +69,32 @@ def test_of_a_log_that_is_not_ours_alone_nothing_is_read(directory: BindingDirec
     os.link(tmp_path / "somebodys", tmp_path / LOG)
     assert log_lines(directory, 4096) == []
     assert last_words(directory) == "its log is empty"
+
+
+def test_a_log_that_grows_is_heard(directory: BindingDirectory, tmp_path: Path) -> None:
+    log = os.open(tmp_path / LOG, os.O_WRONLY | os.O_CREAT, 0o600)
+    watch = watch_log(directory)
+    os.write(log, BOUND)
+    assert select.select([watch], [], [], PATIENCE)[0]
+    os.close(watch)
+    os.close(log)
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        lambda log, others: log.symlink_to(others),
+        lambda log, others: os.link(others, log),
+        lambda log, _others: os.mkfifo(log),
+        lambda log, _others: log.mkdir(),
+    ],
+    ids=["link", "hard link", "pipe", "directory"],
+)
+def test_what_lies_in_the_place_of_the_log_is_not_watched(
+    put: Callable[[Path, Path], None], directory: BindingDirectory, tmp_path: Path
+) -> None:
+    others = tmp_path / "others"
+    others.write_bytes(b"another pod's")
+    put(tmp_path / LOG, others)
+    with pytest.raises(NotOursError):
+        watch_log(directory)

@@ -106,7 +106,7 @@ class News:
         with contextlib.suppress(OSError, RefusedError):
             directory = place.state.existing(ifname)
             if directory:
-                log = os.stat(processes.LOG, dir_fd=directory.descriptor)
+                log = os.stat(processes.LOG, dir_fd=directory.descriptor, follow_symlinks=False)
                 watched = self._watches.get(ifname)
                 if watched and watched.log == (log.st_dev, log.st_ino):
                     return False
