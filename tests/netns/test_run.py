@@ -36,6 +36,7 @@ from testbed.snapshot import difference, snapshot
 from testbed.tap_guest import tap_guest
 from testbed.watch import watched
 from tests import figures
+from tests.netns.mounts import read_only
 from tests.netns.tap_holder import HOLDS
 
 if TYPE_CHECKING:
@@ -303,6 +304,41 @@ def test_a_server_that_somebody_stops_is_replaced(pod: Pod, agent: Agent, log: P
         program.wait_for(r'"event": "ready"(.|\n)*"event": "ready"', PATIENCE)
         assert program.text.count('"event":"server-stopped"') == 1
         assert agent.servers() != [server]
+
+
+@pytest.mark.host_privileges("a confined vmnet does not see what is mounted later")
+def test_where_the_state_directory_became_read_only_the_server_is_started_again_later(
+    pod: Pod, agent: Agent, log: Path
+) -> None:
+    """As after an error of the disk. The command goes on all the while."""
+    with running(agent, log, "sleep", "600") as program:
+        [server] = agent.servers()
+        with read_only(agent.state_dir), watched(pod.netns) as watch:
+            kill(server)
+            program.wait_for("`vmnet up` failed with exit code 3: starting another", PATIENCE)
+            assert "Read-only file system; name another place with --state-dir" in program.text
+            assert watch.changes() == []
+        program.wait_for(r'"event": "ready"(.|\n)*"event": "ready"', PATIENCE)
+        assert agent.status()["drift"] == []
+        assert program.process.poll() is None
+
+
+@pytest.mark.host_privileges("a confined vmnet does not see what is mounted later")
+def test_where_the_state_directory_became_read_only_the_pod_is_given_back_later(
+    pod: Pod, agent: Agent, log: Path, tmp_path: Path
+) -> None:
+    found, fifo = snapshot(pod), tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with running(agent, log, "cat", fifo) as program:
+        [server] = agent.servers()
+        with read_only(agent.state_dir):
+            fifo.write_bytes(b"")  # `cat` ends well
+            assert program.wait(PATIENCE) == 3
+        assert "Read-only file system; name another place with --state-dir" in program.text
+        assert agent.servers() == [server]
+    assert agent.status()["drift"] == []
+    agent.down()
+    assert difference(found, snapshot(pod)) == ""
 
 
 KILLS_THE_FIRST_COMPILER = """

@@ -5,13 +5,13 @@ STATE_DIR/netns-COOKIE/eth0/journal.json   of another boot, namespace or schema,
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import random
 import shutil
 import signal
 import stat
+import sys
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,26 +19,28 @@ from typing import TYPE_CHECKING
 import pytest
 
 from testbed import clients
-from testbed.netns import entered, kill
+from testbed.netns import entered, kill, run
 from testbed.patience import attempts
+from testbed.snapshot import difference, snapshot
 from testbed.tap_guest import tap_guest
 from testbed.watch import watched
 from tests.extent import amount, sampled
 from tests.netns.forked import CRASHED
+from tests.netns.mounts import MS_RDONLY, read_only, remount, small
 from tests.netns.trials import Trial, trial
+from tests.unit.guest.hook_calls import POD, TAP0, domain
 from vmnet.kernel.netns import cookie
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from testbed.netns import Completed
     from tests.netns.forked import Ended
 
 RACES = amount(10, 30, 200)
 """So often each verb is run beside the racer, and until it was let through a few times."""
 MUTATED = amount(20, 60, 500)
-MS_RDONLY, MS_REMOUNT, MS_BIND, MNT_DETACH = 1, 32, 4096, 2
-"""linux/mount.h."""
 CANARY = b"nobody may write here"
 EARLIER_BOOT = "00000000-0000-4000-8000-000000000000"
 
@@ -159,25 +161,6 @@ def test_mutated_journals_change_nothing_before_they_are_refused(mine: Trial, jo
     mine.must_be_as_found("mutated journals")
 
 
-@contextmanager
-def _mounted(path: Path, options: str) -> Iterator[None]:
-    """A small file system of our own, as long as the block lasts."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    path.mkdir()
-    if libc.mount(b"none", bytes(path), b"tmpfs", 0, options.encode()) != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
-    try:
-        yield
-    finally:
-        libc.umount2(bytes(path), MNT_DETACH)
-
-
-def _remount(path: Path, options: str, flags: int = 0) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(b"none", bytes(path), b"tmpfs", MS_REMOUNT | flags, options.encode()) != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
-
-
 def _elsewhere(mine: Trial, state_dir: Path) -> Trial:
     agent = replace(mine.agent, state_dir=state_dir)
     return replace(mine, agent=agent, vmnet=replace(mine.vmnet, agent=agent))
@@ -189,10 +172,10 @@ def test_a_disk_without_a_file_left_is_told_before_anything_is_touched(
 ) -> None:
     """Of the directories and files that the journal needs, only so many can be made."""
     there = _elsewhere(mine, tmp_path / "tiny" / "state")
-    with _mounted(tmp_path / "tiny", f"nr_inodes={inodes}"), watched(mine.pod.netns) as watch:
+    with small(tmp_path / "tiny", f"nr_inodes={inodes}"), watched(mine.pod.netns) as watch:
         _must_be_full(there)
         assert watch.changes() == []
-        _remount(tmp_path / "tiny", "nr_inodes=100")
+        remount(tmp_path / "tiny", "nr_inodes=100")
         there.vmnet.up()
         there.must_be_up("room was made")
         there.vmnet.down()
@@ -203,7 +186,7 @@ def test_a_disk_without_a_file_left_is_told_before_anything_is_touched(
 def test_a_disk_with_room_for_the_journal_alone_is_enough(inodes: int, mine: Trial, tmp_path: Path) -> None:
     """There is none for the server's log, or for its pid; it is found by its name."""
     there = _elsewhere(mine, tmp_path / "tiny" / "state")
-    with _mounted(tmp_path / "tiny", f"nr_inodes={inodes}"):
+    with small(tmp_path / "tiny", f"nr_inodes={inodes}"):
         there.vmnet.up()
         assert there.vmnet.status()[0] == 0
         [server] = mine.pod.netns.processes()
@@ -218,7 +201,7 @@ def test_a_disk_with_room_for_the_journal_alone_is_enough(inodes: int, mine: Tri
 
 def test_a_disk_without_a_byte_left_is_told_before_anything_is_touched(mine: Trial, tmp_path: Path) -> None:
     there = _elsewhere(mine, tmp_path / "tiny" / "state")
-    with _mounted(tmp_path / "tiny", "size=64k"), watched(mine.pod.netns) as watch:
+    with small(tmp_path / "tiny", "size=64k"), watched(mine.pod.netns) as watch:
         filler = tmp_path / "tiny" / "filler"
         _fill(filler)
         _must_be_full(there)
@@ -257,12 +240,10 @@ def _fill(path: Path) -> None:
 
 def test_a_read_only_state_directory(mine: Trial, tmp_path: Path) -> None:
     there = _elsewhere(mine, tmp_path / "read-only" / "state")
-    with _mounted(tmp_path / "read-only", "size=1m"):
-        _remount(tmp_path / "read-only", "size=1m", MS_RDONLY)
+    with small(tmp_path / "read-only", "size=1m"):
+        remount(tmp_path / "read-only", "size=1m", MS_RDONLY)
         with watched(mine.pod.netns) as watch:
-            ended = there.vmnet.run("up")
-            assert (ended.code, ended.changes) == (3, ()), ended.stderr
-            assert "Read-only file system; name another place with --state-dir" in ended.message
+            _must_be_read_only(there.vmnet.run("up"))
             assert watch.changes() == []
 
 
@@ -270,7 +251,7 @@ def test_a_running_server_does_not_need_the_state_directory(mine: Trial, tmp_pat
     """As after an error of the disk, which makes the kernel read-only what was not."""
     mine.vmnet.up()
     [server] = mine.agent.servers()
-    with _seen_read_only(mine.agent.state_dir, tmp_path / "view"):
+    with read_only(mine.agent.state_dir, tmp_path / "view"):
         seen = _elsewhere(mine, tmp_path / "view")
         _must_lease(mine, tmp_path)
         assert seen.vmnet.status()[0] == 0
@@ -281,17 +262,81 @@ def test_a_running_server_does_not_need_the_state_directory(mine: Trial, tmp_pat
     mine.vmnet.down()
 
 
-@contextmanager
-def _seen_read_only(source: Path, path: Path) -> Iterator[None]:
-    libc = ctypes.CDLL(None, use_errno=True)
-    path.mkdir()
-    for flags in (MS_BIND, MS_BIND | MS_REMOUNT | MS_RDONLY):
-        if libc.mount(bytes(source), bytes(path), None, flags, None) != 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
-    try:
-        yield
-    finally:
-        libc.umount2(bytes(path), MNT_DETACH)
+def test_a_repair_waits_until_the_state_directory_can_be_written(mine: Trial, tmp_path: Path) -> None:
+    mine.vmnet.up()
+    [server] = mine.agent.servers()
+    mine.pod.netns.ip_batch("link set eth0-nic nomaster")
+    with read_only(mine.agent.state_dir, tmp_path / "view"), watched(mine.pod.netns) as watch:
+        seen = _elsewhere(mine, tmp_path / "view")
+        assert seen.vmnet.status()[0] == 7
+        for words in (("up",), ("up", "--resume"), ("down",), ("down", "--force"), ("serve",)):
+            _must_be_read_only(seen.vmnet.run(*words))
+        assert watch.changes() == []
+        assert seen.agent.servers() == [server]
+    mine.vmnet.up()
+    mine.must_be_up("read-only while a port was off the bridge")
+    mine.vmnet.down()
+    mine.must_be_as_found("read-only while a port was off the bridge")
+
+
+def test_from_another_state_directory_the_pod_is_given_back_meanwhile(mine: Trial, tmp_path: Path) -> None:
+    """It is what the refusal advises, and the note on the NIC has the facts."""
+    mine.vmnet.up()
+    with read_only(mine.agent.state_dir, tmp_path / "view"):
+        _must_be_read_only(_elsewhere(mine, tmp_path / "view").vmnet.run("down"))
+        _elsewhere(mine, tmp_path / "other").vmnet.down()
+        assert difference(mine.found, snapshot(mine.pod)) == ""
+        assert mine.agent.servers() == []
+    mine.vmnet.down()
+    mine.must_be_as_found("the journal was left in the read-only directory")
+
+
+def _must_be_read_only(ended: Ended) -> None:
+    assert (ended.code, ended.changes) == (3, ()), ended.stderr
+    assert ended.message.startswith("cannot write the state directory ")
+    assert ended.message.endswith(": Read-only file system; name another place with --state-dir")
+
+
+HOOK = "import sys; from vmnet.guest.hook import main; sys.exit(main())"
+
+
+def _hook(there: Trial, step: str) -> Completed:
+    """Run libvirt's hook for a domain on tap0, as libvirtd in the pod does."""
+    words = [sys.executable, "-c", HOOK, str(there.agent.state_dir), "vm1", *step.split(), "-"]
+    return run(there.agent.command(*words), check=False, stdin=domain(TAP0.replace(POD.mac, there.pod.mac)))
+
+
+def test_libvirts_hook_refuses_a_domain_where_it_cannot_write(mine: Trial, tmp_path: Path) -> None:
+    there = _elsewhere(mine, tmp_path / "state")
+    with read_only(there.agent.state_dir), watched(mine.pod.netns) as watch:
+        refused = _hook(there, "prepare begin")
+        assert watch.changes() == []
+    assert refused.returncode == 3
+    assert refused.stderr == (
+        f"vmnet: error: domain vm1: prepare: cannot write the hook's records in {there.agent.state_dir}/hook: "
+        "Read-only file system; see that root can write there\n"
+    )
+
+
+def test_libvirts_hook_keeps_what_it_cannot_give_back_and_gives_it_back_later(mine: Trial, tmp_path: Path) -> None:
+    there = _elsewhere(mine, tmp_path / "state")
+    assert _hook(there, "prepare begin").returncode == 0
+    [server] = there.agent.servers()
+    [claim] = there.agent.state_dir.glob("hook/*.json")
+    with read_only(there.agent.state_dir), watched(mine.pod.netns) as watch:
+        for step, code in (("reconnect begin", 0), ("release end", 3)):
+            ended = _hook(there, step)
+            assert ended.returncode == code
+            assert ended.stderr.endswith("Read-only file system; see that root can write there\n")
+            assert ended.stderr.count("\n") == 1
+        assert watch.changes() == []
+        assert there.vmnet.status()[0] == 0
+    assert there.agent.servers() == [server]
+    assert claim.exists()
+    assert _hook(there, "release end").returncode == 0
+    assert not claim.exists()
+    assert difference(mine.found, snapshot(mine.pod)) == ""
+    assert there.agent.servers() == []
 
 
 def test_a_symlink_racer_gets_nothing_written_elsewhere(tmp_path: Path) -> None:

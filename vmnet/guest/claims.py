@@ -68,7 +68,7 @@ def alone_in(state_dir: str, netns_cookie: int) -> Iterator[None]:
         try:
             yield
         finally:
-            with contextlib.suppress(FileNotFoundError):  # somebody emptied the directory
+            with contextlib.suppress(OSError):  # somebody emptied the directory, or it is read-only by now
                 os.unlink(name, dir_fd=directory.descriptor)
             os.close(lock)
 
@@ -172,7 +172,9 @@ class ClaimDirectory:
 
 
 def _unusable(path: str, error: OSError) -> RefusedError:
-    return RefusedError(f"cannot write the hook's records in {path}: {error.strerror or error}")
+    return RefusedError(
+        f"cannot write the hook's records in {path}: {error.strerror or error}; see that root can write there"
+    )
 
 
 def _same(one: Claim, other: Claim) -> bool:

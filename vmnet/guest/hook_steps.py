@@ -77,12 +77,11 @@ def release(state_dir: str, domain: Who) -> None:
     for claim in held:
         try:
             said = _give_back(state_dir, claim)
+            tell(state_dir, "info", f"domain {domain.name}: release: {said}")
+            with ClaimDirectory(state_dir) as claims:
+                claims.drop(uuid, claim)
         except VmnetError as error:
             failures.append(error)
-            continue
-        tell(state_dir, "info", f"domain {domain.name}: release: {said}")
-        with ClaimDirectory(state_dir) as claims:
-            claims.drop(uuid, claim)
     if failures:
         raise failures[0]
 

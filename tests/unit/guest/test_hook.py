@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import functools
 import io
@@ -18,6 +19,7 @@ from vmnet.errors import KernelError, RefusedError, RollbackIncompleteError, Usa
 from vmnet.guest import claims, hook_steps
 from vmnet.guest.domain import DEEPEST, LARGEST, uuid_in
 from vmnet.in_time import in_time
+from vmnet.journal import BindingDirectory
 from vmnet.kernel import file_lock, netns
 from vmnet.model import Settings, Told
 
@@ -285,6 +287,39 @@ def test_where_giving_one_of_two_back_fails_the_other_is_given_back(world: World
     assert world.verbs == ["down", "down"]
     assert world.call(*RELEASE, domain()) == 0
     assert [(verb, config.interface) for verb, config in world.calls] == [("down", "eth0")]
+
+
+@pytest.mark.parametrize(("step", "verb"), [(PREPARE, "up"), (RELEASE, "down")])
+def test_a_disk_that_becomes_read_only_meanwhile_is_one_line(
+    world: World,
+    step: tuple[str, str],
+    verb: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As an error of the disk makes it; and whatever else the domain took is given back all the same."""
+    second = TAP0.replace("tap0", "tap1").replace("</int", "<alias name='ua-vmnet-net1'/></int")
+    first = TAP0.replace("</int", "<alias name='ua-vmnet-eth0'/></int")
+    xml = domain(first + second)
+    if step is RELEASE:
+        world.call(*PREPARE, xml)
+        capsys.readouterr()
+    work = getattr(agent, verb)
+
+    def refuse(*_arguments: object, **_more: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    def work_and_fail(config: Config) -> object:
+        monkeypatch.setattr(os, "unlink", refuse)
+        monkeypatch.setattr(BindingDirectory, "write", refuse)
+        return work(config)
+
+    monkeypatch.setattr(agent, verb, work_and_fail)
+    assert world.call(*step, xml) == 3
+    said = capsys.readouterr().err
+    assert said.endswith("/hook: Read-only file system; see that root can write there\n")
+    assert said.count("\n") == 1
+    assert world.verbs == (["up"] if step is PREPARE else ["down", "down"])
 
 
 def test_two_interfaces_on_one_tap_are_refused(world: World, capsys: pytest.CaptureFixture[str]) -> None:
