@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
-LOOK_SECONDS = 10.0
+_LOOK_SECONDS = 10.0
 """How long a path may take."""
 
 
-def in_time(look: Callable[[], T], seconds: float = LOOK_SECONDS) -> T:
+def in_time(look: Callable[[], T], seconds: float = _LOOK_SECONDS) -> T:
     """Return what `look` returns, which runs in a thread: one that hangs in the kernel is left behind.
 
     Raises:

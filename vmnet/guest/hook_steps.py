@@ -55,6 +55,7 @@ def prepare(state_dir: str, domain: Domain, wanted: tuple[Wish, ...]) -> None:
             tap=wish.settings.tap,
             state_dir=wish.state_dir or state_dir,
         )
+        _refuse_unanswering(claim, state_dir)  # likewise
         with alone_in(state_dir, claim.netns_cookie):
             with ClaimDirectory(state_dir) as claims:
                 _refuse_unreachable(claims, wish, claim, libvirtd)
@@ -100,6 +101,7 @@ def _give_back(state_dir: str, claim: Claim) -> str:
         return f"network namespace {which} is gone, and {claim.interface} with it"
     if netns.is_host():
         return "nothing was up: it is the host's own network namespace"
+    _refuse_unanswering(claim, state_dir)
     with alone_in(state_dir, claim.netns_cookie):
         if is_attached(claim.tap):
             return f"{claim.tap} stays: another domain uses it already"
@@ -115,6 +117,7 @@ def reconnect(state_dir: str, domain: Who) -> None:
     """
     for claim in _claims_of(state_dir, domain)[1]:
         if _enter(claim):
+            _refuse_unanswering(claim, state_dir)
             config = Config(interface=claim.interface, state_dir=claim.state_dir, resume=True)
             with alone_in(state_dir, claim.netns_cookie):
                 changed = agent.up(config).changed
@@ -165,6 +168,29 @@ def _resolver_text(path: str) -> str:
         return in_time(lambda: small_file(path, "resolver file"))
     except TimeoutError as error:
         raise UsageError(f"resolver file {path!r}: {error.strerror}; name another") from error
+
+
+def _refuse_unanswering(claim: Claim, state_dir: str) -> None:
+    """Refuse a state directory that a domain names and that never answers, before anybody waits for us.
+
+    Raises:
+        UsageError: it is not opened in time.
+    """
+    if claim.state_dir == state_dir:
+        return
+    try:
+        in_time(lambda: _opens(claim.state_dir))
+    except TimeoutError as error:
+        raise UsageError(f"state-dir {claim.state_dir!r}: {error.strerror}; name another") from error
+
+
+def _opens(path: str) -> bool:
+    """Whether it is a directory that can be opened; why it is not, the agent says."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def _bring_up(claim: Claim, wish: Wish, resolver_text: str | None) -> Journal:

@@ -9,7 +9,7 @@ import socket
 import struct
 
 from vmnet.errors import KernelError, RefusedError, UsageError
-from vmnet.in_time import LOOK_SECONDS, in_time
+from vmnet.in_time import in_time
 
 _SO_NETNS_COOKIE = 71
 _NS_GET_NSTYPE = 0xB703
@@ -23,8 +23,6 @@ _NSFS_MAGIC = 0x6E736673
 """linux/magic.h."""
 _STATFS_BYTES = 256
 """More than struct statfs has (asm-generic/statfs.h); its type is the first word."""
-_LOOK_SECONDS = LOOK_SECONDS
-"""How long a path may take: a file server that is gone must not hold us up."""
 
 
 def enter(name_or_path: str) -> None:
@@ -36,7 +34,7 @@ def enter(name_or_path: str) -> None:
     """
     path = name_or_path if "/" in name_or_path else f"{_NAMED}/{name_or_path}"
     try:
-        descriptor = _in_time(path)
+        descriptor = in_time(lambda: _opened(path))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"network namespace {name_or_path}: {reason}; see `ip netns`") from error
@@ -48,16 +46,6 @@ def enter(name_or_path: str) -> None:
         _setns(descriptor, name_or_path)
     finally:
         os.close(descriptor)
-
-
-def _in_time(path: str) -> int:
-    """Open the namespace of that path as `_opened` does, in a thread: what it stands on may never answer.
-
-    Raises:
-        OSError: there is no such file, or it is not looked up in time.
-        ValueError: it is no path.
-    """
-    return in_time(lambda: _opened(path), _LOOK_SECONDS)
 
 
 def _opened(path: str) -> int:

@@ -145,6 +145,38 @@ def test_a_resolver_file_that_never_answers_is_given_up_before_the_lock(
     ended.set()
 
 
+@pytest.mark.parametrize(
+    ("step", "code"), [(PREPARE, 2), (RECONNECT, 0), (RELEASE, 2)], ids=["prepare", "reconnect", "release"]
+)
+def test_a_state_directory_that_never_answers_is_given_up_before_the_lock(
+    world: World,
+    step: tuple[str, str],
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    xml, elsewhere = domain("", f"state-dir='{world.state_dir}/a'"), f"{world.state_dir}/a"
+    assert world.call(*PREPARE, xml) == 0
+    capsys.readouterr()
+    ended, opened = threading.Event(), os.open
+
+    def hung(path: str, *rest: int, **more: int) -> int:
+        if path == elsewhere:
+            ended.wait()
+        return opened(path, *rest, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hook_steps, "in_time", functools.partial(in_time, seconds=0.01))
+        patch.setattr(hook_steps, "alone_in", lambda *_: pytest.fail("the lock is held"))
+        patch.setattr(os, "open", hung)
+        assert world.call(*step, xml) == code
+        assert world.verbs == []
+    assert f"state-dir '{elsewhere}': no answer within 0.01 s; name another" in capsys.readouterr().err
+    ended.set()
+    assert world.call(*RELEASE, xml) == 0
+    assert world.verbs == ["down"]
+
+
 def test_what_it_does_not_say_is_the_pods_and_the_tap_is_for_libvirtd(world: World) -> None:
     world.call(*PREPARE, domain())
     [(_, config)] = world.calls

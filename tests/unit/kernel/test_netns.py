@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 import threading
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vmnet.errors import UsageError
+from vmnet.in_time import in_time
 from vmnet.kernel import netns
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ def test_a_path_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) 
         ended.wait()
         raise OSError
 
-    monkeypatch.setattr(netns, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(netns, "in_time", functools.partial(in_time, seconds=0.01))
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", hung)
         with pytest.raises(UsageError, match=r"network namespace /mnt/a: no answer within 0\.01 s"):
@@ -69,6 +71,6 @@ def test_a_path_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_namespace_is_opened() -> None:
-    descriptor = netns._in_time("/proc/self/ns/net")
+    descriptor = netns._opened("/proc/self/ns/net")
     assert netns._namespace_type(descriptor) == netns._CLONE_NEWNET
     os.close(descriptor)
