@@ -51,7 +51,7 @@ from vmnet.plumbing.discover import (
 )
 from vmnet.plumbing.lifetimes import lasting, ran_out
 from vmnet.plumbing.names import bridge_name, free_tap
-from vmnet.plumbing.node_signs import signs
+from vmnet.plumbing.node_signs import refuse_node, signs
 from vmnet.plumbing.whose import of_bindings
 from vmnet.privileges import remedy
 from vmnet.recall import Known, begun_here, held, is_untouched, lost_note, only_copy, recall, written
@@ -374,6 +374,13 @@ def serve(config: Config) -> None:
         processes.become_server(directory, packets, compiler.replies, _server_settings(journal, config))
 
 
+def node_signs(now: Status, config: Config, ifname: str) -> tuple[str, ...]:
+    """Say what a node has and a pod has not; the environment is ours, and tells of no other namespace."""
+    if config.on_node:
+        return ()
+    return signs(now, {} if config.netns or config.entered else os.environ, ifname)
+
+
 def _begin(place: Place, config: Config, now: Status) -> Journal:
     """Find the facts of a pod that is not bound yet."""
     wished = config.settings
@@ -388,7 +395,7 @@ def _begin(place: Place, config: Config, now: Status) -> Journal:
     refuse_orphans(now, config.interface, begun)
     refuse_bound_elsewhere(now, config.interface, begun)
     pod = discover(now, config.interface)
-    _refuse_node(now, config, pod.ifname)
+    refuse_node(node_signs(now, config, pod.ifname))
     tap = _tap(now, pod, wished.tap if config.tap_is_named else "", of_bindings(filter(None, begun.values())))
     settings = replace(wished, tap=tap, owner=owner, hostname=wished.hostname or resolver.hostname(config))
     if settings.mtu is not None and settings.mtu > pod.mtu:
@@ -427,17 +434,6 @@ def _refuse_unreadable(journal: Journal, here: Here) -> None:
     except ValueError as error:
         raise RefusedError(f"{journal.pod.ifname!a} cannot be handed over: {error}") from error
     refuse_too_large(text.encode(), journal.pod.ifname)
-
-
-def _refuse_node(now: Status, config: Config, ifname: str) -> None:
-    """Leave the namespace of a cluster's node alone; the environment is ours, and tells of no other namespace."""
-    found = () if config.on_node else signs(now, {} if config.netns else os.environ, ifname)
-    if found:
-        raise RefusedError(
-            f"this looks like the network namespace of a node ({', '.join(found)}), and a VM would take the node "
-            "off the network; remove hostNetwork from the pod. Use --on-node on only if this is certainly a pod's "
-            "namespace"
-        )
 
 
 def _tap(now: Status, pod: PodInterface, wished: str, ours: dict[str, str]) -> str:

@@ -60,6 +60,8 @@ class Config:
     """What the guest is called when nobody says: the pod's name."""
     netns: str = ""
     """The name or path of the namespace to act on; empty for the one we are in."""
+    entered: bool = False
+    """Whether we have gone to the one we are in, and our environment tells of another."""
     state_dir: str = DEFAULT_STATE_DIR
     resolv_conf: str = ""
     """Empty for the default file, which may be missing; a named one may not."""

@@ -71,7 +71,9 @@ def within(config: Config) -> Config:
     """Return the same for whoever has entered the namespace already: its own files by their paths."""
     own = path(config)
     named = config.resolv_conf or ("" if own == DEFAULT_RESOLV_CONF else own)
-    return replace(config, netns="", resolv_conf=named, default_hostname=hostname(config))
+    return replace(
+        config, netns="", entered=bool(config.netns), resolv_conf=named, default_hostname=hostname(config)
+    )
 
 
 def borrowed(config: Config) -> str:

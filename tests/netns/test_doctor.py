@@ -81,6 +81,19 @@ def test_the_hosts_own_namespace(tmp_path: Path) -> None:
     assert "/proc/self/ns/net" in said["findings"][0]["evidence"][0]
 
 
+def test_a_nodes_namespace_is_refused_before_up_and_seen_afterwards(pod: Pod, agent: Agent) -> None:
+    pod.netns.ip_batch("link add cni0 type bridge")
+    for verb in ("plan", "up"):
+        refused = agent.run(verb, check=False)
+        assert refused.returncode == 3
+        assert "a node (cni0 is the bridge of the node's pods), and a VM would take the node off" in refused.stderr
+    agent.up("--on-node", "on")
+    for flags, codes in (((), ["VMN-108"]), (("--on-node", "on"), [])):
+        said = json.loads(agent.run("doctor", "--json", "--listen", "0", *flags, check=False).stdout)
+        assert [one["code"] for one in said["findings"] if one["severity"] == "error"] == codes
+    agent.down()
+
+
 def test_a_sound_pod_before_up_and_while_its_guest_has_its_lease(tmp_path: Path) -> None:
     with patient("bridge-dual", tmp_path / "sound") as it:
         assert _above_info(it.doctor("--listen", "0")) == []

@@ -152,6 +152,10 @@ def state_directory_is_a_file(it: Patient) -> tuple[str, ...]:
     return ("--state-dir", it.file("state-file", "") + "/vmnet")
 
 
+def a_nodes_bridge(it: Patient) -> None:
+    it.ip("link add cni0 type bridge")
+
+
 def interface_down(it: Patient) -> None:
     it.ip("link set eth0 down")
 
@@ -457,6 +461,7 @@ TROUBLES = (
     Trouble(
         "VMN-107", "error", state_directory_is_a_file, "state-file is no directory", "--state-dir", ward="flags-1"
     ),
+    Trouble("VMN-108", "error", a_nodes_bridge, "cni0 is the bridge of the node's pods", "remove hostNetwork"),
     Trouble("VMN-201", "error", interface_down, "eth0 is down", "try again when the CNI"),
     Trouble("VMN-202", "error", somebodys_port, "eth0 is of kind veth, a port of br7", "--interface"),
     Trouble(

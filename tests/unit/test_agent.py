@@ -10,12 +10,13 @@ import pytest
 
 from tests.unit import layouts
 from tests.unit.test_saved_facts import WEAK
-from vmnet import agent, journal
+from vmnet import agent, journal, resolver
 from vmnet.config import Config
 from vmnet.errors import KernelError, RefusedError, RollbackIncompleteError, UnexpectedError
 from vmnet.kernel import firewall
 from vmnet.model import Neighbour, Route, Settings, Status
 from vmnet.plumbing.discover import discover
+from vmnet.plumbing.node_signs import HOST_IP, POD_IP
 from vmnet.recall import Known, written
 from vmnet.saved_facts import text_of, understood
 from vmnet.schema import Here
@@ -111,6 +112,17 @@ def test_neighbours_that_a_packet_can_make_are_not_kept() -> None:
 def _known(settings: Settings) -> Known:
     begun = agent._begin(PLACE, Config(), layouts.status("bridge"))
     return Known(replace(begun, settings=settings), None)
+
+
+def test_the_environment_tells_of_the_namespace_that_we_were_started_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of an agent with `hostNetwork: true` names the node's address twice, and none of a pod it enters."""
+    for name in (HOST_IP, POD_IP):
+        monkeypatch.setenv(name, "172.18.0.2")
+    ours, theirs = Config(), Config(netns="pod")
+    assert agent.node_signs(Status(()), ours, "eth0") == ("the pod's address is the node's, 172.18.0.2",)
+    assert agent.node_signs(Status(()), resolver.within(ours), "eth0") != ()
+    for config in (theirs, resolver.within(theirs), replace(ours, on_node=True)):
+        assert agent.node_signs(Status(()), config, "eth0") == ()
 
 
 def test_what_a_note_is_not_believed_is_the_callers_to_say() -> None:

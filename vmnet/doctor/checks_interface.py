@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vmnet.doctor.evidence import ERROR, WARNING, Finding
+from vmnet.doctor.checks_place import node_namespace
+from vmnet.doctor.evidence import ERROR, WARNING, Finding, refused
 from vmnet.errors import RefusedError
 from vmnet.model import FOREVER
 from vmnet.plumbing.discover import (
@@ -23,7 +24,7 @@ from vmnet.plumbing.lifetimes import ran_out
 from vmnet.plumbing.names import bridge_name, free_tap, nic_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from vmnet.doctor.evidence import Evidence
     from vmnet.model import Link
@@ -37,7 +38,7 @@ def not_ready(evidence: Evidence) -> Iterator[Finding]:
 
     links = [link for link in evidence.status.links if not link.loopback]
     seen = [f"{link.ifname} is {'up' if link.up else 'down'}" for link in links]
-    yield from _refused(ready, tuple(seen) or ("there is no link but lo",))
+    yield from refused(ready, tuple(seen) or ("there is no link but lo",))
 
 
 def unbridgeable(evidence: Evidence) -> Iterator[Finding]:
@@ -57,7 +58,7 @@ def unbridgeable(evidence: Evidence) -> Iterator[Finding]:
             refuse_unbridgeable(link)
             refuse_occupied(evidence.status, link)
 
-        yield from _refused(free, tuple(seen))
+        yield from refused(free, tuple(seen))
 
 
 def not_restorable(evidence: Evidence) -> Iterator[Finding]:
@@ -65,7 +66,7 @@ def not_restorable(evidence: Evidence) -> Iterator[Finding]:
     link = _link(evidence)
     if link:
         seen = discover_not_restorable(evidence.status, link)
-        yield from _refused(lambda: refuse_not_restorable(evidence.status, link), seen)
+        yield from refused(lambda: refuse_not_restorable(evidence.status, link), seen)
 
 
 def names_taken(evidence: Evidence) -> Iterator[Finding]:
@@ -82,13 +83,13 @@ def names_taken(evidence: Evidence) -> Iterator[Finding]:
         names = (evidence.tap, bridge_name(link.ifname), nic_name(link.ifname))
         taken = [other for name in names if (other := evidence.status.link(name))]
         seen = tuple(f"{other.ifname} is of kind {other.kind or 'hardware'}, MAC {other.mac}" for other in taken)
-        yield from _refused(free, seen)
+        yield from refused(free, seen)
 
 
 def orphans(evidence: Evidence) -> Iterator[Finding]:
     """No bridge of ours stands without its facts."""
     ports = (f"{link.ifname} is a port of {link.controller}" for link in evidence.status.links if link.controller)
-    yield from _refused(lambda: refuse_orphans(evidence.status, evidence.interface, evidence.begun), tuple(ports))
+    yield from refused(lambda: refuse_orphans(evidence.status, evidence.interface, evidence.begun), tuple(ports))
 
 
 def bound_elsewhere(evidence: Evidence) -> Iterator[Finding]:
@@ -97,7 +98,7 @@ def bound_elsewhere(evidence: Evidence) -> Iterator[Finding]:
         f"{link.ifname} is a port of {link.controller}" for link in evidence.status.links if link.controller
     )
     seen = ports or tuple(f"{link.ifname} is of kind {link.kind}" for link in evidence.status.links if link.kind)
-    yield from _refused(lambda: refuse_bound_elsewhere(evidence.status, evidence.interface, evidence.begun), seen)
+    yield from refused(lambda: refuse_bound_elsewhere(evidence.status, evidence.interface, evidence.begun), seen)
 
 
 def duplicate_address(evidence: Evidence) -> Iterator[Finding]:
@@ -157,7 +158,15 @@ def otherwise_refused(evidence: Evidence) -> Iterator[Finding]:
     """`up` would not be refused for any other reason."""
     told = {
         f"{finding.what}; {finding.remedy}"
-        for check in (not_ready, unbridgeable, not_restorable, names_taken, orphans, bound_elsewhere)
+        for check in (
+            node_namespace,
+            not_ready,
+            unbridgeable,
+            not_restorable,
+            names_taken,
+            orphans,
+            bound_elsewhere,
+        )
         for finding in check(evidence)
     }
     known = (not evidence.surroundings.nft, evidence.surroundings.is_host, evidence.refusal in told)
@@ -166,15 +175,6 @@ def otherwise_refused(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             ERROR, cause, ("`vmnet up` with the same options would be refused",), remedy or "see the reason above"
         )
-
-
-def _refused(call: Callable[[], object], seen: tuple[str, ...]) -> Iterator[Finding]:
-    """Make a finding of a refusal of `up`: its text is the cause, then the remedy."""
-    try:
-        call()
-    except RefusedError as error:
-        cause, _, remedy = str(error).partition("; ")
-        yield Finding(ERROR, cause, seen, remedy)
 
 
 def _link(evidence: Evidence) -> Link | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vmnet.doctor.evidence import ERROR, INFO, WARNING, Finding
+from vmnet.doctor.evidence import ERROR, INFO, WARNING, Finding, refused
 from vmnet.model import ISOLATION_OFF
+from vmnet.plumbing.node_signs import refuse_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,6 +109,21 @@ def state_directory(evidence: Evidence) -> Iterator[Finding]:
             (evidence.surroundings.state_directory,),
             "name a directory that root can write with --state-dir, and mount a volume there that outlives the "
             "container",
+        )
+
+
+def node_namespace(evidence: Evidence) -> Iterator[Finding]:
+    """A node that is a container has a namespace that is not the machine's first."""
+    signs = evidence.surroundings.node_signs
+    if not evidence.bound:
+        yield from refused(lambda: refuse_node(signs), signs)
+    elif signs:
+        yield Finding(
+            ERROR,
+            "this looks like the network namespace of a node, and the VM has the node's network",
+            signs,
+            "if it is a node's, run `vmnet down`, which gives the node its network back, and remove hostNetwork "
+            "from the pod; if it is certainly a pod's, nothing: --on-node on leaves this check out",
         )
 
 

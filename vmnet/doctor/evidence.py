@@ -1,4 +1,4 @@
-"""What the checks look at, and what they say. Plain values: nothing here reads or decides anything."""
+"""What the checks look at, and what they say. Plain values: nothing here reads anything."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vmnet.doctor.server_words import Server
+from vmnet.errors import RefusedError
 from vmnet.model import Settings, Status
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Surroundings:
     sysctls_writable: bool = True
     state_directory: str = ""
     """Why nothing can be kept there; empty where it can."""
+    node_signs: tuple[str, ...] = ()
+    """What a node has and a pod has not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,15 @@ class Finding:
     remedy: str
     code: str = ""
     """Of the check, which the table knows."""
+
+
+def refused(call: Callable[[], object], seen: tuple[str, ...]) -> Iterator[Finding]:
+    """Make a finding of a refusal of `up`: its text is the cause, then the remedy."""
+    try:
+        call()
+    except RefusedError as error:
+        cause, _, remedy = str(error).partition("; ")
+        yield Finding(ERROR, cause, seen, remedy)
 
 
 ALWAYS, BEFORE, BOUND = "always", "before", "bound"

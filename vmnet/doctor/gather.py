@@ -107,6 +107,7 @@ def gather(config: Config, wishes: Wishes) -> Evidence:
             holders=tap_holders(),
         )
         evidence = _with_plan(evidence, config)
+        evidence = _with_node_signs(evidence, config)
         evidence = _with_server(evidence, place)
         evidence = replace(evidence, left=_left(evidence, config, place))
     heard, seconds = _heard(evidence, wishes.seconds)
@@ -152,6 +153,13 @@ def _with_plan(evidence: Evidence, config: Config) -> Evidence:
         return replace(evidence, refusal=str(error))
     drift = tuple(map(str, plan.changes)) if plan.already_up else ()
     return replace(evidence, journal=plan.journal, bound=plan.already_up, drift=drift)
+
+
+def _with_node_signs(evidence: Evidence, config: Config) -> Evidence:
+    """See whether the namespace is a node's, of one that has an interface to hand over."""
+    nic, here = _nic(evidence, evidence.status), evidence.surroundings
+    found = agent.node_signs(evidence.status, config, nic) if nic and not here.is_host else ()
+    return replace(evidence, surroundings=replace(here, node_signs=found))
 
 
 def _with_server(evidence: Evidence, place: Place) -> Evidence:

@@ -47,6 +47,7 @@ CHECKS = (
     Check("VMN-105", "writable /proc/sys", ALWAYS, checks_place.sysctls),
     Check("VMN-106", "a server with a user of its own", BEFORE, checks_place.server_user),
     Check("VMN-107", "a state directory", ALWAYS, checks_place.state_directory),
+    Check("VMN-108", "a namespace that is no node's", ALWAYS, checks_place.node_namespace),
     Check("VMN-201", "a pod interface, up and with an address", BEFORE, checks_interface.not_ready),
     Check("VMN-202", "an interface that can be joined to a bridge", BEFORE, checks_interface.unbridgeable),
     Check("VMN-203", "nothing that could not be given back", BEFORE, checks_interface.not_restorable),

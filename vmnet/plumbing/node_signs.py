@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vmnet.errors import RefusedError
 from vmnet.told import is_unicast
 
 if TYPE_CHECKING:
@@ -30,6 +31,20 @@ _OF_A_NODE = {
 def signs(now: Status, environment: Mapping[str, str], ifname: str) -> tuple[str, ...]:
     """Return in words what a node has and a pod has not; `ifname` is the interface that would be handed over."""
     return (*_links(now), *_routes(now, ifname), *_addresses(environment))
+
+
+def refuse_node(found: tuple[str, ...]) -> None:
+    """Leave the namespace alone in which these signs were found.
+
+    Raises:
+        RefusedError: there are some.
+    """
+    if found:
+        raise RefusedError(
+            f"this looks like the network namespace of a node ({', '.join(found)}), and a VM would take the node "
+            "off the network; remove hostNetwork from the pod. Use --on-node on only if this is certainly a pod's "
+            "namespace"
+        )
 
 
 def _links(now: Status) -> Iterator[str]:

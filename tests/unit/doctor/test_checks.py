@@ -12,15 +12,18 @@ from tests.unit.doctor.evidence import SERVER, before, bound
 from vmnet.doctor.evidence import Evidence, Heard, Left, Netfilter, Surroundings
 from vmnet.doctor.server_words import Server, SilentGateway
 from vmnet.doctor.table import CHECKS, asked, examine, worst
+from vmnet.errors import RefusedError
 from vmnet.guest.domain import parse
 from vmnet.kernel.inspect import LinkState, NeighbourState, Probed
 from vmnet.model import FOREVER, FilterChain, Holder, Link, Settings, Status, Told
 from vmnet.plumbing.isolation import rulesets
+from vmnet.plumbing.node_signs import refuse_node
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 STRANGER = "02:00:00:00:00:aa"
+CNI0 = "cni0 is the bridge of the node's pods"
 FORWARD = FilterChain("ip", "filter", "FORWARD", "forward", "", "accept", ())
 
 
@@ -119,6 +122,14 @@ CASES = (
     Case("no setuid", _surroundings(capabilities=0x3000), "VMN-106", "info", "CapEff"),
     Case(
         "no state", _surroundings(state_directory="/x is no directory"), "VMN-107", "error", "/x is no directory"
+    ),
+    Case("a node", _surroundings(node_signs=(CNI0,)), "VMN-108", "error", CNI0),
+    Case(
+        "a node's network",
+        lambda: replace(bound(), surroundings=Surroundings(node_signs=(CNI0,))),
+        "VMN-108",
+        "error",
+        CNI0,
     ),
     Case(
         "no eth0", lambda: _refused(before(), links=layouts.status("bridge").links[:1]), "VMN-201", "error", "lo"
@@ -455,6 +466,10 @@ def test_a_refusal_is_told_once() -> None:
     evidence = replace(_link(before(), "eth0", up=False), journal=None)
     refusal = "eth0 is down; try again when the CNI has set it up"
     assert [finding.code for finding in examine(replace(evidence, refusal=refusal))] == ["VMN-201"]
+    with pytest.raises(RefusedError) as refused:
+        refuse_node((CNI0,))
+    node = replace(_surroundings(node_signs=(CNI0,))(), journal=None, refusal=str(refused.value))
+    assert [finding.code for finding in examine(node)] == ["VMN-108"]
 
 
 def test_on_the_host_only_the_place_is_looked_at() -> None:
