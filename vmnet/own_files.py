@@ -72,23 +72,34 @@ def own_file(name: str, flags: int, directory: int) -> int:
 
 
 def _there(name: str, flags: int, directory: int) -> int:
-    named = os.open(name, _NAMED, dir_fd=directory)
+    there = named(name, directory)
     try:
-        if not is_own_file(os.fstat(named)):
+        if not is_own_file(os.fstat(there)):
             raise NotOursError(f"{name} is not a file of ours alone")
-        return reopened(named, flags & ~_NEW)
+        return reopened(there, flags & ~_NEW)
     finally:
-        os.close(named)
+        os.close(there)
 
 
-def reopened(named: int, flags: int) -> int:
+def named(name: str, directory: int) -> int:
+    """Name what stands in an open directory, without opening it: a socket at /proc/self/fd/N can be connected to.
+
+    A link is named itself: it would lead whoever owns the directory to what is not his, as another pod's server.
+
+    Raises:
+        OSError: there is nothing of that name.
+    """
+    return os.open(name, _NAMED, dir_fd=directory)
+
+
+def reopened(there: int, flags: int) -> int:
     """Open what O_PATH has only named, once it has been looked at; it has a name no more, perhaps.
 
     Raises:
         OSError: it cannot be opened.
     """
     try:
-        return os.open(f"/proc/self/fd/{named}", flags | _OPENED)
+        return os.open(f"/proc/self/fd/{there}", flags | _OPENED)
     except (FileNotFoundError, NotADirectoryError) as error:  # the file is there: never to be taken for none
         raise OSError(errno.ENOSYS, "files are opened by way of /proc, and it has none of us; mount it") from error
 

@@ -16,7 +16,7 @@ import time
 
 from vmnet.lease_state import HOLDING, STATIC
 from vmnet.lease_state import STATES as LEASE_STATES
-from vmnet.own_files import own_directory
+from vmnet.own_files import named, own_directory
 from vmnet.server_state import SERVING
 from vmnet.server_state import STATES as SERVER_STATES
 
@@ -33,7 +33,6 @@ _PEER = struct.Struct("iII")
 """`struct ucred`: pid, uid, gid."""
 _ANSWER_SECONDS = 1.0
 _ANSWER_BYTES = 16384
-_DOOR = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _FLAGS = {"--for": "FOR", "--interface": "INTERFACE", "--state-dir": "STATE_DIR"}
 
 
@@ -146,7 +145,7 @@ def _own(ifname: str, namespace: str) -> int:
 def _asked(directory: int) -> bytes | None:
     """Hear the directory's server, which is root's or our own, for a second at most; None where there is none."""
     try:
-        door = os.open("server.sock", _DOOR, dir_fd=directory)  # no link: it would lead to another's server
+        door = named("server.sock", directory)
     except OSError:
         return None
     try:
@@ -156,6 +155,7 @@ def _asked(directory: int) -> bytes | None:
 
 
 def _heard(address: str) -> bytes | None:
+    """As vmnet.server_call asks, whose `socket` and `dataclasses` cost more to import than all that is here."""
     asking = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     deadline, answer = time.monotonic() + _ANSWER_SECONDS, b""
     try:

@@ -18,6 +18,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vmnet.own_files import named
 from vmnet.server_process import is_server
 
 if TYPE_CHECKING:
@@ -84,12 +85,9 @@ def call(directory: BindingDirectory, *, by_name: bool, wish: bytes = _REPORT) -
 
 @contextlib.contextmanager
 def _door(directory: BindingDirectory) -> Iterator[str]:
-    """The address of the socket's file itself; empty where there is none.
-
-    A link would lead whoever owns the directory to sockets that he cannot see himself, as of another pod's server.
-    """
+    """The address of the socket's file itself; empty where there is none."""
     try:
-        door = os.open(SOCKET, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory.descriptor)
+        door = named(SOCKET, directory.descriptor)
     except OSError:
         yield ""
         return
