@@ -45,8 +45,7 @@ $(VENV)/.complete: requirements.lock pyproject.toml tools/python-packages.txt
 
 parts: setup ## install the Debian packages that the demo and the tests use (says which)
 	@tools/install-packages testbed/apt-packages.txt
-	@$(RUN) -m testbed.kernel >/dev/null
-	@$(RUN) -m testbed.unpacked >/dev/null
+	@$(RUN) -m testbed.parts >/dev/null
 
 demo: setup parts ## a real guest takes over a pod's network identity (POD=bridge|calico|ptp|cilium|bridge-dual …)
 	@$(RUN) -m testbed.demo --pod $(POD)

@@ -13,7 +13,6 @@ import shutil
 import stat
 import struct
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,17 +218,3 @@ def _entry(inode: int, name: str, data: bytes, mode: int, device: int) -> bytes:
 
 def _padded(data: bytes) -> bytes:
     return data + bytes(-len(data) % 4)
-
-
-def main() -> int:
-    """Fetch it; says in one line what is missing."""
-    try:
-        sys.stdout.write(f"{kernel().image}\n")
-    except TestbedError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

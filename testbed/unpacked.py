@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,18 +109,3 @@ def _download(directory: Path, packages: Iterable[str]) -> None:
 
 def _is_known(package: str) -> bool:
     return run(["apt-cache", "show", package], check=False).returncode == 0
-
-
-def main() -> int:
-    """Fetch all of them; says in one line what is missing."""
-    for directory in KEPT:
-        try:
-            sys.stdout.write(f"{programs(directory)}\n")
-        except TestbedError as error:
-            sys.stderr.write(f"{error}\n")
-            return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
