@@ -24,7 +24,7 @@ endef
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts demo test test-all test-unit test-readers test-netns test-netns-container test-vm test-image soak \
+.PHONY: help setup parts node-parts demo test test-all test-unit test-readers test-netns test-netns-container test-vm test-image soak \
     fuzz test-clients test-system lint format bench share schema lock clean
 
 help: ## list the targets
@@ -47,20 +47,23 @@ parts: setup ## install the Debian packages that the demo and the tests use (say
 	@tools/install-packages testbed/apt-packages.txt
 	@$(RUN) -m testbed.parts >/dev/null
 
+node-parts: parts # not for the demo: npm is some 350 packages of Debian's
+	@command -v npm >/dev/null || tools/install-packages testbed/node-packages.txt
+
 demo: setup parts ## a real guest takes over a pod's network identity (POD=bridge|calico|ptp|cilium|bridge-dual …)
 	@$(RUN) -m testbed.demo --pod $(POD)
 
-test: setup parts ## the full test suite, in minutes: all that is promised, permutations by sample (WORKERS=N)
+test: setup node-parts ## the full test suite, in minutes: all that is promised, permutations by sample (WORKERS=N)
 	$(call tests)
 
 test-all: export VMNET_EXTENT := all
-test-all: setup parts ## the same with every permutation: layouts, clients, errors, a million frames; half an hour
+test-all: setup node-parts ## the same with every permutation: layouts, clients, errors, a million frames; half an hour
 	$(call tests)
 
 test-unit: setup ## the tests that need no root
 	$(RUN) -m pytest tests/unit
 
-test-readers: setup parts ## the tests of what other programs read: completion, manual pages, drawings
+test-readers: setup node-parts ## the tests of what other programs read: completion, manual pages, drawings
 	$(RUN) -m pytest tests/readers
 
 test-netns: setup parts ## the tests in network namespaces

@@ -31,12 +31,12 @@ CACHE = Path(__file__).parents[2] / ".cache" / "mermaid"
 def parser() -> Path:
     """Mermaid, from the registry at the versions of the lock, which holds the packages' checksums."""
     for program in ("node", "npm"):
-        need(program, "nodejs npm", "mermaid")
+        need(program, "nodejs npm", "readers")
     for name in ("package.json", "package-lock.json", "parse.mjs"):
         CACHE.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PARSER / name, CACHE / name)
     if not (CACHE / "node_modules" / "mermaid").exists():
-        run(["npm", "ci", "--prefix", CACHE, "--no-audit", "--no-fund", "--ignore-scripts"])
+        run(["npm", "ci", "--prefix", CACHE, "--prefer-offline", "--no-audit", "--no-fund", "--ignore-scripts"])
     return CACHE / "parse.mjs"
 
 
