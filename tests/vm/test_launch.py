@@ -36,9 +36,11 @@ from testbed.libvirtd import QEMU_CONF, recall_capabilities
 from testbed.netns import background, kill, run
 from testbed.pods import must_answer
 from testbed.power_button import with_power_button
+from testbed.privileges import CONFINED
 from testbed.qemu import MARK, understand
 from testbed.snapshot import difference, snapshot
 from tests import docs, figures
+from tests.netns.mounts import read_only
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -277,6 +279,25 @@ def test_dead_dhcp_server_is_replaced_and_a_second_launch_refused(room: Room) ->
         assert len(room.daemon.guests()) == 1
         room.daemon.virsh("destroy", "vm8")
         assert launch.wait() == 0
+    room.restored()
+
+
+@pytest.mark.skipif(CONFINED, reason="a confined vmnet does not see what is mounted later")
+def test_a_state_directory_that_became_read_only_is_waited_for_and_left_up(room: Room) -> None:
+    """As after an error of the disk: the guest goes on, and what cannot be given back is told at the end."""
+    with room.launched(room.domain("vm8")) as launch:
+        launch.wait_for("domain-started")
+        with read_only(room.agent.state_dir):
+            kill(*room.agent.servers())
+            launch.wait_for("Read-only file system; name another place with --state-dir: starting another")
+        launch.wait_for("server-back")
+        with read_only(room.agent.state_dir):
+            room.daemon.virsh("destroy", "vm8")
+            assert launch.wait() == 3
+        [said] = [line for line in map(json.loads, launch.text.splitlines()) if line["event"] == "left-up"]
+        assert said["message"].endswith("Read-only file system; name another place with --state-dir")
+        assert room.agent.status()["state"] == "up"
+    room.agent.down()
     room.restored()
 
 

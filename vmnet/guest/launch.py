@@ -24,7 +24,8 @@ from vmnet.guest.served import Served
 from vmnet.guest.splice import set_interface
 from vmnet.guest.wanted import wanted, with_wishes
 from vmnet.kernel import netns
-from vmnet.log import say
+from vmnet.last_word import leave
+from vmnet.log import escape, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,6 +176,7 @@ class _Launch:
         outcome = agent.up(self._config)
         journal = outcome.journal
         self._config = replace(self._config, interface=journal.pod.ifname)
+        left_up = 0
         try:
             for warning in journal.leases.warnings:
                 say("warning", "not-carried-over", warning)
@@ -188,20 +190,25 @@ class _Launch:
             self._connect()
             self._refuse_running(found, spare=True)
             self._start(set_interface(text, wanted(journal, self._job.model)))
-            return self._stay()
+            code = self._stay()
         finally:
             if self._served:
                 self._served.close()
             if not self._keep and not (self._served and self._served.taken_down):
-                self._give_back(journal.pod.ifname)
+                left_up = self._give_back(journal.pod.ifname)
+        return code or left_up
 
-    def _give_back(self, ifname: str) -> None:
+    def _give_back(self, ifname: str) -> int:
+        """Give the pod back; where that is refused, say so, and return the exit code."""
         try:
             agent.down(self._config)
         except RefusedError as error:  # as where libvirt was lost: the domain runs on, and keeps its network
-            say("warning", "left-up", at_this_place(str(error), place_flags(self._config)))
-        else:
-            say("info", "down", f"{ifname} is as it was found")
+            message = at_this_place(str(error), place_flags(self._config))
+            say("warning", "left-up", message)
+            leave(escape(message))
+            return error.exit_code
+        say("info", "down", f"{ifname} is as it was found")
+        return 0
 
     # Before the domain
 
