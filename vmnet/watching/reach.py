@@ -3,18 +3,21 @@
 The question goes to nobody but the guest. It bears the gateway's address and MAC where they are known, so that the
 guest takes it for what it is used to and its answer goes where such answers go; else those of our own server. An
 answer is one that is heard on the tap: what becomes of it further on is not asked.
+
+The frames are put together by hand: this is also a readiness probe, and scapy costs more to import than all else.
 """
 
 from __future__ import annotations
 
 import select
 import socket
+import struct
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vmnet.errors import KernelError
-from vmnet.packets import ipv6_layers, layers, server_mac
+from vmnet.packets import server_mac
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +28,12 @@ if TYPE_CHECKING:
 _ETH_P_ALL = 0x0003
 _FRAME_BYTES = 2048
 _ARP, _ARP_SIZE, _ARP_REPLY = b"\x08\x06", 42, b"\x00\x02"
-_IPV6, _ADVERTISEMENT_SIZE, _ICMPV6, _ADVERTISEMENT = b"\x86\xdd", 78, 58, 136
-"""RFC 826; RFC 4861 §4.4 behind Ethernet and an IPv6 header without extensions."""
+_EVERYBODY, _ARP_REQUEST = b"\xff" * 6, bytes.fromhex("0001080006040001")
+"""RFC 826."""
+_IPV6, _ADVERTISEMENT_SIZE, _ICMPV6, _SOLICITATION, _ADVERTISEMENT = b"\x86\xdd", 78, 58, 135, 136
+_GROUPS, _SOLICITED_NODE = b"\x33\x33", bytes.fromhex("ff0200000000000000000001ff")
+_VERSION_6, _HOP_LIMIT, _SOURCE_LINK_LAYER = 6 << 28, 255, b"\x01\x01"
+"""RFC 4861 §4.3 and §4.4 behind Ethernet and an IPv6 header without extensions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +82,26 @@ def _ipv6_asker(sight: Sight, lease6: Lease6) -> tuple[str, str]:
 
 
 def _arp_request(target: str, sender: str, mac: str) -> bytes:
-    scapy = layers()
-    request = scapy.ARP(op="who-has", hwsrc=mac, psrc=sender, hwdst="00:00:00:00:00:00", pdst=target)
-    return bytes(scapy.Ether(src=mac, dst="ff:ff:ff:ff:ff:ff") / request)
+    source, nobody = _octets(mac), bytes(6)
+    addresses = source + socket.inet_aton(sender) + nobody + socket.inet_aton(target)
+    return _EVERYBODY + source + _ARP + _ARP_REQUEST + addresses
 
 
 def _solicitation(target: str, sender: str, mac: str) -> bytes:
     """RFC 4861 §7.2.2: to the solicited-node address, which the guest must listen to."""
-    scapy = ipv6_layers()
-    last = socket.inet_pton(socket.AF_INET6, target)[-3:]
-    group = socket.inet_ntop(socket.AF_INET6, bytes.fromhex("ff0200000000000000000001ff") + last)
-    headers = layers().Ether(src=mac, dst=f"33:33:ff:{last.hex(':')}") / scapy.IPv6(
-        src=sender, dst=group, hlim=255
-    )
-    return bytes(headers / scapy.ICMPv6ND_NS(tgt=target) / scapy.ICMPv6NDOptSrcLLAddr(lladdr=mac))
+    asked, asking = (socket.inet_pton(socket.AF_INET6, address) for address in (target, sender))
+    source, group = _octets(mac), _SOLICITED_NODE + asked[-3:]
+    message = bytes(4) + asked + _SOURCE_LINK_LAYER + source
+    head, size = bytes((_SOLICITATION, 0)), 4 + len(message)
+    summed = asking + group + struct.pack("!II", size, _ICMPV6) + head + message  # RFC 8200 §8.1
+    checksum: int = 0xFFFF - sum(word for (word,) in struct.iter_unpack("!H", summed)) % 0xFFFF
+    ether = _GROUPS + group[-4:] + source + _IPV6
+    header = struct.pack("!IHBB", _VERSION_6, size, _ICMPV6, _HOP_LIMIT) + asking + group
+    return ether + header + head + checksum.to_bytes(2) + message
+
+
+def _octets(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
 
 
 def ask(tap: str, asked: tuple[Question, ...], seconds: float) -> dict[str, str]:

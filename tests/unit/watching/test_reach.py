@@ -46,6 +46,15 @@ def test_where_no_gateway_is_known_our_server_asks() -> None:
     assert {ipv4.sender_mac, ipv6.sender_mac} >= {"02:76:6d:6e:65:74"}
 
 
+@pytest.mark.parametrize("layout", ["bridge-dual", "ipv6-only"])
+def test_the_frames_are_as_scapy_writes_them(layout: str) -> None:
+    for question in reach.questions(sight(journal(layout), server())):
+        frame = Ether(question.frame)
+        if IPv6 in frame:
+            del frame[IPv6].plen, frame[ICMPv6ND_NS].cksum
+        assert bytes(frame) == question.frame
+
+
 def _arp(**fields: object) -> bytes:
     return bytes(Ether(src="02:00:00:00:00:05") / ARP(**{"op": 2, "psrc": "10.246.1.2", **fields}))
 
