@@ -72,12 +72,23 @@ def probe(goal: str, interface: str, state_dir: str) -> int:
     try:
         line, code = f"{goal}: {_found(goal, interface, state_dir)}", 0
     except (_No, OSError, ValueError) as why:
-        line, code = f"not {goal}: {getattr(why, 'strerror', None) or why}", 1
+        reason = getattr(why, "strerror", None) or str(why)
+        line, code = f"not {goal}: {_at_place(reason, interface, state_dir)}", 1
     try:
         os.write(1 if code == 0 else 2, line.encode(errors="backslashreplace") + b"\n")
     except OSError:
         return code  # nobody listens
     return code
+
+
+def _at_place(text: str, interface: str, state_dir: str) -> str:
+    """Return it with a command that acts where the probe has asked."""
+    if "run `vmnet " not in text:
+        return text
+    from vmnet.advice import at_this_place  # only for one whose probe fails: it loads the configuration's types
+
+    named = (("--interface", interface), ("--state-dir", state_dir if state_dir != DEFAULT_STATE_DIR else ""))
+    return at_this_place(text, tuple(word for flag, value in named if value for word in (flag, value)))
 
 
 def _found(goal: str, interface: str, state_dir: str) -> str:

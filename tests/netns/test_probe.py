@@ -27,7 +27,8 @@ def probed(agent: Agent, *flags: str) -> Completed:
 
 def test_ready_is_the_server_and_bound_is_the_guest(pod: Pod, agent: Agent, tmp_path: Path) -> None:
     none = probed(agent)
-    assert (none.returncode, none.stderr) == (1, "not ready: no binding is up here; run `vmnet up` first\n")
+    up = f"`vmnet up --state-dir {agent.state_dir}`"
+    assert (none.returncode, none.stderr) == (1, f"not ready: no binding is up here; run {up} first\n")
     agent.up()
     agent.run("wait", "--for", "ready")
     assert (probed(agent).returncode, probed(agent).stdout) == (0, "ready: eth0, the guest is silent\n")

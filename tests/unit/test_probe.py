@@ -112,7 +112,8 @@ def test_a_binding_that_is_not_there_is_told_from_one_that_may_not_be_read(
 ) -> None:
     assert probe.probe("ready", interface, str(tmp_path)) == 1
     nothing = "eth0 is not bound here" if interface else "no binding is up here"
-    assert capfd.readouterr().err == f"not ready: {nothing}; run `vmnet up` first\n"
+    place = f"{f'--interface {interface} ' if interface else ''}--state-dir {tmp_path}"
+    assert capfd.readouterr().err == f"not ready: {nothing}; run `vmnet up {place}` first\n"
 
     def refused(*_: object, **_named: object) -> int:
         raise PermissionError(errno.EACCES, "Permission denied")
