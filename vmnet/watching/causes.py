@@ -11,6 +11,7 @@ from vmnet.watching.sight import IPV4, NAMES
 from vmnet.watching.words import count, span
 
 if TYPE_CHECKING:
+    from vmnet.server_report import ServerReport
     from vmnet.watching.goals import Way
     from vmnet.watching.sight import Family, Sight
 
@@ -40,11 +41,7 @@ def _of_binding(goal: str, sight: Sight) -> Cause | None:
             "server-dead", "the DHCP server does not answer", drift, "run `vmnet up`, which starts another"
         )
     if not sight.server.serves:
-        reason = sight.server.reason or "it is still starting (compiling its replies)"
-        return Cause(
-            *("not-serving", "the DHCP server is not serving", (reason,)),
-            "run `vmnet up`, which starts another; if it is still starting, the machine is slow: wait longer",
-        )
+        return _not_serving(sight.server)
     tap_is_gone = sight.link(sight.report.journal.settings.tap) is None
     if drift and (goal == READY or tap_is_gone):
         return Cause(
@@ -52,6 +49,16 @@ def _of_binding(goal: str, sight: Sight) -> Cause | None:
             "run `vmnet up`: it repairs the binding, or says what is in the way",
         )
     return None
+
+
+def _not_serving(server: ServerReport) -> Cause:
+    """One that has failed is replaced by `up`; one that is still starting is left alone."""
+    what = "the DHCP server is not serving"
+    if server.failed:
+        reason = server.reason or "it says that it has failed"
+        return Cause("not-serving", what, (reason,), "run `vmnet up`, which starts another")
+    reason = "it is still starting (compiling its replies)"
+    return Cause("not-serving", what, (reason,), "wait longer: the machine is slow or busy")
 
 
 def _of_guest(goal: str, sight: Sight, way: Way) -> Cause:

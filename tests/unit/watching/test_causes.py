@@ -50,6 +50,12 @@ CAUSES = [
 ]
 
 
+@pytest.mark.parametrize(("state", "starts_another"), [("failed", True), ("compiling", False)])
+def test_up_is_advised_only_where_it_starts_another_server(state: str, starts_another: bool) -> None:
+    found = cause("ready", sight(POD, server(state=state, reason="no memory")), Way())
+    assert ("`vmnet up`" in found.remedy) is starts_another
+
+
 @pytest.mark.parametrize(("goal", "seen", "word", "evidence"), CAUSES)
 def test_cause(goal: str, seen: Sight, word: str, evidence: str) -> None:
     assert not is_reached(goal, seen, Way())
