@@ -35,6 +35,8 @@ class Agent:
     resolv_conf: Path
     confined: bool = CONFINED
     """Whether it runs as in a container."""
+    interface: str = ""
+    """The interface that its verbs are about, where it is one of several."""
 
     def command(self, *argv: str | Path) -> list[str]:
         """The argument list that runs `argv` in the pod with the privileges of vmnet, with the same process id."""
@@ -43,10 +45,16 @@ class Agent:
 
     def argv(self, verb: str, *flags: str | Path) -> list[str]:
         """The argument list of a verb in the pod, with an environment that says nothing."""
+        return self.command("env", "-i", f"PATH={os.environ['PATH']}", VMNET, *self.words(verb, *flags))
+
+    def words(self, verb: str, *flags: str | Path) -> list[str]:
+        """A verb with what says which pod is meant, and its flags."""
         words: list[str | Path] = [verb, "--state-dir", self.state_dir]
+        if self.interface:
+            words += ["--interface", self.interface]
         if verb in VERBS_THAT_READ_DNS:
             words += ["--resolv-conf", self.resolv_conf, "--hostname", HOSTNAME]
-        return self.command("env", "-i", f"PATH={os.environ['PATH']}", VMNET, *words, *flags)
+        return [*map(str, words), *map(str, flags)]
 
     def run(self, verb: str, *flags: str | Path, check: bool = True) -> Completed:
         """Run a verb to its end, which for `up` is READY; the server must let go of our pipes for that."""
@@ -70,11 +78,14 @@ class Agent:
 
     def logs(self) -> Iterator[Path]:
         """The server's logs."""
-        return self.state_dir.glob("**/server.log")
+        return self._files("server.log")
+
+    def _files(self, name: str) -> Iterator[Path]:
+        return self.state_dir.glob(f"**/{self.interface or '*'}/{name}")
 
     def servers(self) -> list[int]:
         """The ids of the servers that were started and still run."""
-        recorded = [path.read_text(encoding="ascii").split() for path in self.state_dir.glob("**/server.pid")]
+        recorded = [path.read_text(encoding="ascii").split() for path in self._files("server.pid")]
         return [int(words[0]) for words in recorded if words and lives(int(words[0]))]
 
     def clear(self) -> None:

@@ -28,16 +28,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from testbed import agent as agents
-from testbed.agent import HOSTNAME, VERBS_THAT_READ_DNS, Agent
+from testbed.agent import Agent
 from testbed.netns import Completed, TestbedError, set_netns
 from testbed.patience import PATIENCE
 from testbed.privileges import confine
 from vmnet import agent as agent_room
 from vmnet import cli, packets, processes, serving
-from vmnet.errors import KernelError
+from vmnet.errors import KernelError, RefusedError
+from vmnet.journal import BindingDirectory
 from vmnet.kernel.netlink import RTM_NEWLINK, NetlinkSocket
 from vmnet.kernel.read import read
 from vmnet.plumbing import offload_program
+from vmnet.server.compiled import dumps_failure
 from vmnet.server.compiler import compile_leases
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vmnet.model import Change, Leases
+    from vmnet.schema import Journal
 
     Tamper = Callable[[], None]
 
@@ -129,14 +132,11 @@ class Forked:
 
     def start(self, verb: str, *flags: str | Path, tamper: Tamper | None = None) -> Running:
         """Start a verb; `tamper` is called in the child before it becomes vmnet."""
-        words = [verb, "--state-dir", str(self.agent.state_dir)]
-        if verb in VERBS_THAT_READ_DNS:
-            words += ["--resolv-conf", str(self.agent.resolv_conf), "--hostname", HOSTNAME]
         _prepare()
         outputs = tuple(os.memfd_create(name, os.MFD_CLOEXEC) for name in ("stdout", "stderr", "changes"))
         pid = os.fork()
         if pid == 0:
-            self._become(outputs, [*words, *map(str, flags)], tamper)
+            self._become(outputs, self.agent.words(verb, *flags), tamper)
         return Running(pid, os.pidfd_open(pid), (outputs[0], outputs[1], outputs[2]))
 
     def run(self, verb: str, *flags: str | Path, tamper: Tamper | None = None) -> Ended:
@@ -411,6 +411,27 @@ def no_packet_socket(times: int, code: int) -> Tamper:
         _patch(serving, "open_packets", open_packets)
 
     return tamper
+
+
+def compiler_fails(reason: str) -> Tamper:
+    """The compiler of the replies says that it has failed."""
+
+    def start_compiler(_leases: Leases, _log: int) -> processes.Compiler:
+        read_end, write_end = os.pipe2(os.O_CLOEXEC)
+        os.write(write_end, dumps_failure(reason))
+        os.close(write_end)
+        return processes.Compiler(0, read_end)
+
+    return lambda: _patch(processes, "start_compiler", start_compiler)
+
+
+def disk_full() -> None:
+    """No journal can be saved."""
+
+    def save(_directory: BindingDirectory, _journal: Journal) -> None:
+        raise RefusedError("the disk is full") from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    _patch(BindingDirectory, "save", save)
 
 
 def no_rename_at_all() -> None:

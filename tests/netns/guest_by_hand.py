@@ -27,13 +27,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from testbed.agent import Agent
-    from testbed.netns import Background
+    from testbed.netns import Background, Netns
     from testbed.pods import Pod
     from testbed.tap_guest import RawTap
 
 OTHER_MAC = "de:ad:c0:de:ca:fe"
 DISCOVER, REQUEST, DECLINE, RELEASE = 1, 3, 4, 7
 """RFC 2132 §9.6."""
+SOON = 0.2
 AGAIN = 0.3
 """Seconds between two tries."""
 SERVER_ID = "169.254.75.10"
@@ -105,11 +106,30 @@ class GuestByHand:
         done = self.agent.run("wait", "--for", goal, "--timeout", f"{timeout}", "--json", check=False)
         return done.returncode, json.loads(done.stdout)
 
+    def wait_and_answer(self, timeout: float) -> tuple[int, dict[str, Any], list[Any]]:
+        """Answer whatever `wait --for reachable` asks until it ends; gives its end, and what it asked."""
+        self.tap.take(0.1)  # what was asked before, and not answered
+        questions = []
+        argv = self.agent.argv("wait", "--for", "reachable", "--timeout", str(timeout), "--json")
+        with background(argv, self.said.log.with_name("wait.log")) as waiting:
+            while waiting.process.poll() is None:
+                with suppress(TestbedError):
+                    questions.append(self.answer_arp(SOON))
+            code = waiting.wait()
+        text = waiting.text
+        return code, json.JSONDecoder().raw_decode(text, text.index('{\n  "schema"'))[0], questions
+
     def cause(self, goal: str) -> dict[str, Any]:
         """Why it does not come."""
         code, told = self.wait(goal)
         assert (code, told["reached"]) == (6, False)
         return dict(told["cause"])
+
+
+def forward_drops(netns: Netns) -> None:
+    """Drop what is routed, as a node's firewall does."""
+    netns.run("nft", "add table ip filter")
+    netns.run("nft", "add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }")
 
 
 def _asks_for(data: bytes, address: str) -> bool:
@@ -123,11 +143,18 @@ def guest_by_hand(directory: Path, layout: str = "bridge", *flags: str) -> Itera
     directory.mkdir()
     with pods.pod(layout) as pod, forked.cleared(pod, directory) as agent:
         agent.up(*flags)
-        [log] = agent.logs()
-        with (
-            background(["tail", "-n", "+1", "-F", log], directory / "tail.log") as said,
-            raw_tap(pod.netns) as tap,
-        ):
-            said.wait_for('"event": ?"serving"')
-            client = RawClient(tap, bytes.fromhex(pod.mac.replace(":", "")), pod.address)
-            yield GuestByHand(pod, agent, tap, client, said)
+        with guest_of(pod, agent, directory) as guest:
+            yield guest
+
+
+@contextmanager
+def guest_of(pod: Pod, agent: Agent, directory: Path, ifname: str = "tap0") -> Iterator[GuestByHand]:
+    """Hold the tap of a pod that is handed over."""
+    [log] = agent.logs()
+    with (
+        background(["tail", "-n", "+1", "-F", log], directory / "tail.log") as said,
+        raw_tap(pod.netns, ifname) as tap,
+    ):
+        said.wait_for('"event": ?"serving"')
+        client = RawClient(tap, bytes.fromhex(pod.mac.replace(":", "")), pod.address)
+        yield GuestByHand(pod, agent, tap, client, said)

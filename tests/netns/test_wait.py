@@ -8,18 +8,17 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from testbed import clients, pods
-from testbed.netns import TestbedError, background, kill
+from testbed.netns import background, kill
 from testbed.patience import PATIENCE
 from testbed.tap_guest import raw_tap, tap_guest
 from tests.at_once import at_once
 from tests.netns import forked
-from tests.netns.guest_by_hand import OTHER_MAC, SERVER_ID, guest_by_hand
+from tests.netns.guest_by_hand import OTHER_MAC, SERVER_ID, forward_drops, guest_by_hand
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from tests.netns.guest_by_hand import GuestByHand
 
 OTHER_ADDRESS = "10.244.1.77"
-SOON = 0.2
-FORWARD = "table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }\n}\n"
 
 IN_TIME = PATIENCE / 2
 """Seconds for `wait` itself, whose end is awaited."""
@@ -107,7 +104,7 @@ def bound_and_deaf(directory: Path) -> None:
         )
         gateway = answered(guest, 0)
         assert (gateway.psrc, gateway.hwsrc) == (guest.pod.gateway, _gateway_mac(guest.pod))
-        guest.pod.netns.run("nft", "-f", "-", stdin=FORWARD)
+        forward_drops(guest.pod.netns)
         for switch, code in ((1, 6), (0, 0)):
             guest.pod.netns.sysctl("bridge/bridge-nf-call-iptables", switch)
             answered(guest, code, "chain ip filter FORWARD" if code else "")
@@ -122,15 +119,8 @@ def _gateway_mac(pod: pods.Pod) -> str:
 
 def answered(guest: GuestByHand, code: int, evidence: str = "") -> Any:  # noqa: ANN401 # scapy is untyped
     """Answer whatever `wait --for reachable` asks until it ends; gives the first question."""
-    guest.tap.take(0.1)  # what was asked before, and not answered
-    questions = []
-    argv = guest.agent.argv("wait", "--for", "reachable", "--timeout", "1" if code else str(IN_TIME), "--json")
-    with background(argv, guest.said.log.with_name("wait.log")) as waiting:
-        while waiting.process.poll() is None:
-            with suppress(TestbedError):
-                questions.append(guest.answer_arp(SOON))
-        assert waiting.wait() == code, waiting.text
-    told = json.JSONDecoder().raw_decode(waiting.text, waiting.text.index('{\n  "schema"'))[0]
+    ended, told, questions = guest.wait_and_answer(1 if code else IN_TIME)
+    assert ended == code, told
     assert told["answered"] == {guest.pod.address: guest.pod.mac}
     if code:
         must_be(told["cause"], "unreachable", evidence)

@@ -11,18 +11,19 @@ import shutil
 import socket
 import sys
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from testbed import pods, tap_guest
-from testbed.netns import background, entered, kill, wait_for_end
+from testbed.netns import background, kill, wait_for_end
 from testbed.privileges import confined
 from testbed.watch import RTMGRP_IPV6_IFADDR, wait_for_ip
 from tests.netns import forked
+from tests.netns.guest_by_hand import forward_drops
 from tests.netns.raw_client import RawClient
 from tests.netns.tap_holder import HOLDS
 from tests.unit.dhcp.frames import bootp, frame, message, option
-from vmnet.codec import decode
+from vmnet.codec import decode, encode
 from vmnet.plumbing.isolation import rulesets
 from vmnet.schema import Journal
 
@@ -47,9 +48,14 @@ class Patient:
     held: ExitStack
     wrapper: Callable[..., list[str]] | None = None
     """What doctor is run in, instead of the agent's privileges in the pod."""
+    tap: str = "tap0"
+    """The one that `up` makes."""
+    together: bool = False
+    """Whether troubles are made one upon the other: a further `up` would repair the first."""
 
     def up(self, *flags: str) -> None:
-        self.agent.up(*flags)
+        if not self.together:
+            self.agent.up(*flags)
 
     def ip(self, *lines: str) -> None:
         self.pod.netns.ip_batch(*lines)
@@ -66,12 +72,16 @@ class Patient:
         return self.held.enter_context(context)
 
     def hold_tap(self) -> RawClient:
-        tap = self.hold(tap_guest.raw_tap(self.pod.netns))
+        tap = self.hold(tap_guest.raw_tap(self.pod.netns, self.tap))
         return RawClient(tap, bytes.fromhex(self.pod.mac.replace(":", "")), self.pod.address)
 
     def journal(self) -> Path:
-        [path] = self.agent.state_dir.glob("netns-*/*/journal.json")
+        [path] = self.agent.state_dir.glob("netns-*/eth0/journal.json")
         return path
+
+    def is_bound(self) -> bool:
+        """Whether its facts are kept."""
+        return any(self.agent.state_dir.glob("netns-*/eth0/journal.json"))
 
     def look(self, trouble: Trouble) -> dict[str, Any]:
         """Make the trouble, and let doctor look for it."""
@@ -82,16 +92,19 @@ class Patient:
 
     def doctor(self, *flags: str | Path) -> dict[str, Any]:
         """What doctor says, with its exit code."""
-        done = self.agent.netns.run(*self._argv("--json", *flags), check=False)
+        if self.wrapper:
+            done = self.agent.netns.run(*self._argv("--json", *flags), check=False)
+        else:
+            done = self.agent.run("doctor", "--json", *flags, check=False)
         try:
             return {"exit": done.returncode, **json.loads(done.stdout)}
         except ValueError:
             raise AssertionError(f"exit code {done.returncode}: {done.stdout}{done.stderr}") from None
 
     def _argv(self, *flags: str | Path) -> list[str]:
+        assert self.wrapper
         words = self.agent.argv("doctor", *flags)
-        vmnet = words[words.index("env") :]
-        return self.wrapper(*vmnet) if self.wrapper else words[3:]  # behind `nsenter --net=… --`
+        return self.wrapper(*words[words.index("env") :])
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +203,17 @@ def somebody_elses_ipv6_address(it: Patient) -> None:
 
 
 def address_for_ten_minutes(it: Patient) -> None:
-    it.ip("address add 10.244.1.77/24 dev eth0 valid_lft 600 preferred_lft 300")
+    it.ip("address replace 10.244.1.77/24 dev eth0 valid_lft 600 preferred_lft 300")
+
+
+def address_expired(it: Patient) -> None:
+    """As if the ten minutes had gone by since `up`."""
+    address_for_ten_minutes(it)
+    it.up()
+    it.ip("address delete 10.244.1.77/24 dev eth0")
+    journal = decode(Journal, it.journal().read_bytes())
+    long_ago = replace(journal, pod=replace(journal.pod, read_at=max(1, journal.pod.read_at - 600)))
+    it.journal().write_bytes(encode(long_ago).encode())
 
 
 def larger_than_the_pods(_it: Patient) -> tuple[str, ...]:
@@ -204,11 +227,11 @@ def spanning_tree(it: Patient) -> None:
 
 def nic_deleted(it: Patient) -> None:
     it.up()
-    it.pod.node.ip_batch("link delete veth0")
+    it.pod.node.ip_batch(f"link delete {it.pod.host_ifname}")
 
 
 def other_end_down(it: Patient) -> None:
-    it.pod.node.ip_batch("link set veth0 down")
+    it.pod.node.ip_batch(f"link set {it.pod.host_ifname} down")
 
 
 def bound(it: Patient) -> None:
@@ -223,13 +246,14 @@ def port_disabled(it: Patient) -> None:
 def another_port(it: Patient) -> None:
     it.up()
     it.ip("link add v1 type veth peer name v2", "link set v1 master k6t-eth0")
+    it.held.callback(it.ip, "link delete v1")
 
 
 def tap_deleted_under_a_vm(it: Patient) -> None:
     it.up()
-    words = it.agent.command(sys.executable, "-c", HOLDS, "tap0")
+    words = it.agent.command(sys.executable, "-c", HOLDS, it.tap)
     it.hold(background(words, it.directory / "holder.log")).wait_for("^held$")
-    it.ip("link delete tap0")
+    it.ip(f"link delete {it.tap}")
     it.up()
 
 
@@ -245,8 +269,15 @@ def rules_without_ingress(it: Patient) -> None:
     it.pod.netns.run("nft", "-f", "-", stdin=tables + lesser.text)
 
 
-def larger_than_the_route(_it: Patient) -> tuple[str, ...]:
-    return ("--mtu", "1500")
+def rules_unchecked(it: Patient) -> None:
+    """As where the program for unfinished frames cannot be loaded."""
+    it.up()
+    it.inside("nft", "add", "chain", "netdev", "vmnet_eth0", "unfinished_frames_unchecked")
+
+
+def larger_than_the_route(it: Patient) -> tuple[str, ...]:
+    it.ip(f"route change default via {it.pod.gateway} dev eth0 mtu 1400")
+    return ("--mtu", "1450")
 
 
 def too_small_for_ipv6(_it: Patient) -> tuple[str, ...]:
@@ -267,8 +298,7 @@ def gateway6_gone(it: Patient) -> None:
 
 def forward_drop(it: Patient) -> None:
     it.pod.netns.sysctl("bridge/bridge-nf-call-iptables", 1)
-    it.inside("nft", "add table ip filter")
-    it.inside("nft", "add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }")
+    forward_drops(it.pod.netns)
 
 
 def advertisements_accepted(it: Patient) -> None:
@@ -311,7 +341,7 @@ def declined(it: Patient) -> None:
     client.exchange()
     conflict = option(50, client.address), option(54, client.server_id)
     client.tap.send(client.request(4, *conflict))
-    _wait_for_log(it, '"event":"decline"')
+    wait_for_log(it, '"event":"decline"')
 
 
 def address_by_hand(it: Patient) -> None:
@@ -320,10 +350,11 @@ def address_by_hand(it: Patient) -> None:
     asked = socket.inet_aton(it.pod.gateway)
     arp = b"\0\1\x08\0\6\4\0\1" + client.mac + socket.inet_aton("192.168.1.5") + bytes(6) + asked  # RFC 826
     client.tap.send(b"\xff" * 6 + client.mac + b"\x08\x06" + arp)
-    _wait_for_log(it, '"lease":"foreign-address"')
+    wait_for_log(it, '"lease":"foreign-address"')
 
 
-def _wait_for_log(it: Patient, words: str) -> None:
+def wait_for_log(it: Patient, words: str) -> None:
+    """Wait until the server has said that."""
     [log] = it.agent.logs()
     with background(["tail", "-n", "+1", "-F", log], it.directory / "tail.log") as told:
         told.wait_for(words)
@@ -376,7 +407,7 @@ def _repeated(it: Patient, sent: bytes) -> AbstractContextManager[Any]:
 def _domain(it: Patient, mac: str, model: str = "virtio", queues: str = "") -> tuple[str, ...]:
     driver = f"<driver queues='{queues}'/>" if queues else ""
     interface = (
-        f"<interface type='ethernet'><mac address='{mac}'/><target dev='tap0' managed='no'/>"
+        f"<interface type='ethernet'><mac address='{mac}'/><target dev='{it.tap}' managed='no'/>"
         f"<model type='{model}'/>{driver}</interface>"
     )
     text = f"<domain type='kvm'><name>vm</name><devices>{interface}</devices></domain>"
@@ -421,11 +452,20 @@ def another_state_directory(it: Patient) -> tuple[str, ...]:
     return ("--state-dir", str(it.directory / "other"))
 
 
+LISTENS = """
+import signal, socket, sys
+lone = socket.socket(socket.AF_UNIX)
+lone.bind("\\0vmnet/server/" + sys.argv[1])
+lone.listen()
+print("held", flush=True)
+signal.pause()
+"""
+"""As a server whose binding is gone."""
+
+
 def lone_server(it: Patient) -> None:
-    with entered(it.pod.netns):
-        name = it.hold(socket.socket(socket.AF_UNIX))
-    name.bind("\0vmnet/server/eth0")
-    name.listen()
+    words = it.pod.netns.command(sys.executable, "-c", LISTENS, "eth0")
+    it.hold(background(words, it.directory / "lone.log")).wait_for("^held$")
 
 
 def lone_rules(it: Patient) -> None:
@@ -512,9 +552,7 @@ TROUBLES = (
     Trouble("VMN-308", "warning", rules_without_ingress, "bridge prerouting", "kernel has what is named"),
     Trouble("VMN-309", "info", bound, "tap0 belongs to uid 0", "--owner UID[:GID]", ward="bound-1"),
     Trouble("VMN-310", "error", tap_deleted_under_a_vm, "without a link", "start it again", ward="bound-2"),
-    Trouble(
-        "VMN-401", "error", larger_than_the_route, "default route via 10.0.1.241 has MTU 1450", "--mtu", "cilium"
-    ),
+    Trouble("VMN-401", "error", larger_than_the_route, "default route via 10.244.1.1 has MTU 1400", "--mtu"),
     Trouble(
         "VMN-402", "warning", too_small_for_ipv6, "the pod has fd00:10:246:1::2/64", "at least 1280", "bridge-dual"
     ),
