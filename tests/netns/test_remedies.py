@@ -1,246 +1,274 @@
-"""Remedies followed to the letter on a crowded pod: they repair what they are for, and harm nobody who is well.
+"""Each remedy that names a command is followed to the letter on a crowded pod: it repairs, and harms nobody.
 
-┌ pod ─────────────────────────────────────────────────────────────────┐
-│ eth0 ⇢ k6t-eth0 ── tap1 ◀── a guest    net1 ⇢ k6t-net1 ── tap2 ◀── a VM │
-│ KubeVirt's: net2-nic ── k6t-net2 ── tap9 ◀── a VM                      │
-│ others': tap0 ◀── a VM; net3, which stays the pod's; a table of rules  │
-└──────────────────────────────────────────────────────────────────────┘
-
-tests/unit/test_remedies.py collects them, and shows that what they name exists.
+`crowded_pod.py` draws the pod, `remedies.py` says how each comes about; tests/unit/test_remedies.py collects them,
+and shows that what they name exists. A remedy that is neither followed here nor in NOT_FOLLOWED fails a test.
 """
 
 from __future__ import annotations
 
-import json
+import os
 import re
 import shlex
-import sys
+import signal
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
-from testbed import tap_guest
-from testbed.netns import Background, background, kill, run, wait_for_end
-from testbed.watch import RTMGRP_LINK, wait_for_ip
-from tests.netns.raw_client import RawClient
-from tests.netns.tap_holder import HOLDS
-from tests.netns.test_two_bindings import add_nic, doctor, status, wrong
-from tests.unit.test_remedies import NOT_TYPED, PLACEHOLDERS, SAID, UNKNOWN
+from testbed.netns import background, run, wait_for_end
+from tests.extent import some
+from tests.netns.crowded_pod import HEALTHY, Crowd, crowd, others_links, tables
+from tests.netns.remedies import REMEDIES, Remedy
+from tests.unit.test_remedies import NOT_TYPED, PLACEHOLDERS, SAID, SECTIONS, UNKNOWN, commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from testbed.agent import Agent
-    from testbed.pods import Pod
+    from testbed.netns import Completed
+    from tests.netns.remedies import Advice
+    from tests.netns.troubles import Patient
 
-COMMAND = re.compile(r"`([^`]+)`")
-CHANGES = ("up", "down")
-"""The verbs of ours that a remedy names and that change something."""
-PROGRAMS = ("nft", "ip", "bridge", "sysctl")
-LOOKS = ("ip -6 neighbour", "ip netns")
-"""What only shows something."""
-ON_THE_NODE = "IFNAME"
-"""The NIC's other end, which only people know."""
-FOREIGN = ("tap0", "tap9", "k6t-net2", "net2-nic", "net3")
-TROUBLES = {"VMN-301", "VMN-303", "VMN-305", "VMN-306", "VMN-405", "VMN-406", "VMN-504", "VMN-604", "VMN-605"}
-LISTENS = """
-import signal, socket, sys
-lone = socket.socket(socket.AF_UNIX)
-lone.bind("\\0vmnet/server/" + sys.argv[1])
-lone.listen()
-print("held", flush=True)
-signal.pause()
-"""
-"""As a server whose binding is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Crowd:
-    """The pod, what is well in it, and which commands of other programs were typed."""
-
-    pod: Pod
-    agent: Agent
-    guest: RawClient
-    healthy: list[dict[str, Any]]
-    foreign: dict[str, tuple[Any, ...]]
-    typed: list[str] = field(default_factory=list)
-
-
-@pytest.fixture
-def crowd(pod: Pod, agent: Agent, tmp_path: Path) -> Iterator[Crowd]:
-    with ExitStack() as held:
-        for number, ifname in enumerate(("net1", "net2", "net3"), start=7):
-            add_nic(pod, ifname, number)
-        pod.netns.ip_batch(
-            "tuntap add tap0 mode tap",
-            "link set tap0 up",
-            "tuntap add tap9 mode tap",
-            "link add k6t-net2 type bridge",
-            "link set net2 down",
-            "link set net2 name net2-nic",
-            *(f"link set {port} master k6t-net2" for port in ("net2-nic", "tap9")),
-            *(f"link set {ifname} up" for ifname in ("net2-nic", "tap9", "k6t-net2")),
-        )
-        pod.netns.run("nft", "add table inet somebody")
-        for ifname in ("eth0", "net1"):
-            agent.up("--interface", ifname, "--owner", "107")
-        for tap in ("tap0", "tap2", "tap9"):
-            _hold(held, pod, tmp_path / f"{tap}.log", HOLDS, tap)
-        mac = bytes.fromhex(pod.mac.replace(":", ""))
-        guest = RawClient(held.enter_context(tap_guest.raw_tap(pod.netns, "tap1")), mac, pod.address)
-        yield Crowd(pod, agent, guest, status(agent)[1]["bindings"], _foreign(pod))
+SAMPLE = 7
+"""Of so many remedies `make test` follows one."""
+NOT_FOLLOWED = {
+    "modprobe tun": "needs the node",
+    "chmod 0666 /dev/net/tun": "needs the node, whose device all its pods share",
+    "stop the domain, then run `vmnet down`": "needs a libvirtd that goes away",
+    "the pod is still handed over, run {}": "needs a pod that is full of processes",
+    "`vmnet down --interface {} --state-dir {}`": "the same: it is that command",
+    "directory holds the only one; keep it until `vmnet down`": "names a moment, when a person decides to",
+    "no binding is up here; run `vmnet up` first": "needs a pod in which nothing is up",
+}
+"""Remedies with a command, and why it cannot be followed on a crowded pod."""
+NO_REMEDY = (
+    *(
+        "see `vmnet VERB --help`",
+        "beside `vmnet run`",
+        "did somebody run `vmnet down`?",
+        "add `{}` (podman",
+    ),
+    *("another `vmnet run` already", "run the probe as the user of `vmnet up`", "`vmnet up` would {}"),
+    *("not bound; `vmnet up` would be refused", "`vmnet up` with the same options would be refused"),
+    *("`vmnet up` cannot be run: {}", "`vmnet up` failed with exit code {}", "`vmnet down` has given {} back"),
+    *("`vmnet up` will", "Changes that `vmnet up` would make", "made by `vmnet hook install`"),
+    "`vmnet status` says `down`",
+)
+"""What speaks of a command, and tells nobody to type it."""
+PAGES_SPEAK_OF = {("server-dead", "vmnet run")}
+"""It does by itself what is to be done."""
+LOOKS = ("status", "doctor", "capture", "render", "domain")
+"""The verbs of ours that change nothing."""
+SHOWS = ("ss", "ping", "tcpdump")
+ON_THE_NODE = {"ip -6 neighbour", "ip netns", "ip link set IFNAME up"}
+PROGRAMS = ("nft", "ip", "bridge", "sysctl", "nsenter", *SHOWS)
+REFUSED = 3
+MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
+CHANGES = ("vmnet up", "vmnet down")
+OTHERS = ("nft ", "ip ", "bridge ", "sysctl ")
 
 
-def _hold(held: ExitStack, pod: Pod, log: Path, script: str, name: str) -> Background:
-    made = held.enter_context(background(pod.netns.command(sys.executable, "-c", script, name), log))
-    made.wait_for("^held$")
-    return made
+@pytest.fixture(scope="module")
+def it(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowd]:
+    with crowd(tmp_path_factory.mktemp("crowd")) as made:
+        yield made
 
 
-def test_no_command_in_a_message_harms_who_is_well(crowd: Crowd) -> None:
+def test_each_remedy_with_a_command_is_followed() -> None:
+    """Or it stands in a list, with the reason; and each part names one remedy that there is."""
+    left = {said.text for said in SAID if commands(said.text)}
+    left -= {_whole(part) for remedy in REMEDIES for part in remedy.says}
+    listed = {part: {text for text in left if part in text} for part in (*NOT_FOLLOWED, *NO_REMEDY)}
+    assert left - set().union(*listed.values()) == set()
+    assert [part for part, texts in listed.items() if not texts] == []
+
+
+def test_each_command_of_the_pages_is_followed() -> None:
+    """What doctor.md says to do, and what watching.md says of a cause."""
+    typed: dict[str, list[str]] = {}
+    for remedy in REMEDIES:
+        texts = [_whole(part) for part in remedy.says] or [SECTIONS[remedy.page]]
+        typed.setdefault(remedy.page, []).extend(command for text in texts for command in commands(text))
+    left = {
+        (page, command)
+        for page, text in SECTIONS.items()
+        for command in commands(text)
+        if command not in NOT_FOLLOWED and not any(_alike(command, one) for one in typed.get(page, ()))
+    }
+    assert left == PAGES_SPEAK_OF
+
+
+def _whole(part: str) -> str:
+    """The one text in the code that a part of it names."""
+    texts = {said.text for said in SAID if commands(said.text) and part in said.text}
+    [text] = texts & {part} or texts
+    return text
+
+
+def _alike(page: str, code: str) -> bool:
+    """Whether the page names that command, perhaps not all of it, and a value by a word in capitals."""
+    if code.endswith(" "):  # what follows is put to it later
+        return page.startswith(code)
+    words = (r"\S+" if word.isupper() or word in PLACEHOLDERS else re.escape(word) for word in page.split())
+    return re.fullmatch(rf"{' '.join(words)}( .*)?", code) is not None
+
+
+@pytest.mark.parametrize("remedy", some(REMEDIES, SAMPLE), ids=lambda remedy: remedy.name)
+def test_a_remedy_repairs_and_harms_nobody(remedy: Remedy, it: Crowd) -> None:
+    patient = it.patient
+    patient.agent, patient.wrapper, patient.together = replace(it.agent, interface=it.pod.ifname), None, False
+    try:
+        with ExitStack() as patient.held:
+            _follow(patient, remedy)
+        it.must_be_well()
+    finally:
+        if patient.is_bound():
+            patient.agent.run("down", "--force", check=False)
+
+
+def _follow(patient: Patient, remedy: Remedy) -> None:
+    ask = remedy.provoke(patient)
+    advice = ask()
+    assert [part for part in remedy.says if not _pattern(_whole(part)).search(advice.text)] == []
+    typed = _commands(advice)
+    assert typed
+    for command in typed:
+        _type(patient, remedy, command, advice.evidence)
+    if remedy.repairs and any(map(_changes, typed)):
+        patient.wrapper = None
+        assert _commands(ask()) == []
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """What a text of the code reads like: with what an f-string fills in, and the flags of the place."""
+    filled = re.escape(text).replace(re.escape(UNKNOWN), ".*")
+    return re.compile(re.sub(r"(`vmnet\\ [\w-]+)", r"\1(?:\\ [^`]*?)?", filled), re.DOTALL)
+
+
+def _commands(advice: Advice) -> list[str]:
+    return [command for line in advice.text.splitlines() for command in commands(line)]
+
+
+def _changes(command: str) -> bool:
+    words = command.split()
+    if words[0] == "vmnet":
+        return words[1] not in LOOKS
+    return words[0] not in SHOWS and command not in {"ip -6 neighbour", "ip netns"}
+
+
+def _type(patient: Patient, remedy: Remedy, command: str, evidence: str) -> None:
+    words = shlex.split(_filled(patient, command, evidence))
+    assert words[0] in ("vmnet", *PROGRAMS), f"nobody knows how to type {command}"
+    if words[0] == "vmnet":
+        _type_ours(patient, remedy, words[1:])
+    elif words[0] == "nsenter":
+        run(words)
+    elif words[0] in SHOWS:
+        _look(patient, words)
+    else:
+        (patient.pod.node if command in ON_THE_NODE else patient.pod.netns).run(*words)
+
+
+def _filled(patient: Patient, command: str, evidence: str) -> str:
+    """Put in the place of each word in capitals what people would: what was seen, where that tells."""
+    macs = [mac for mac in MAC.findall(evidence) if mac != patient.pod.mac]
+    uses = re.search(r"was seen to use (\S+)", evidence)
+    seen = {
+        "IFNAME": patient.pod.host_ifname,
+        "/PID/": f"/{patient.pod.netns.processes()[0]}/",
+        "UID[:GID]": PLACEHOLDERS["UID[:GID]"],
+        "CIDR": uses[1] if uses else PLACEHOLDERS["CIDR"],
+        "--mac MAC": f"--mac {macs[0] if macs else PLACEHOLDERS['MAC']}",
+        "ADDRESS": patient.pod.nameservers[0],
+    }
+    for word, value in seen.items():
+        command = command.replace(word, value)
+    return command
+
+
+def _type_ours(patient: Patient, remedy: Remedy, words: list[str]) -> None:
+    """Type it where nothing but itself says which interface is meant."""
+    verb, *flags = words
+    agent = replace(patient.agent, interface="")
+    if verb == "run":
+        _run_for_a_while(patient, agent.argv(verb, *flags))
+    elif verb == "domain":
+        _write_domain(patient, agent.argv(verb, *flags))
+    else:
+        done = agent.run(verb, *flags, check=False)
+        if verb == "down" and done.returncode == REFUSED and " is in use by " in done.stderr:
+            patient.held.close()  # as it then says: shut that VM down first
+            agent.run(verb, *flags)
+    if verb == "down":
+        remedy.between(patient)
+
+
+def _run_for_a_while(patient: Patient, argv: list[str]) -> None:
+    with background(argv, patient.directory / "run.log") as running:
+        running.wait_for("ready")
+        running.process.send_signal(signal.SIGTERM)
+        assert running.wait() in (0, 128 + signal.SIGTERM)
+
+
+def _write_domain(patient: Patient, argv: list[str]) -> None:
+    path = patient.directory / "vm.xml"
+    text = path.read_text(encoding="utf-8") if path.exists() else "<domain><devices/></domain>"
+    done = run(argv, stdin=text)
+    assert f"dev='{patient.tap}'" in done.stdout.replace('"', "'")
+    path.write_text(done.stdout, encoding="utf-8")
+
+
+def _look(patient: Patient, words: list[str]) -> None:
+    """It shows something, some until they are interrupted."""
+    netns = patient.pod.netns
+    if words[0] == "ss":
+        _end_who_listens(netns.run(*words))
+    elif words[0] == "ping":
+        done = netns.run("timeout", "--signal=INT", "1", "busybox", *words, check=False)
+        assert done.stdout.startswith(f"PING {words[1]}")
+    else:
+        with background(netns.command(*words), patient.directory / f"{words[0]}.log") as shows:
+            shows.wait_for("listening on")
+
+
+def _end_who_listens(shown: Completed) -> None:
+    [line] = [line for line in shown.stdout.splitlines() if "@vmnet/server/eth0" in line]
+    [pid] = map(int, re.findall(r"pid=(\d+)", line))
+    os.kill(pid, signal.SIGTERM)
+    wait_for_end(pid)
+
+
+def test_no_command_in_a_message_harms_who_is_well(it: Crowd) -> None:
     """Each is typed as it stands, and for the one binding as people do where several are there."""
     typed = _in_messages()
-    assert {"vmnet up", "vmnet down"} <= set(typed)
+    assert set(CHANGES) <= set(typed)
     for command in typed:
         words = shlex.split(command)
         if words[0] == "vmnet":
-            if len(words) == len(("vmnet", "up")):
-                crowd.agent.run(words[1], check=False)
-            crowd.agent.run(*words[1:], "--interface", "net1", check=False)
+            if command in CHANGES:
+                it.agent.run(words[1], check=False)
+            it.agent.run(*words[1:], "--interface", HEALTHY[0], check=False)
         else:
-            crowd.pod.netns.run(*words, check=False)
-    _must_be_well(crowd)
+            it.pod.netns.run(*words, check=False)
+    it.must_be_well()
+    it.no_error_is_found()
 
-    for ifname in ("eth0", "net1"):
-        crowd.agent.run("down", "--force", "--interface", ifname)
-    assert _foreign(crowd.pod) == crowd.foreign
-    assert _tables(crowd.pod) == {"somebody"}
-    assert _link(crowd.pod, "eth0")["address"] == crowd.pod.mac
-    assert crowd.pod.address in {entry["local"] for entry in _link(crowd.pod, "eth0")["addr_info"]}
-
-
-def test_the_commands_that_doctor_names_repair(crowd: Crowd, tmp_path: Path) -> None:
-    with ExitStack() as held:
-        lone = _hold(held, crowd.pod, tmp_path / "lone.log", LISTENS, "net3")
-        _trouble(crowd)
-        found = doctor(crowd.agent)[1]
-        assert _codes(found) >= TROUBLES
-        for finding in found["findings"]:
-            for command in (finding["remedy"], *COMMAND.findall(finding["remedy"])):
-                _follow(crowd, command, lone)
-    wait_for_ip(
-        crowd.pod.netns, RTMGRP_LINK, "link show dev net1-nic", lambda links: links[0]["operstate"] == "UP"
-    )
-    assert _codes(doctor(crowd.agent)[1]) & TROUBLES == set()
-    _must_be_well(crowd)
-    untried = [one for one in _of_other_programs() if not any(_is(one, typed) for typed in crowd.typed)]
-    assert untried == []
-
-
-def _trouble(crowd: Crowd) -> None:
-    pod, agent = crowd.pod, crowd.agent
-    pod.netns.ip_batch(
-        "link set tap2 nomaster",
-        "link add v1 type veth peer name v2",
-        "link set v1 master k6t-eth0",
-    )
-    pod.netns.run("bridge", "link", "set", "dev", "eth0-nic", "state", "0")
-    pod.netns.run("nft", "add table inet vmnet_gone; add chain inet vmnet_gone pod")
-    pod.netns.sysctl("bridge/bridge-nf-call-iptables", 1)
-    pod.netns.sysctl("ipv6/conf/k6t-eth0/accept_ra", 1)
-    pod.node.ip_batch("link set of-net1 down")
-    [recorded] = agent.state_dir.glob("*/eth0/server.pid")
-    server = int(recorded.read_text(encoding="ascii").split()[0])
-    kill(server)
-    wait_for_end(server)
+    for ifname in HEALTHY:
+        it.agent.run("down", "--force", "--interface", ifname)
+    assert others_links(it.pod) == it.foreign
+    assert "somebody" in tables(it.pod)
+    assert not any(name.startswith("vmnet_") for name in tables(it.pod))
+    [guests] = it.pod.netns.ip("address", "show", "dev", HEALTHY[0])
+    assert guests["address"] == it.guest.mac.hex(":")
+    assert it.guest.address in {entry["local"] for entry in guests["addr_info"]}
 
 
 def _in_messages() -> list[str]:
     """Every whole command in a message that changes something in the pod; none forces."""
-    commands = {command for _, text in SAID for command in COMMAND.findall(text)}
+    found = {command for said in SAID for command in commands(said.text)}
     for placeholder, value in PLACEHOLDERS.items():
-        commands = {command.replace(placeholder, value) for command in commands}
-    ours = {one.replace(UNKNOWN, "1") for one in commands if one.startswith(tuple(f"vmnet {v}" for v in CHANGES))}
+        found = {command.replace(placeholder, value) for command in found}
+    ours = {one.replace(UNKNOWN, "1") for one in found if one.startswith(CHANGES) and "--interface" not in one}
     ours = {one for one in ours if "--force" not in one and not any(word in one for word in NOT_TYPED)}
-    return sorted(ours | {one for one in _of_other_programs() if UNKNOWN not in one and ON_THE_NODE not in one})
-
-
-def _of_other_programs() -> list[str]:
-    """Every command of another program that changes something in the pod, with what an f-string fills in open."""
-    said = {text for _, text in SAID if text.startswith("nft delete ")}
-    said |= {command for _, text in SAID for command in COMMAND.findall(text)}
-    return sorted(one for one in said if one.split()[:1] and one.split()[0] in PROGRAMS and one not in LOOKS)
-
-
-def _is(said: str, typed: str) -> bool:
-    pattern = re.escape(said).replace(re.escape(UNKNOWN), r"\S+").replace(ON_THE_NODE, r"\S+")
-    return re.search(pattern, typed) is not None
-
-
-def _follow(crowd: Crowd, remedy: str, lone: Background) -> None:
-    """Type what a remedy says, where it is a command: on the node, in the pod or of ours; end whom it names."""
-    pod = crowd.pod
-    for command in remedy.split(" ; "):
-        words = shlex.split(command) if command.count("'") % 2 == 0 else []
-        if not words:
-            continue
-        if ON_THE_NODE in words:
-            pod.node.run(*(word.replace(ON_THE_NODE, "of-net1") for word in words))
-        elif words[0] == "nsenter":
-            run(command.replace("PID", str(pod.netns.processes()[0])).split())
-        elif words[0] in PROGRAMS and command not in LOOKS:
-            pod.netns.run(*words)
-        elif words[0] == "ss":
-            [user] = [line for line in pod.netns.run(*words).stdout.splitlines() if "@vmnet/server/net3" in line]
-            assert f"pid={lone.process.pid}," in user
-            lone.process.terminate()
-            lone.wait()
-        elif words[0] == "vmnet" and words[1] in CHANGES:
-            words = [PLACEHOLDERS.get(word, word) for word in words]
-            crowd.agent.run(*words[1:], check=False)
-        crowd.typed.append(command)
-
-
-def _codes(said: dict[str, Any]) -> set[str]:
-    return {one["code"] for one in said["findings"]}
-
-
-def _link(pod: Pod, ifname: str) -> dict[str, Any]:
-    return dict(next(link for link in pod.netns.ip("address") if link["ifname"] == ifname))
-
-
-def _foreign(pod: Pod) -> dict[str, tuple[Any, ...]]:
-    """What others have made: which links they are, what they are joined to and hold, and whether a VM has them."""
-    return {
-        link["ifname"]: (
-            link["ifindex"],
-            link["address"],
-            link.get("master"),
-            {"UP", "LOWER_UP"} <= set(link["flags"]),
-            [entry["local"] for entry in link["addr_info"] if entry["family"] == "inet"],
-        )
-        for link in pod.netns.ip("address")
-        if link["ifname"] in FOREIGN
-    }
-
-
-def _tables(pod: Pod) -> set[str]:
-    listed = json.loads(pod.netns.run("nft", "-j", "list", "tables").stdout)["nftables"]
-    return {entry["table"]["name"] for entry in listed if "table" in entry}
-
-
-def _must_be_well(crowd: Crowd) -> None:
-    code, told = status(crowd.agent)
-    assert (code, told["state"], told["drift"]) == (0, "up", [])
-    for name in ("settings", "found", "lease"):
-        assert [one[name] for one in told["bindings"]] == [one[name] for one in crowd.healthy]
-    assert all(one["links"]["tap"]["carrier"] for one in told["bindings"])
-    assert all(one["server"]["state"] == "serving" for one in told["bindings"])
-    assert wrong(doctor(crowd.agent)[1]) == []
-    assert _foreign(crowd.pod) == crowd.foreign
-    assert set(crowd.foreign) == set(FOREIGN)
-    assert _tables(crowd.pod) == {"vmnet_eth0", "vmnet_net1", "somebody"}
-    crowd.guest.exchange()
+    others = {one for one in found - ON_THE_NODE if one.startswith(OTHERS)}
+    return sorted(ours | {one for one in others if UNKNOWN not in one})

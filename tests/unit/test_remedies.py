@@ -65,6 +65,9 @@ def _pages() -> Iterator[Said]:
 SAID = tuple(_said())
 PAGES_SAID = tuple(_pages())
 COMMAND = re.compile(r"`(vmnet [^`]+)`")
+IN_BACKTICKS = re.compile(r"`([^`]+)`")
+WHOLE = re.compile(r"(nft|sysctl|tcpdump|bridge|ss|ip (-\d )?(link|address|route|rule|tuntap)) (?!is |saddr )")
+"""How a text begins that is a command as a whole, or several with semicolons between."""
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 CODE = re.compile(r"VMN-\d+")
 PAGE = re.compile(r"(?<![\w/.-])(?:docs|tests|testbed)/[\w/-]+\.(?:md|py)(?:#[\w-]+)?")
@@ -76,6 +79,27 @@ NOT_TYPED = ("…", "--help", "VERB")
 """A command with one of these is a way to speak of it."""
 OF_OTHERS = {"--net", "--cap-add", "--device", "--user"}
 """Flags in messages that belong to nsenter, podman and docker."""
+
+
+def _sections() -> Iterator[tuple[str, str]]:
+    """What the pages say to do, by a code of doctor or a cause of `wait`."""
+    for name, begins in (("doctor.md", r"\*Do:\*"), ("watching.md", "")):
+        text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+        for section in re.split("^### ", text, flags=re.MULTILINE)[1:]:
+            title, _, body = section.partition("\n")
+            parts = re.split(begins, body.partition("\n## ")[0])[1:] if begins else [body.partition("\n## ")[0]]
+            yield title, " ".join(" ".join(part.partition("*See:*")[0].split()) for part in parts)
+
+
+SECTIONS = dict(_sections())
+
+
+def commands(text: str) -> list[str]:
+    """Return the commands that a text names: of one word is none, and what begins with a dash is a flag."""
+    if WHOLE.match(text):
+        return text.split(" ; ")
+    found = (" ".join(one.split()) for one in IN_BACKTICKS.findall(text))
+    return [one for one in found if one == UNKNOWN or (" " in one and one[0] not in "-<")]
 
 
 def _commands(said: tuple[Said, ...]) -> list[Said]:
