@@ -168,6 +168,12 @@ def _in_a_container(make: Making) -> Making:
     return confined
 
 
+def _bound_on_a_node(it: Patient) -> None:
+    it.up()
+    troubles.a_nodes_bridge(it)
+    it.held.callback(it.ip, "link delete cni0")
+
+
 def _nic_gone(it: Patient) -> Asking:
     """Doctor, status and `up` each say so."""
     ask = _doctor(_BY_CODE["VMN-302"])(it)
@@ -194,6 +200,7 @@ DOCTOR = (
         troubles.address_expired,
         name="over",
     ),
+    _of_doctor("VMN-108", ("if it is a node's, run `vmnet down`",), _bound_on_a_node),
     _of_doctor("VMN-308", ("add BPF to the capabilities",), troubles.rules_unchecked, name="unchecked"),
     _of_doctor(
         *("VMN-405", ("nsenter --net=/proc/PID/ns/net {}`",), _in_a_container(troubles.forward_drop)),

@@ -52,7 +52,7 @@ NO_REMEDY = (
     *("not bound; `vmnet up` would be refused", "`vmnet up` with the same options would be refused"),
     *("`vmnet up` cannot be run: {}", "`vmnet up` failed with exit code {}", "`vmnet down` has given {} back"),
     *("`vmnet up` will", "Changes that `vmnet up` would make", "made by `vmnet hook install`"),
-    "`vmnet status` says `down`",
+    *("`vmnet status` says `down`", "bridge ignores router advertisements", "bridge ports forward"),
 )
 """What speaks of a command, and tells nobody to type it."""
 PAGES_SPEAK_OF = {("server-dead", "vmnet run")}
