@@ -57,8 +57,8 @@ SOURCES = (
     "deploy/image",
     "deploy/launcher",
 )
-BASE_PATIENCE, BUILD_PATIENCE = 300, 600
-"""Seconds."""
+BASE_PATIENCE = BUILD_PATIENCE = 1500
+"""Seconds until what does not end is given up; beside four busy programs a base has taken more than 300."""
 LARGEST_NPROC = 1 << 20
 """What podman raises its own process limit to, where it may."""
 STATE_DIR = "/run/vmnet"
