@@ -12,10 +12,13 @@ RUN := $(VENV)/bin/python
 LOCK = $(VENV)/lock/bin/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url \
     --python-version 3.11 --upgrade
 
+# The files with tests that are to have the machine to themselves: no other is read for those.
+ALONE = $(shell grep -rlF --include='test_*.py' pytest.mark.alone tests)
+
 # First what is to have the machine to itself. Then all others, on more workers than cores: most wait most of the time.
 define tests
 @code=0; \
-$(RUN) -m pytest -m alone $(1) || code=$$?; \
+$(RUN) -m pytest -m alone $(ALONE) || code=$$?; \
 $(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not alone' $(1) || code=$$?; \
 exit $$code
 endef

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tests.netns.remedies import Advice
     from tests.netns.troubles import Patient
 
-SAMPLE = 7
+SAMPLE = 11
 """Of so many remedies `make test` follows one."""
 NOT_FOLLOWED = {
     "modprobe tun": "needs the node",
