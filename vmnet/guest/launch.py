@@ -82,6 +82,7 @@ class _Lives:
     """Whether a domain's QEMU lives."""
 
     yes: bool
+    domain: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,7 @@ class _Launch:
             _Started: self._started,
             _Failed: self._failed,
             Lifecycle: self._lifecycle,
+            _Lives: self._seen_again,
         }
 
     def run(self, text: str, found: Domain) -> int:
@@ -257,22 +259,25 @@ class _Launch:
         After SIGKILL of a container, that is. It finds out in a job of that domain: a question that takes a job,
         too, is answered only then.
         """
-        library = self._libvirt.library
-
-        def ask() -> _Lives:
-            try:
-                domain.memoryStats()
-            except library.libvirtError as error:
-                return _Lives(error.get_error_code() not in _gone(library))
-            return _Lives(True)
-
-        self._inbox.call(ask)
+        self._ask_whether_it_lives(domain)
         while True:
             item = self._inbox.next(None)
             if isinstance(item, _Signalled) and item.number != signal.SIGCHLD:
                 raise _ToldToEnd(item.number)
             if isinstance(item, _Lives):
                 return item.yes
+
+    def _ask_whether_it_lives(self, domain: Any) -> None:  # noqa: ANN401 # a virDomain
+        library = self._libvirt.library
+
+        def ask() -> _Lives:
+            try:
+                domain.memoryStats()
+            except library.libvirtError as error:
+                return _Lives(error.get_error_code() not in _gone(library), domain)
+            return _Lives(True, domain)
+
+        self._inbox.call(ask)
 
     def _start(self, xml: str) -> None:
         """Define and start the domain in one step, transiently: when it ends, nothing of it is left behind."""
@@ -442,6 +447,14 @@ class _Launch:
             if error.get_error_code() == self._libvirt.library.VIR_ERR_NO_DOMAIN:
                 self._ended_unseen()
             return  # lost again, which the close callback says
+        self._ask_whether_it_lives(self._domain)  # of one that has died libvirtd then tells nobody
+
+    def _seen_again(self, lives: _Lives) -> None:
+        if self._libvirt.connection is None or lives.domain is not self._domain:
+            return  # lost again
+        if not lives.yes:
+            self._ended_unseen()
+            return
         say("info", "libvirt-back", f"libvirt is back, domain {self._name} went on", domain=self._name)
         if self._told:
             self._press()

@@ -13,7 +13,7 @@ import pytest
 from vmnet import cli
 from vmnet.config import Config
 from vmnet.errors import DomainCrashedError, DomainRefusedError
-from vmnet.guest.connection import Libvirt, Lifecycle, reason
+from vmnet.guest.connection import Libvirt, Lifecycle, Opened, reason
 from vmnet.guest.domain import parse
 from vmnet.guest.inbox import Inbox
 from vmnet.guest.launch import Job, _Launch, _Started
@@ -216,4 +216,34 @@ def test_a_dead_domain_that_libvirtd_still_takes_for_alive_is_not_in_the_way(
     else:
         running._refuse_running(found, spare=True)
     assert running._keep is refused
+    inbox.close()
+
+
+@pytest.mark.parametrize("answer", [None, NO_DOMAIN, OPERATION_INVALID, TIMED_OUT])
+def test_a_domain_that_died_while_libvirtd_was_away_has_crashed_though_libvirtd_knows_it(
+    answer: int | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It takes it for alive until it has tried to reach its QEMU, and then sends no event."""
+
+    def stats() -> dict[str, int]:
+        if answer is not None:
+            raise _LibvirtSays(answer)
+        return {}
+
+    domain = SimpleNamespace(memoryStats=stats)
+    connection = SimpleNamespace(lookupByUUIDString=lambda _: domain)
+    library = SimpleNamespace(
+        libvirtError=_LibvirtSays, VIR_ERR_NO_DOMAIN=NO_DOMAIN, VIR_ERR_OPERATION_INVALID=OPERATION_INVALID
+    )
+    libvirt = SimpleNamespace(connection=connection, library=library, adopt=lambda opened: bool(opened.connection))
+    inbox: Inbox[object] = Inbox()
+    running = _Launch(Config(), Job("vm.xml"), cast("Libvirt", libvirt), inbox)
+    running._reopened(Opened(connection))
+    item = inbox.next(None)
+    if answer in (NO_DOMAIN, OPERATION_INVALID):
+        with pytest.raises(DomainCrashedError, match="it ended while libvirt was away"):
+            running._takers[type(item)](item)
+    else:
+        running._takers[type(item)](item)
+    assert ("libvirt-back" in capsys.readouterr().err) is (answer not in (NO_DOMAIN, OPERATION_INVALID))
     inbox.close()
