@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ from vmnet.kernel.tap import is_attached
 from vmnet.model import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from vmnet.guest.domain import Domain
     from vmnet.guest.wishes import Wish
     from vmnet.schema import Journal
@@ -55,8 +58,7 @@ def prepare(state_dir: str, domain: Domain, wanted: tuple[Wish, ...]) -> None:
             tap=wish.settings.tap,
             state_dir=wish.state_dir or state_dir,
         )
-        _refuse_unanswering(claim, state_dir)  # likewise
-        with alone_in(state_dir, claim.netns_cookie):
+        with _alone(state_dir, claim):
             with ClaimDirectory(state_dir) as claims:
                 _refuse_unreachable(claims, wish, claim, libvirtd)
                 claims.add(domain.uuid, claim, domain.name)
@@ -101,8 +103,7 @@ def _give_back(state_dir: str, claim: Claim) -> str:
         return f"network namespace {which} is gone, and {claim.interface} with it"
     if netns.is_host():
         return "nothing was up: it is the host's own network namespace"
-    _refuse_unanswering(claim, state_dir)
-    with alone_in(state_dir, claim.netns_cookie):
+    with _alone(state_dir, claim):
         if is_attached(claim.tap):
             return f"{claim.tap} stays: another domain uses it already"
         down = agent.down(Config(interface=claim.interface, state_dir=claim.state_dir))
@@ -117,9 +118,8 @@ def reconnect(state_dir: str, domain: Who) -> None:
     """
     for claim in _claims_of(state_dir, domain)[1]:
         if _enter(claim):
-            _refuse_unanswering(claim, state_dir)
             config = Config(interface=claim.interface, state_dir=claim.state_dir, resume=True)
-            with alone_in(state_dir, claim.netns_cookie):
+            with _alone(state_dir, claim):
                 changed = agent.up(config).changed
             if changed:
                 tell(state_dir, "info", f"domain {domain.name}: reconnect: {claim.tap} is served again")
@@ -170,27 +170,26 @@ def _resolver_text(path: str) -> str:
         raise UsageError(f"resolver file {path!r}: {error.strerror}; name another") from error
 
 
-def _refuse_unanswering(claim: Claim, state_dir: str) -> None:
-    """Refuse a state directory that a domain names and that never answers, before anybody waits for us.
+@contextlib.contextmanager
+def _alone(state_dir: str, claim: Claim) -> Iterator[None]:
+    """Be the only hook in the claim's namespace; a state directory that never answers is refused before that.
 
     Raises:
-        UsageError: it is not opened in time.
+        UsageError: the one that the domain names is not opened in time.
     """
-    if claim.state_dir == state_dir:
-        return
-    try:
-        in_time(lambda: _opens(claim.state_dir))
-    except TimeoutError as error:
-        raise UsageError(f"state-dir {claim.state_dir!r}: {error.strerror}; name another") from error
+    if claim.state_dir != state_dir:
+        try:
+            in_time(lambda: _open_and_close(claim.state_dir))
+        except TimeoutError as error:
+            raise UsageError(f"state-dir {claim.state_dir!r}: {error.strerror}; name another") from error
+    with alone_in(state_dir, claim.netns_cookie):
+        yield
 
 
-def _opens(path: str) -> bool:
-    """Whether it is a directory that can be opened; why it is not, the agent says."""
-    try:
+def _open_and_close(path: str) -> None:
+    """Open a directory; why it cannot be, the agent says."""
+    with contextlib.suppress(OSError):
         os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-    except OSError:
-        return False
-    return True
 
 
 def _bring_up(claim: Claim, wish: Wish, resolver_text: str | None) -> Journal:
