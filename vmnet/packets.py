@@ -37,19 +37,25 @@ def layers() -> SimpleNamespace:
             stand_in = ModuleType(name)
             stand_in.__dict__["DATA"] = data
             sys.modules[name] = stand_in
-    with _without_wireshark():
+    with _replaced(os.path, "exists", _exists_but_for_wireshark):
         from scapy.config import conf
         from scapy.interfaces import NetworkInterfaceDict
 
         conf.route_autoload = conf.route6_autoload = False
-        dump_links, NetworkInterfaceDict.reload = NetworkInterfaceDict.reload, _nothing
-        from scapy.layers.dhcp import BOOTP, DHCP
-        from scapy.layers.inet import IP, UDP
-        from scapy.layers.l2 import ARP, Ether
-
-        NetworkInterfaceDict.reload = dump_links  # scapy asks anew for what it does not find
+        with _replaced(NetworkInterfaceDict, "reload", _nothing):  # scapy asks later for what it does not find
+            from scapy.layers.dhcp import BOOTP, DHCP
+            from scapy.layers.inet import IP, UDP
+            from scapy.layers.l2 import ARP, Ether
 
     return SimpleNamespace(Ether=Ether, ARP=ARP, IP=IP, UDP=UDP, BOOTP=BOOTP, DHCP=DHCP)
+
+
+_exists = os.path.exists
+
+
+def _exists_but_for_wireshark(path: str) -> bool:
+    """Keep from scapy the table of MAC vendors that Wireshark installs: its 50,000 lines take 200 ms to read."""
+    return not str(path).endswith("/wireshark/manuf") and _exists(path)
 
 
 def _nothing(_links: object) -> None:
@@ -57,14 +63,14 @@ def _nothing(_links: object) -> None:
 
 
 @contextmanager
-def _without_wireshark() -> Iterator[None]:
-    """Keep from scapy the table of MAC vendors that Wireshark installs: its 50,000 lines take 200 ms to read."""
-    exists = os.path.exists
-    os.path.exists = lambda path: not str(path).endswith("/wireshark/manuf") and exists(path)
+def _replaced(owner: Any, name: str, stand_in: object) -> Iterator[None]:  # noqa: ANN401 # a module or a class
+    """Have something else in an attribute's place for a block."""
+    before = getattr(owner, name)
+    setattr(owner, name, stand_in)
     try:
         yield
     finally:
-        os.path.exists = exists
+        setattr(owner, name, before)
 
 
 @functools.cache
