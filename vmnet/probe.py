@@ -85,10 +85,10 @@ def _at_place(text: str, interface: str, state_dir: str) -> str:
     """Return it with a command that acts where the probe has asked."""
     if "run `vmnet " not in text:
         return text
-    from vmnet.advice import at_this_place  # only for one whose probe fails: it loads the configuration's types
+    from vmnet.advice import at_this_place, place_flags  # only for one whose probe fails: with the settings' types
+    from vmnet.config import Config
 
-    named = (("--interface", interface), ("--state-dir", state_dir if state_dir != DEFAULT_STATE_DIR else ""))
-    return at_this_place(text, tuple(word for flag, value in named if value for word in (flag, value)))
+    return at_this_place(text, place_flags(Config(interface=interface, state_dir=state_dir)))
 
 
 def _found(goal: str, interface: str, state_dir: str) -> str:
