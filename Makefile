@@ -27,8 +27,8 @@ endef
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup parts node-parts demo test test-all test-unit test-readers test-netns test-netns-container test-vm test-image soak \
-    fuzz test-clients test-system lint format bench share schema lock clean
+.PHONY: help setup parts node-parts demo test test-all test-unit test-readers test-netns test-netns-container test-vm test-image \
+    soak fuzz test-clients test-system lint format bench share schema lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 23

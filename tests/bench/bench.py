@@ -284,7 +284,7 @@ def start_milliseconds(words: Sequence[str | Path]) -> float:
 PYTHON = (sys.executable, "-I", "-S", "-c", "pass")
 PROBE = (
     *(sys.executable, "-I", "-S", "-c"),
-    "import sys; sys.path.append(sys.argv.pop(1)); from vmnet.__main__ import main; sys.exit(main())",
+    "import sys; sys.path.append(sys.argv.pop(1)); from vmnet.__main__ import main; main()",
     str(Path(__file__).parents[2]),
 )
 """What the image's command does (deploy/image/vmnet)."""

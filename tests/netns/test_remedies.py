@@ -60,7 +60,8 @@ PAGES_SPEAK_OF = {("server-dead", "vmnet run")}
 LOOKS = ("status", "doctor", "capture", "render", "domain")
 """The verbs of ours that change nothing."""
 SHOWS = ("ss", "ping", "tcpdump")
-ON_THE_NODE = {"ip -6 neighbour", "ip netns", "ip link set IFNAME up"}
+LISTS = {"ip -6 neighbour", "ip netns"}
+ON_THE_NODE = {*LISTS, "ip link set IFNAME up"}
 PROGRAMS = ("nft", "ip", "bridge", "sysctl", "nsenter", *SHOWS)
 REFUSED = 3
 MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
@@ -153,7 +154,7 @@ def _changes(command: str) -> bool:
     words = command.split()
     if words[0] == "vmnet":
         return words[1] not in LOOKS
-    return words[0] not in SHOWS and command not in {"ip -6 neighbour", "ip netns"}
+    return words[0] not in SHOWS and command not in LISTS
 
 
 def _type(patient: Patient, remedy: Remedy, command: str, evidence: str) -> None:

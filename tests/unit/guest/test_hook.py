@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from vmnet.config import Config
 
 PREPARE, RELEASE, RECONNECT = ("prepare", "begin"), ("release", "end"), ("reconnect", "begin")
+TWO_TAPS = "".join(
+    TAP0.replace("tap0", tap).replace("</int", f"<alias name='ua-vmnet-{ifname}'/></int")
+    for tap, ifname in (("tap0", "eth0"), ("tap1", "net1"))
+)
 OTHERS = (
     ("start", "begin"),
     ("started", "begin"),
@@ -299,9 +303,7 @@ def test_in_the_hosts_namespace_there_is_nothing_to_give_back(world: World) -> N
 
 
 def test_two_interfaces_are_two_bindings(world: World) -> None:
-    second = TAP0.replace("tap0", "tap1").replace("</int", "<alias name='ua-vmnet-net1'/></int")
-    first = TAP0.replace("</int", "<alias name='ua-vmnet-eth0'/></int")
-    assert world.call(*PREPARE, domain(first + second)) == 0
+    assert world.call(*PREPARE, domain(TWO_TAPS)) == 0
     assert [(verb, config.interface, config.settings.tap) for verb, config in world.calls] == [
         ("up", "eth0", "tap0"),
         ("up", "net1", "tap1"),
@@ -311,9 +313,7 @@ def test_two_interfaces_are_two_bindings(world: World) -> None:
 
 
 def test_where_giving_one_of_two_back_fails_the_other_is_given_back(world: World) -> None:
-    second = TAP0.replace("tap0", "tap1").replace("</int", "<alias name='ua-vmnet-net1'/></int")
-    first = TAP0.replace("</int", "<alias name='ua-vmnet-eth0'/></int")
-    world.call(*PREPARE, domain(first + second))
+    world.call(*PREPARE, domain(TWO_TAPS))
     world.failures = [RollbackIncompleteError("eth0-nic: busy")]
     assert world.call(*RELEASE, domain()) == 5
     assert world.verbs == ["down", "down"]
@@ -330,9 +330,7 @@ def test_a_disk_that_becomes_read_only_meanwhile_is_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """As an error of the disk makes it; and whatever else the domain took is given back all the same."""
-    second = TAP0.replace("tap0", "tap1").replace("</int", "<alias name='ua-vmnet-net1'/></int")
-    first = TAP0.replace("</int", "<alias name='ua-vmnet-eth0'/></int")
-    xml = domain(first + second)
+    xml = domain(TWO_TAPS)
     if step is RELEASE:
         world.call(*PREPARE, xml)
         capsys.readouterr()

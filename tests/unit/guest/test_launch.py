@@ -185,6 +185,20 @@ class _LibvirtSays(Exception):  # noqa: N818 # libvirt's own name is libvirtErro
 
 
 NO_DOMAIN, OPERATION_INVALID, NO_SUPPORT, TIMED_OUT = 42, 55, 3, 68
+LIBRARY = SimpleNamespace(
+    libvirtError=_LibvirtSays, VIR_ERR_NO_DOMAIN=NO_DOMAIN, VIR_ERR_OPERATION_INVALID=OPERATION_INVALID
+)
+
+
+def _domain_whose_qemu(answer: int | None) -> SimpleNamespace:
+    """A domain that libvirtd takes for alive; the error with which a question to its QEMU ends, if it does."""
+
+    def stats() -> dict[str, int]:
+        if answer is not None:
+            raise _LibvirtSays(answer)
+        return {}
+
+    return SimpleNamespace(isActive=lambda: 1, memoryStats=stats)
 
 
 @pytest.mark.parametrize(
@@ -195,18 +209,9 @@ def test_a_dead_domain_that_libvirtd_still_takes_for_alive_is_not_in_the_way(
     answer: int | None, refused: bool
 ) -> None:
     """It has read its notes of a container that was killed, and has not found out yet."""
-
-    def stats() -> dict[str, int]:
-        if answer is not None:
-            raise _LibvirtSays(answer)
-        return {}
-
-    domain = SimpleNamespace(isActive=lambda: 1, memoryStats=stats)
+    domain = _domain_whose_qemu(answer)
     connection = SimpleNamespace(lookupByName=lambda _: domain, lookupByUUIDString=None)
-    library = SimpleNamespace(
-        libvirtError=_LibvirtSays, VIR_ERR_NO_DOMAIN=NO_DOMAIN, VIR_ERR_OPERATION_INVALID=OPERATION_INVALID
-    )
-    libvirt = cast("Libvirt", SimpleNamespace(connection=connection, library=library))
+    libvirt = cast("Libvirt", SimpleNamespace(connection=connection, library=LIBRARY))
     inbox: Inbox[object] = Inbox()
     running = _Launch(Config(), Job("vm.xml"), libvirt, inbox)
     found = parse(XML.replace("<devices", "<name>vm</name><devices"))
@@ -224,18 +229,9 @@ def test_a_domain_that_died_while_libvirtd_was_away_has_crashed_though_libvirtd_
     answer: int | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It takes it for alive until it has tried to reach its QEMU, and then sends no event."""
-
-    def stats() -> dict[str, int]:
-        if answer is not None:
-            raise _LibvirtSays(answer)
-        return {}
-
-    domain = SimpleNamespace(memoryStats=stats)
+    domain = _domain_whose_qemu(answer)
     connection = SimpleNamespace(lookupByUUIDString=lambda _: domain)
-    library = SimpleNamespace(
-        libvirtError=_LibvirtSays, VIR_ERR_NO_DOMAIN=NO_DOMAIN, VIR_ERR_OPERATION_INVALID=OPERATION_INVALID
-    )
-    libvirt = SimpleNamespace(connection=connection, library=library, adopt=lambda opened: bool(opened.connection))
+    libvirt = SimpleNamespace(connection=connection, library=LIBRARY, adopt=lambda opened: bool(opened.connection))
     inbox: Inbox[object] = Inbox()
     running = _Launch(Config(), Job("vm.xml"), cast("Libvirt", libvirt), inbox)
     running._reopened(Opened(connection))
