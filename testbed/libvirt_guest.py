@@ -100,12 +100,16 @@ class Domain:
     uuid: str = ""
     attributes: str = ""
     """More children of `<domain>`, such as a seclabel."""
+    boots: bool = True
+    """Else its firmware finds nothing to boot: QEMU runs, and takes no CPU."""
 
     @property
     def xml(self) -> str:
         """The document."""
         identity = f"<uuid>{self.uuid}</uuid>" if self.uuid else ""
         metadata = f"<metadata>{self.metadata}</metadata>" if self.metadata else ""
+        kernel = f"<kernel>{self.kernel.image}</kernel><initrd>{self.initramfs}</initrd>" if self.boots else ""
+        cmdline = f"<cmdline>{self.cmdline}</cmdline>" if self.boots else ""
         return f"""\
 <domain type='qemu'>
   <name>{self.name}</name>{identity}{metadata}
@@ -113,9 +117,7 @@ class Domain:
   <vcpu>1</vcpu>
   <os>
     <type arch='x86_64' machine='q35'>hvm</type>
-    <kernel>{self.kernel.image}</kernel>
-    <initrd>{self.initramfs}</initrd>
-    <cmdline>{self.cmdline}</cmdline>
+    {kernel}{cmdline}
   </os>
   <features><acpi/></features>
   <cpu mode='custom' match='exact'><model fallback='allow'>qemu64</model></cpu>

@@ -80,6 +80,10 @@ class Room:
         made = libvirt.domain(name, self.directory, "", ping=self.pod.peer)
         return replace(made, kernel=replace(made.kernel, image=self.directory / "vmlinux"))
 
+    def bootless(self, name: str) -> Domain:
+        """The same for tests that ask nothing of the guest: nothing boots in it."""
+        return replace(self.domain(name), boots=False)
+
     def argv(self, made: Domain, *flags: str) -> list[str]:
         """The command."""
         place = ("--connect", self.daemon.uri, "--resolv-conf", str(self.pod.resolv_conf), "--hostname", HOSTNAME)
@@ -165,7 +169,7 @@ def test_guest_is_what_the_pod_was_and_sigterm_ends_it_cleanly(room: Room) -> No
 
 
 def test_deaf_guest_is_destroyed_after_the_grace_period_and_people_see_the_progress(room: Room) -> None:
-    argv = [*room.argv(room.domain("vm2"), "--grace", "1")]
+    argv = [*room.argv(room.bootless("vm2"), "--grace", "1")]
     terminal = ["script", "--quiet", "--flush", "--return", "--command", f"exec {shlex.join(argv)}", "/dev/null"]
     with background(terminal, room.directory / "vm2.launch") as launch:
         launch.wait_for("^vmnet: domain vm2 is started")
@@ -205,7 +209,7 @@ def test_libvirtd_killed_and_back_the_guest_went_on(room: Room) -> None:
 
 
 def test_libvirtd_gone_for_good_is_one_line_and_the_guest_keeps_its_network(room: Room) -> None:
-    with room.launched(room.domain("vm4"), "--grace", "0.5") as launch:
+    with room.launched(room.bootless("vm4"), "--grace", "0.5") as launch:
         launch.wait_for("domain-started")
         room.daemon.kill()
         try:
@@ -224,7 +228,7 @@ def test_libvirtd_gone_for_good_is_one_line_and_the_guest_keeps_its_network(room
 
 
 def test_crash_is_10_and_the_pod_is_given_back(room: Room) -> None:
-    with room.launched(room.domain("vm5")) as launch:
+    with room.launched(room.bootless("vm5")) as launch:
         launch.wait_for("domain-started")
         [qemu] = room.daemon.guests()
         kill(qemu)
@@ -235,7 +239,7 @@ def test_crash_is_10_and_the_pod_is_given_back(room: Room) -> None:
 
 
 def test_crash_while_libvirtd_is_away_is_10_too(room: Room) -> None:
-    with room.launched(room.domain("vm6")) as launch:
+    with room.launched(room.bootless("vm6")) as launch:
         launch.wait_for("domain-started")
         [qemu] = room.daemon.guests()
         room.daemon.kill()
@@ -249,7 +253,7 @@ def test_crash_while_libvirtd_is_away_is_10_too(room: Room) -> None:
 def test_domain_that_somebody_destroys_has_not_crashed(room: Room) -> None:
     """Launched from outside the pod, besides."""
     entering = len(room.pod.netns.command())
-    argv = [*room.argv(room.domain("vm7"))[entering:], "--netns", room.pod.netns.name]
+    argv = [*room.argv(room.bootless("vm7"))[entering:], "--netns", room.pod.netns.name]
     with background(argv, room.directory / "vm7.launch") as launch:
         launch.wait_for("domain-started")
         room.daemon.virsh("destroy", "vm7")
@@ -262,7 +266,7 @@ def test_domain_that_somebody_destroys_has_not_crashed(room: Room) -> None:
 
 
 def test_dead_dhcp_server_is_replaced_and_a_second_launch_refused(room: Room) -> None:
-    made = room.domain("vm8")
+    made = room.bootless("vm8")
     with room.launched(made) as launch:
         launch.wait_for("domain-started")
         [server] = room.agent.servers()
@@ -285,7 +289,7 @@ def test_dead_dhcp_server_is_replaced_and_a_second_launch_refused(room: Room) ->
 @pytest.mark.skipif(CONFINED, reason="a confined vmnet does not see what is mounted later")
 def test_a_state_directory_that_became_read_only_is_waited_for_and_left_up(room: Room) -> None:
     """As after an error of the disk: the guest goes on, and what cannot be given back is told at the end."""
-    with room.launched(room.domain("vm8")) as launch:
+    with room.launched(room.bootless("vm8")) as launch:
         launch.wait_for("domain-started")
         with read_only(room.agent.state_dir):
             kill(*room.agent.servers())
@@ -303,7 +307,7 @@ def test_a_state_directory_that_became_read_only_is_waited_for_and_left_up(room:
 
 def test_binding_stays_with_keep(room: Room) -> None:
     """And a NIC with several queues gets a tap with several."""
-    made = replace(room.domain("vm9"), interface=marked_with_queues(2))
+    made = replace(room.bootless("vm9"), interface=marked_with_queues(2))
     with room.launched(made, "--keep") as launch:
         launch.wait_for("domain-started")
         [tap] = room.pod.netns.ip("link", "show", "dev", "tap0")
