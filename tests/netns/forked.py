@@ -11,20 +11,25 @@ and in the images. VMNET_UNDER_TEST puts it, or another one, to every test.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import errno
 import functools
 import gc
+import hashlib
 import importlib
 import itertools
 import json
 import os
 import select
+import shutil
 import signal
 import sys
+import tempfile
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from testbed import agent as agents
@@ -32,22 +37,22 @@ from testbed.agent import Agent
 from testbed.netns import Completed, TestbedError, set_netns
 from testbed.patience import PATIENCE
 from testbed.privileges import confine
+from tests.unit.journals import journal
 from vmnet import agent as agent_room
-from vmnet import cli, packets, processes, serving
+from vmnet import cli, codec, packets, processes, serving
 from vmnet.errors import KernelError, RefusedError
 from vmnet.journal import BindingDirectory
 from vmnet.kernel.netlink import RTM_NEWLINK, NetlinkSocket
 from vmnet.kernel.read import read
 from vmnet.plumbing import offload_program
+from vmnet.schema import Journal
 from vmnet.server.compiled import dumps_failure
 from vmnet.server.compiler import compile_leases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
     from vmnet.model import Change, Leases
-    from vmnet.schema import Journal
 
     Tamper = Callable[[], None]
 
@@ -57,6 +62,16 @@ CRASHED = 70
 """How a child ends that could not even become vmnet."""
 _PIPE_BYTES = 65536
 _APPLY = "apply"
+_ROOMS = (
+    "dhcp.compile",
+    "ipv6.compile",
+    "ipv6.compile_advertisements",
+    "kernel.inspect",
+    "server_report",
+    "watching.live",
+    "watching.status",
+)
+"""What the verbs import only when they need it."""
 _REFUSED = "refused: "
 _PR_SET_PDEATHSIG = 1
 _compiled: dict[Leases, bytes] = {}
@@ -204,10 +219,13 @@ cleared = functools.partial(agents.cleared, kind=_KIND)
 
 @functools.cache
 def _prepare() -> None:
-    """Do once what each child would do anew: import scapy, fill pyroute2's tables, write the program."""
-    for room in ("dhcp.compile", "ipv6.compile", "ipv6.compile_advertisements"):
+    """Do once what each child would do anew: import, fill pyroute2's and the codec's tables, write the program."""
+    for room in _ROOMS:
         importlib.import_module(f"vmnet.{room}")
     packets.ipv6_layers()
+    _replies()
+    kept = journal("bridge-dual")
+    assert codec.decode(Journal, codec.encode(kept)) == kept
     offload_program.program()
     with NetlinkSocket() as netlink:
         read(netlink)
@@ -336,13 +354,34 @@ def _telling(trace: int) -> Callable[[NetlinkSocket, Change], None]:
 def _known_replies(leases: Leases, log: int) -> processes.Compiler:
     """Hand the replies over as the compiler would; what cannot be compiled, and more than a pipe holds, is its."""
     with suppress(ValueError):
-        known = _compiled.get(leases) or compile_leases(leases)
+        known = _compiled.get(leases) or _compiled_once(leases)
         if len(known) <= _PIPE_BYTES:
             read_end, write_end = os.pipe2(os.O_CLOEXEC)
             os.write(write_end, known)
             os.close(write_end)
             return processes.Compiler(0, read_end)
     return _start_compiler(leases, log)
+
+
+def _compiled_once(leases: Leases) -> bytes:
+    """Compile the replies, unless another child of this test session did: the same pod is made for many tests."""
+    kept = _replies() / hashlib.sha256(repr(leases).encode()).hexdigest()
+    with suppress(OSError):
+        return kept.read_bytes()
+    compiled = compile_leases(leases)
+    with suppress(OSError):
+        written = kept.with_suffix(f".{os.getpid()}")
+        written.write_bytes(compiled)
+        os.replace(written, kept)  # noqa: PTH105 # Path.rename is one of the calls that a Tamper counts
+    return compiled
+
+
+@functools.cache
+def _replies() -> Path:
+    """Give the directory of what children have compiled; it goes with the test session."""
+    made = tempfile.mkdtemp(prefix="vmnet-replies-")
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return Path(made)
 
 
 _start_compiler = processes.start_compiler
