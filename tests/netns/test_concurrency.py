@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from tests.netns.forked import Ended
 
-AT_ONCE = amount(12, 50)
+AT_ONCE = amount(8, 50)
 """One waits for all others, and nobody longer than a minute: on a machine that is busy, fifty take as long."""
 AGENT_LOCK = "\0vmnet/agent"
 SERVER_NAME = "\0vmnet/server/eth0"

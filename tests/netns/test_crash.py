@@ -47,7 +47,7 @@ def test_killed_after_every_change_of_the_kernel(layout: str, tmp_path: Path) ->
             changes.update(zip(("up", "down"), map(len, trial.changes), strict=True))
             must_answer(trial.pod.netns, trial.pod.peer)
 
-    numbers = some(range(1, MOST_CHANGES), 3)
+    numbers = some(range(1, MOST_CHANGES), 4)
     side_by_side((layout,), tmp_path, numbers, work)
     print(f"{layout}: {changes} changes, {len(seen)} kills")  # noqa: T201 # a figure for SPECIFICATION.md
     for verb, count in changes.items():
@@ -90,7 +90,7 @@ def test_killed_before_every_call_to_files_and_processes(tmp_path: Path) -> None
         kills = _kill_and_recover(trial, killed_before_call(number), f"killed before call {number}")
         seen[number] = [verb for verb, _changes in kills]
 
-    side_by_side(("bridge-dual",), tmp_path, [*some(range(1, MOST_CALLS - 1), 9), MOST_CALLS - 1], work)
+    side_by_side(("bridge-dual",), tmp_path, [*some(range(1, MOST_CALLS - 1), 12), MOST_CALLS - 1], work)
     last = {verb: max(number for number, verbs in seen.items() if verb in verbs) for verb in ("up", "down")}
     print(f"the last call: {last}")  # noqa: T201 # a figure for SPECIFICATION.md
     assert last["up"] > 20

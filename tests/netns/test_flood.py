@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from testbed.tap_guest import RawTap
 
 pytestmark = pytest.mark.alone(reason=LOUD)
-SECONDS = amount(1, 4)
+SECONDS = amount(1, 8) / 2
 FAST, FIXED = 100_000, 10_000
 """Frames a second: at least, where as many are sent as go; and of a flood that keeps to a rate."""
 PAUSE = 0.01

@@ -45,7 +45,7 @@ GATEWAY, POD = LAYOUT.gateway6, LAYOUT.address6.partition("/")[0]
 STRANGER, ANOTHER = b"\2\0\0\0\0\7", b"\2\0\0\0\0\x08"
 FLOODERS = 0x02000000
 """How the MACs of both begin, and neither the pod's nor our server's."""
-SECONDS, PAUSE = amount(1, 2), 0.01
+SECONDS, PAUSE = amount(1, 4) / 2, 0.01
 MIB = 1 << 20
 MOST_MOVES = 3 * 16 * (SECONDS + 1) / 0.2
 """By three floods: 16 frames are read at a look, and there is a look every 0.2 s."""

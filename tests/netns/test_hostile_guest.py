@@ -69,8 +69,8 @@ ISOLATED = (ISOLATION_STRICT, ISOLATION_DHCP_ONLY)
 HOSTILE = tuple(probe for probe in FROM_GUEST if not probe.passes)
 NAMES = frozenset(probe.name for probe in HOSTILE)
 MARK = re.compile(rb"<([a-z0-9.-]+)>$")
-HAMMERED = amount(20_000, 100_000)
-RELOADS = amount(20, 100)
+HAMMERED = amount(10_000, 100_000)
+RELOADS = amount(10, 100)
 OF_THE_UP = re.compile(r'"dst": "(ff00::/8|fe80::[^"]*)"')
 """Routes that the kernel's workers may add only now: those of the links that `up` has made."""
 FOR_EVER = 1 << 40

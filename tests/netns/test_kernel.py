@@ -16,6 +16,7 @@ import pytest
 
 from testbed.netns import PREFIX, Netns, entered, netns, run
 from testbed.snapshot import difference, look
+from tests.extent import amount
 from vmnet.errors import KernelError
 from vmnet.kernel.apply import apply
 from vmnet.kernel.inspect import link_states
@@ -197,7 +198,7 @@ def test_a_dump_is_whole_while_others_change_the_tables(namespace: Netns) -> Non
     ]
     namespace.ip_batch(*lines)
     with _door(namespace) as netlink, _door(namespace) as other:
-        for number in range(30):
+        for number in range(amount(8, 30)):
             extra = Route("eth0", f"10.200.{number}.0/24", "10.0.0.1")
             apply(other, AddEntry(extra))
             routes = [route for route in read(netlink).routes if route.gateway == "10.0.0.1"]

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from testbed.netns import Completed
     from tests.netns.forked import Ended
 
-RACES = amount(10, 30, 200)
+RACES = amount(6, 30, 200)
 """So often each verb is run beside the racer, and until it was let through a few times."""
 MUTATED = amount(20, 60, 500)
 CANARY = b"nobody may write here"
