@@ -20,7 +20,7 @@ from testbed.netns import background, run, wait_for_end
 from tests.extent import some
 from tests.netns.crowded_pod import HEALTHY, Crowd, crowd, others_links, tables
 from tests.netns.remedies import REMEDIES, Remedy
-from tests.unit.test_remedies import NOT_TYPED, PLACEHOLDERS, SAID, SECTIONS, UNKNOWN, commands
+from tests.unit.test_remedies import NOT_TYPED, PLACEHOLDERS, SECTIONS, UNKNOWN, commands, in_the_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,7 @@ def it(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowd]:
 
 def test_each_remedy_with_a_command_is_followed() -> None:
     """Or it stands in a list, with the reason; and each part names one remedy that there is."""
-    left = {said.text for said in SAID if commands(said.text)}
+    left = {said.text for said in in_the_code() if commands(said.text)}
     left -= {_whole(part) for remedy in REMEDIES for part in remedy.says}
     listed = {part: {text for text in left if part in text} for part in (*NOT_FOLLOWED, *NO_REMEDY)}
     assert left - set().union(*listed.values()) == set()
@@ -101,7 +101,7 @@ def test_each_command_of_the_pages_is_followed() -> None:
 
 def _whole(part: str) -> str:
     """The one text in the code that a part of it names."""
-    texts = {said.text for said in SAID if commands(said.text) and part in said.text}
+    texts = {said.text for said in in_the_code() if commands(said.text) and part in said.text}
     [text] = texts & {part} or texts
     return text
 
@@ -266,7 +266,7 @@ def test_no_command_in_a_message_harms_who_is_well(it: Crowd) -> None:
 
 def _in_messages() -> list[str]:
     """Every whole command in a message that changes something in the pod; none forces."""
-    found = {command for said in SAID for command in commands(said.text)}
+    found = {command for said in in_the_code() for command in commands(said.text)}
     for placeholder, value in PLACEHOLDERS.items():
         found = {command.replace(placeholder, value) for command in found}
     ours = {one.replace(UNKNOWN, "1") for one in found if one.startswith(CHANGES) and "--interface" not in one}

@@ -6,6 +6,7 @@ Collected from the strings of the code (findings of doctor, errors, causes of `w
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import shlex
 from itertools import chain
@@ -21,7 +22,7 @@ from vmnet.doctor.table import CHECKS
 from vmnet.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[2]
 UNKNOWN = "{}"
@@ -51,19 +52,24 @@ def _strings(node: ast.AST) -> Iterator[str]:
             yield from _strings(child)
 
 
-def _said() -> Iterator[Said]:
+@functools.cache
+def in_the_code() -> tuple[Said, ...]:
+    """Give all texts in the code. It is read only by who asks: that takes longer than most tests."""
+    return tuple(_texts())
+
+
+def _texts() -> Iterator[Said]:
     for path in sorted((ROOT / "vmnet").rglob("*.py")):
         where = str(path.relative_to(ROOT))
         yield from (Said(where, text) for text in _strings(ast.parse(path.read_text("utf-8"))) if " " in text)
 
 
-def _pages() -> Iterator[Said]:
-    for path in sorted(chain.from_iterable(ROOT.glob(pattern) for pattern in PAGES)):
-        yield Said(str(path.relative_to(ROOT)), path.read_text(encoding="utf-8"))
+def in_the_pages() -> tuple[Said, ...]:
+    """Give the documents, each as one text."""
+    paths = sorted(chain.from_iterable(ROOT.glob(pattern) for pattern in PAGES))
+    return tuple(Said(str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")) for path in paths)
 
 
-SAID = tuple(_said())
-PAGES_SAID = tuple(_pages())
 COMMAND = re.compile(r"`(vmnet [^`]+)`")
 IN_BACKTICKS = re.compile(r"`([^`]+)`")
 WHOLE = re.compile(r"(nft|sysctl|tcpdump|bridge|ss|ip (-\d )?(link|address|route|rule|tuntap)) (?!is |saddr )")
@@ -113,14 +119,17 @@ def _commands(said: tuple[Said, ...]) -> list[Said]:
     )
 
 
-@pytest.mark.parametrize(("where", "command"), _commands((*SAID, *PAGES_SAID)))
-def test_each_command_of_ours_can_be_typed(where: str, command: str) -> None:
-    words = shlex.split(command.replace(UNKNOWN, "1"))[1:]
-    words = [PLACEHOLDERS.get(word, word) for word in words]
+def test_each_command_of_ours_can_be_typed() -> None:
     known = {verb.name for verb in cli.VERBS}
-    assert words[0] in known, where
-    whole = [option for action in _options(words[0]) for option in action]
-    assert [word for word in words if word.startswith("--") and word.partition("=")[0] not in (*whole, "--")] == []
+    named = _commands((*in_the_code(), *in_the_pages()))
+    assert len(named) > 100
+    for where, command in named:
+        words = shlex.split(command.replace(UNKNOWN, "1"))[1:]
+        words = [PLACEHOLDERS.get(word, word) for word in words]
+        assert words[0] in known, where
+        whole = [option for action in _options(words[0]) for option in action]
+        flags = [word.partition("=")[0] for word in words if word.startswith("--") and word != "--"]
+        assert set(flags) <= set(whole), (where, command)
 
 
 def _options(verb: str) -> Iterator[list[str]]:
@@ -133,15 +142,15 @@ def _options(verb: str) -> Iterator[list[str]]:
 def test_each_flag_in_a_message_is_one_of_ours() -> None:
     ours = {option for verb in cli.VERBS for options in _options(verb.name) for option in options}
     ours |= {"--version", *OF_OTHERS}
-    odd = {(where, flag) for where, text in SAID for flag in FLAG.findall(text) if flag not in ours}
+    odd = {(where, flag) for where, text in in_the_code() for flag in FLAG.findall(text) if flag not in ours}
     assert odd == set()
 
 
-@pytest.mark.parametrize("said", [SAID, PAGES_SAID], ids=["code", "documents"])
-def test_each_finding_page_and_key_that_is_named_exists(said: tuple[Said, ...]) -> None:
+@pytest.mark.parametrize("texts", [in_the_code, in_the_pages])
+def test_each_finding_page_and_key_that_is_named_exists(texts: Callable[[], tuple[Said, ...]]) -> None:
     codes = {check.code for check in CHECKS}
     keys = {f"dns.{name}" for name in config_file.Dns.__struct_fields__}
-    for where, text in said:
+    for where, text in texts():
         assert set(CODE.findall(text)) <= codes, where
         assert {key for key in KEY.findall(text) if key.startswith("dns.")} <= keys, where
         for page in PAGE.findall(text):
@@ -153,7 +162,7 @@ def test_each_finding_page_and_key_that_is_named_exists(said: tuple[Said, ...]) 
 
 def test_nobody_is_told_to_delete_what_vmnet_has_not_made() -> None:
     """But rules of our own table, which no binding and no link uses any more (VMN-605)."""
-    told = {(where, text) for where, text in SAID if DELETES.search(text)}
+    told = {(where, text) for where, text in in_the_code() if DELETES.search(text)}
     assert {where for where, _ in told} <= {"vmnet/doctor/checks_left.py"}, told
     assert {text for _, text in told} <= {f"nft delete table {UNKNOWN}"}
 
