@@ -249,6 +249,18 @@ def test_twenty_exchanges_and_a_tap_made_anew(pod: Pod, mine: Agent) -> None:
 
 
 @AS_BOTH
+def test_a_tap_made_anew_after_it_was_down_is_served(pod: Pod, mine: Agent) -> None:
+    """Of its deletion no packet socket tells any more; and each deletion takes a link down first."""
+    mine.up()
+    pod.netns.ip_batch("link set tap0 down")
+    assert mine.status()["server"]["errors"] == {"receive: Network is down": 1}
+    pod.netns.ip_batch("link delete tap0", "tuntap add tap0 mode tap vnet_hdr", "link set tap0 up")
+    with raw_tap(pod.netns) as tap:
+        answered(tap, pod)
+    assert mine.status()["server"]["events"]["rebound"] == 1
+
+
+@AS_BOTH
 def test_a_tap_set_down_and_up_is_still_the_same(pod: Pod, mine: Agent) -> None:
     """The server may ask for the name of its link; else it would take this for a tap that is gone."""
     mine.up()

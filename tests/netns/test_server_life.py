@@ -319,13 +319,18 @@ def test_a_link_that_was_down_is_served_again(ready_pod: Pod, agent: Agent) -> N
     assert agent.run("status").returncode == 0
 
 
-def test_it_hears_when_the_pod_s_nic_is_gone_and_not_when_it_is_down(ready_pod: Pod, agent: Agent) -> None:
+@pytest.mark.parametrize("before", [(), ("link set eth0-nic down",)], ids=["up", "down"])
+def test_it_hears_when_the_pod_s_nic_is_gone_and_not_when_it_is_down(
+    ready_pod: Pod, agent: Agent, before: tuple[str, ...]
+) -> None:
     """Of a deleted pod nobody tells it; a minute later it ends (tests/unit/server/test_loop.py)."""
     [log] = agent.logs()
     ready_pod.netns.ip_batch("link set eth0-nic down", "link set eth0-nic up")
     with raw_tap(ready_pod.netns) as tap:
         wait_for_an_offer(tap, ready_pod)
         assert "nic_gone" not in log.read_text(encoding="ascii")
+        ready_pod.netns.ip_batch(*before)
+        wait_for_an_offer(tap, ready_pod)
         grown = watch_file(str(log))
         ready_pod.netns.ip_batch("link delete eth0-nic")
         while '"event":"nic_gone"' not in log.read_text(encoding="ascii"):

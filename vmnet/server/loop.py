@@ -85,7 +85,8 @@ class Server:
         self.statm = NONE
         self._presence: Presence | None = None
         self._tap, self._protocol, *_ = self._packets.getsockname()
-        self._deaf = False
+        self._deaf = self._in_doubt = False
+        self._hears_links = False
         self._due: dict[int, float] = {}
         """When the sockets that are left alone for a while are looked at again, by descriptor."""
         self._poller = select.poll()
@@ -101,7 +102,9 @@ class Server:
         def take_links() -> None:
             if holder.was_closed(links.fileno()):
                 self._service.guest_gone()
+            self._see_what_is_gone()
 
+        self._hears_links = True
         self._watch(links.fileno(), take_links)
 
     def run(self) -> None:
@@ -112,9 +115,11 @@ class Server:
     def turn(self) -> None:
         """Wait for the next event and see to it; look for the tap where it is gone, and to what is due."""
         gone = self._presence is not None and self._presence.gone_since is not None
-        sometime = self._deaf or self._due or self._service.ipv6 or gone
+        sometime = self._deaf or self._in_doubt or self._due or self._service.ipv6 or gone
         for descriptor, _ in self._poller.poll(self._patience() if sometime else None):
             self._handlers[descriptor]()
+        if self._in_doubt:
+            self._see_what_is_gone()
         if self._deaf:
             self._rebind()
         if gone:
@@ -129,8 +134,20 @@ class Server:
 
     def take_presence(self) -> None:
         """See whether the NIC went down, which is nothing to us, or away."""
+        if self._presence:
+            self._presence.take_error()
+            self._went_down()
+
+    def _went_down(self) -> None:
+        """See to a link that went down. That it was deleted afterwards only a netlink socket would tell."""
+        self._see_what_is_gone()
+        self._in_doubt = not self._hears_links
+
+    def _see_what_is_gone(self) -> None:
+        """See whether tap or NIC were deleted: of a link that was down before, its socket tells nothing more."""
+        self._deaf = self._deaf or self._is_tap_gone()
         presence = self._presence
-        if presence and presence.is_gone():
+        if presence and presence.gone_since is None and presence.is_gone():
             self._poller.unregister(presence.fileno())
             presence.gone_since = time.monotonic()
             self._service.tell_nic("nic_gone", "the pod's NIC is gone: ending in a minute, unless it comes back")
@@ -159,7 +176,7 @@ class Server:
     def _patience(self) -> float | None:
         """How many milliseconds may be waited; None for ever."""
         due = self._service.due()
-        waits = [_TICK] if self._deaf or self._due else []
+        waits = [_TICK] if self._deaf or self._in_doubt or self._due else []
         waits += [_NIC_TICK] if self._presence and self._presence.gone_since is not None else []
         waits += [] if due is None else [max(0.0, due - time.monotonic())]
         return min(waits) * 1000 if waits else None
@@ -195,8 +212,7 @@ class Server:
             heard = receive(self._packets, self._views)
         except OSError as error:
             self._service.error("receive", error)
-            # A link that is merely down keeps its name; of a deleted one the kernel forgets it (af_packet.c).
-            self._deaf = not self._packets.getsockname()[0]
+            self._went_down()
             return
         if heard is None:
             self._service.ignore(TOO_LONG)
@@ -307,10 +323,11 @@ class Server:
 
     def _is_idle(self) -> bool:
         """Whether the tap is gone, or there are no replies for it."""
-        try:
-            return not self._packets.getsockname()[0]
-        except OSError:
-            return True  # it was closed
+        return self._packets.fileno() < 0 or self._is_tap_gone()
+
+    def _is_tap_gone(self) -> bool:
+        """A link that is merely down keeps its name; of a deleted one the kernel forgets it (af_packet.c)."""
+        return self._packets.fileno() >= 0 and not self._packets.getsockname()[0]
 
     def _report(self) -> tuple[bytes, ...]:
         if self._service.state == SERVING:

@@ -29,9 +29,12 @@ class Presence:
         """What becomes readable when the NIC goes down or away."""
         return self._socket.fileno()
 
+    def take_error(self) -> None:
+        """Take the socket's error, which makes it readable."""
+        self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+
     def is_gone(self) -> bool:
         """Whether it went away: of a link that is merely down the kernel still knows the name (af_packet.c)."""
-        self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
         return not self._socket.getsockname()[0]
 
     def is_back(self) -> bool:

@@ -12,7 +12,8 @@ import struct
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -25,6 +26,9 @@ from vmnet.server.log import Log
 from vmnet.server.loop import Server
 from vmnet.server.presence import PATIENCE, Presence
 from vmnet.server.service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PACKETS, FOREIGN, CONTROL, REPLIES_PIPE, READY, NETWORK, ASKING, WITNESS, DOOR, STATM, NIC = range(3, 14)
 KEPT = (CONTROL, DOOR, REPLIES_PIPE, READY, STATM)
@@ -45,7 +49,7 @@ class Packets:
         self.tap_is_there = True
 
     def fileno(self) -> int:
-        return self.descriptor
+        return -1 if self.closed else self.descriptor
 
     def getsockopt(self, level: int, name: int, size: int) -> bytes:
         assert (level, name, size) == (263, 6, 8)
@@ -375,6 +379,16 @@ def nic(bench: Bench) -> Nic:
     return made
 
 
+@pytest.fixture
+def links(bench: Bench) -> Iterator[int]:
+    """The netlink socket; what it tells says nothing here."""
+    descriptor = os.open(os.devnull, os.O_RDONLY)
+    told: Any = SimpleNamespace(fileno=lambda: descriptor)
+    bench.server.hear_links(told)
+    yield descriptor
+    os.close(descriptor)
+
+
 def _goes(bench: Bench, nic: Nic) -> None:
     nic.there, nic.name = False, ""
     bench.poller.ready = [(NIC, select.POLLERR)]
@@ -410,6 +424,20 @@ def test_a_nic_that_was_only_moved_away_or_down_or_renamed_does_not(bench: Bench
     bench.server.turn()
     assert json.loads(bench.lines[-1])["event"] == "nic_back"
     assert NIC in bench.poller.watched
+
+
+def test_a_nic_that_was_down_before_it_was_deleted_is_gone(bench: Bench, nic: Nic, links: int) -> None:
+    """Its socket tells of the first alone."""
+    bench.poller.ready = [(NIC, select.POLLERR)]
+    bench.server.turn()
+    assert NIC in bench.poller.watched
+    nic.there, nic.name = False, ""
+    bench.poller.ready = [(links, select.POLLIN)]
+    bench.server.turn()
+    assert NIC not in bench.poller.watched
+    bench.poller.ready = [(links, select.POLLIN)]
+    bench.server.turn()
+    assert [json.loads(line)["event"] for line in bench.lines].count("nic_gone") == 1
 
 
 @pytest.mark.parametrize("state", ["serving", "failed"])
@@ -581,6 +609,7 @@ def test_the_process_imports_nothing_heavy() -> None:
     assert {"vmnet.server.sandbox", "vmnet.server.seccomp"} <= seen
 
 
+@pytest.mark.usefixtures("links")
 def test_a_tap_that_is_made_anew_is_listened_to_again(bench: Bench) -> None:
     bench.packets.incoming.append(OSError(errno.ENETDOWN, "Network is down"))
     bench.packets.tap, bench.packets.tap_is_there = "", False
@@ -602,10 +631,37 @@ def test_a_tap_that_is_made_anew_is_listened_to_again(bench: Bench) -> None:
     assert bench.poller.waits[-1] is None
 
 
-def test_a_tap_that_is_merely_down_is_still_ours(bench: Bench) -> None:
+def _goes_down(bench: Bench) -> None:
     bench.packets.incoming.append(OSError(errno.ENETDOWN, "Network is down"))
     bench.poller.ready = [(PACKETS, select.POLLERR)]
     bench.server.turn()
+
+
+@pytest.mark.usefixtures("links")
+def test_a_tap_that_is_merely_down_is_still_ours(bench: Bench) -> None:
+    _goes_down(bench)
     bench.server.turn()
     assert bench.poller.waits == [None, None]
     assert bench.packets.bound == []
+
+
+def test_a_tap_that_was_down_before_it_was_deleted_is_listened_to_again(bench: Bench, links: int) -> None:
+    """Its socket tells of the first alone; even a deletion by one command takes the tap down first."""
+    _goes_down(bench)
+    bench.packets.tap, bench.packets.tap_is_there = "", False
+    bench.poller.ready = [(links, select.POLLIN)]
+    bench.server.turn()
+    bench.packets.tap_is_there = True
+    bench.server.turn()
+    assert bench.poller.waits == [None, None, 200]
+    assert bench.packets.bound == [("tap0", 3)]
+
+
+def test_without_a_netlink_socket_a_tap_that_went_down_is_looked_at_now_and_then(bench: Bench) -> None:
+    _goes_down(bench)
+    bench.server.turn()
+    assert bench.packets.bound == []
+    bench.packets.tap = ""
+    bench.server.turn()
+    assert bench.poller.waits == [None, 200, 200]
+    assert bench.packets.bound == [("tap0", 3)]
