@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,9 +84,21 @@ def _turn(item: pytest.Item) -> int:
 def pytest_configure(config: pytest.Config) -> None:
     """A worker's figures go to whom it works for. Nothing of the collection is garbage: it is not looked for."""
     gc.disable()
+    _hear_signals()
     config.stash[FIGURES] = {}
     if hasattr(config, "workeroutput"):
         config.workeroutput["figures"] = config.stash[FIGURES]
+
+
+def _hear_signals() -> None:
+    """Let what the tests start hear each signal, also where they run under nohup or behind a script's `&`.
+
+    A signal that is ignored stays so in whatever is started, and a shell cannot even trap it; one with a handler
+    does not (execve(2)).
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda _number, _frame: None)
 
 
 def pytest_collection_finish() -> None:

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,13 +32,15 @@ def parent(path: Path, grace: str, script: str) -> Iterator[tuple[subprocess.Pop
     told, tell = os.pipe()
     place = ("--qmp", str(path), "--grace", grace)
     words = (sys.executable, "-m", "vmnet", "power-button", *place, "--", "sh", "-c", script)
-    process = subprocess.Popen(words, stdin=told, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(words, stdin=told, stdout=pipe, stderr=pipe, start_new_session=True)
     try:
         assert process.stdout
         assert process.stdout.readline() == b"up\n"
         yield process, tell
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # the shell too, which would hold the pipes
         os.close(told)
         os.close(tell)
         process.communicate()
@@ -112,15 +114,6 @@ def test_a_qemu_that_ignores_sigterm_too_is_killed(tmp_path: Path) -> None:
     assert process.returncode == 128 + signal.SIGKILL
 
 
-@pytest.fixture
-def sigint_is_heard() -> Iterator[None]:
-    """Whoever is run in the background of a script ignores SIGINT, and so does whatever it starts."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("sigint_is_heard")
 def test_whoever_asks_twice_is_in_a_hurry(tmp_path: Path) -> None:
     path = tmp_path / "qmp"
     with qmp(path) as listening, parent(path, "600", OBEDIENT) as (process, _):

@@ -113,7 +113,7 @@ def test_what_closes_by_itself_is_no_matter(process: Process) -> None:
     """The list of descriptors names the one that it was read from."""
     process.refuse = {"close": errno.EBADF}
     with pytest.raises(OSError, match="Bad file"):
-        os.close(17)
+        posix.close(17)
     sandbox._close_but({0})
 
 
