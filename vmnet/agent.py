@@ -26,20 +26,9 @@ from vmnet.kernel.apply import apply
 from vmnet.kernel.netlink import NetlinkSocket
 from vmnet.kernel.read import read
 from vmnet.log import say
-from vmnet.model import (
-    ISOLATION_OFF,
-    AddEntry,
-    Change,
-    Holder,
-    Lease,
-    Lease6,
-    Link,
-    PodInterface,
-    Resolver,
-    Settings,
-    Spec,
-    Status,
-)
+from vmnet.model.change import AddEntry, Change
+from vmnet.model.links import Holder, Link, Spec, Status
+from vmnet.model.settings import ISOLATION_OFF, Settings
 from vmnet.plumbing.bridge import bound, unbound
 from vmnet.plumbing.diff import diff, missing_links, standing_chains
 from vmnet.plumbing.discover import (
@@ -65,6 +54,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from vmnet.config import Config
+    from vmnet.model.lease import Lease, Lease6, Resolver
+    from vmnet.model.pod import PodInterface
     from vmnet.server_report import ServerReport
 
 _STDERR = 2

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vmnet.model import FOREVER, Boot, RawOption, Settings, Told
+from vmnet.model.links import FOREVER
+from vmnet.model.settings import Boot, RawOption, Settings, Told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from vmnet.config import Config, FromFile
 from vmnet.errors import BoundElsewhereError, OutputError, UsageError, VmnetError, WaitTimeoutError
 from vmnet.last_word import leave
 from vmnet.log import escape, say
-from vmnet.model import Settings
+from vmnet.model.settings import Settings
 from vmnet.verbs import BRING_UP, INTEGRATE, LOOK, VARIABLE_PREFIX, Parser, Verb
 from vmnet.verbs import parser as parser_of
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
     from vmnet.agent import Outcome
-    from vmnet.model import Told
+    from vmnet.model.settings import Told
     from vmnet.outline import Node
     from vmnet.schema import Journal
 

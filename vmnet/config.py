@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vmnet.errors import UsageError
-from vmnet.model import DHCP_EXTERNAL, DHCP_OFF, DHCP_ON, FOREVER, ISOLATIONS, Settings, Told
+from vmnet.model.links import FOREVER
+from vmnet.model.settings import DHCP_EXTERNAL, DHCP_OFF, DHCP_ON, ISOLATIONS, Settings, Told
 from vmnet.own_files import reopened
 from vmnet.plumbing.names import IFNAME_BYTES, is_link_name
 from vmnet.told import is_link_local

@@ -20,7 +20,8 @@ from vmnet import config as checks
 from vmnet import patterns
 from vmnet.config import FromFile
 from vmnet.errors import UsageError
-from vmnet.model import FOREVER, Boot, RawOption, Told
+from vmnet.model.links import FOREVER
+from vmnet.model.settings import Boot, RawOption, Told
 from vmnet.strict_json import loads
 from vmnet.told import is_link_local
 

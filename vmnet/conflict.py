@@ -8,7 +8,8 @@ from vmnet.lease_state import DECLINED
 from vmnet.plumbing.names import nic_name
 
 if TYPE_CHECKING:
-    from vmnet.model import Lease, PodInterface
+    from vmnet.model.lease import Lease
+    from vmnet.model.pod import PodInterface
     from vmnet.server_report import ServerReport
 
 

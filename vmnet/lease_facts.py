@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vmnet.model import FOREVER
+from vmnet.model.links import FOREVER
 
 if TYPE_CHECKING:
-    from vmnet.model import Lease, Lease6, Leases, Router
+    from vmnet.model.lease import Lease, Lease6, Leases, Router
 
 Fact = tuple[str, str]
 """A word, and what there is to say of it."""

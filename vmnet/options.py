@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vmnet import config as checks
-from vmnet.model import ISOLATIONS
+from vmnet.model.settings import ISOLATIONS
 
 if TYPE_CHECKING:
     import argparse

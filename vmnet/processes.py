@@ -49,7 +49,8 @@ from vmnet.server_process import is_server
 
 if TYPE_CHECKING:
     from vmnet.journal import BindingDirectory
-    from vmnet.model import Leases, Settings
+    from vmnet.model.lease import Leases
+    from vmnet.model.settings import Settings
     from vmnet.server.packet_socket import PacketSockets
     from vmnet.server_report import ServerReport
 

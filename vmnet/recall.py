@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vmnet.codec import encode
 from vmnet.errors import RefusedError
-from vmnet.model import Note
+from vmnet.model.links import Note
 from vmnet.plumbing import note
 from vmnet.plumbing.names import bridge_name, is_own_mac, nic_name
 from vmnet.saved_facts import not_from_a_note, understood
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vmnet.journal import BindingDirectory, StateDirectory
-    from vmnet.model import Status
+    from vmnet.model.links import Status
     from vmnet.schema import Here, Journal
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vmnet.config import DEFAULT_RESOLV_CONF, resolver_text, small_file
 from vmnet.dhcp.resolv import loopbacks, parse
 from vmnet.errors import UsageError
-from vmnet.model import Resolver
+from vmnet.model.lease import Resolver
 
 if TYPE_CHECKING:
     from vmnet.config import Config

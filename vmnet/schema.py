@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmnet.codec import parse, plain, typed
-from vmnet.model import Lease, Lease6, LeasedAddress, Leases, PodInterface, Route, Settings, Told
+from vmnet.model.lease import Lease, Lease6, LeasedAddress, Leases
+from vmnet.model.links import Route
+from vmnet.model.pod import PodInterface
+from vmnet.model.settings import Settings, Told
 
 SCHEMA = 4
 """Raised by the first change to what a journal holds after a release; `tests/data/journals` keeps one of each."""

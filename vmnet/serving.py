@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from vmnet import processes, server_call
 from vmnet.errors import KernelError, UnexpectedError
-from vmnet.model import CreateLink
+from vmnet.model.change import CreateLink
 from vmnet.plumbing.names import bridge_name, nic_name
 from vmnet.server.packet_filter import Hearing
 from vmnet.server.packet_socket import Gateways, open_packet_sockets, open_presence
 
 if TYPE_CHECKING:
     from vmnet.journal import BindingDirectory
-    from vmnet.model import Change
+    from vmnet.model.change import Change
     from vmnet.schema import Journal
     from vmnet.server.packet_socket import PacketSockets
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from vmnet.codec import plain
 from vmnet.lease_facts import lease_facts
-from vmnet.model import describe
+from vmnet.model.links import describe
 from vmnet.outline import Node
 from vmnet.traffic import table_words
 
 if TYPE_CHECKING:
     from vmnet.agent import Plan
-    from vmnet.model import Leases
+    from vmnet.model.lease import Leases
 
 _PLAN_SCHEMA = 1
 

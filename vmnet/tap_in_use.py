@@ -11,7 +11,7 @@ from vmnet.plumbing.names import bridge_name, own_mac
 from vmnet.plumbing.whose import described
 
 if TYPE_CHECKING:
-    from vmnet.model import Holder, Link, Status
+    from vmnet.model.links import Holder, Link, Status
     from vmnet.schema import Journal
 
 _LETTING_GO = 20

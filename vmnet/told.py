@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vmnet import traffic
-from vmnet.model import FOREVER
+from vmnet.model.links import FOREVER
 
 if TYPE_CHECKING:
-    from vmnet.model import Address, PodInterface, Resolver, Route, Settings
+    from vmnet.model.lease import Resolver
+    from vmnet.model.links import Address, Route
+    from vmnet.model.pod import PodInterface
+    from vmnet.model.settings import Settings
 
 SMALLEST_IPV6_MTU = 1280
 """RFC 8200 §5."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING
 
-from vmnet.model import RT_TABLE_LOCAL, RT_TABLE_MAIN, Lookup
+from vmnet.model.links import RT_TABLE_LOCAL, RT_TABLE_MAIN, Lookup
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from vmnet.model import PodInterface, Route, Rule
+    from vmnet.model.links import Route, Rule
+    from vmnet.model.pod import PodInterface
 
 
 def lookups(rules: Iterable[Rule], sources: tuple[str, str], tables: Iterable[int]) -> tuple[Lookup, ...]:

@@ -52,7 +52,8 @@ from vmnet.server.compiler import compile_leases
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from vmnet.model import Change, Leases
+    from vmnet.model.change import Change
+    from vmnet.model.lease import Leases
 
     Tamper = Callable[[], None]
 

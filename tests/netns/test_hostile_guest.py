@@ -46,7 +46,7 @@ from tests.netns import forked, probes
 from tests.netns.test_isolation import FROM_GUEST, ROUTER, WIRE, agent_for, line
 from vmnet.codec import decode
 from vmnet.kernel import firewall
-from vmnet.model import ISOLATION_DHCP_ONLY, ISOLATION_OFF, ISOLATION_STRICT
+from vmnet.model.settings import ISOLATION_DHCP_ONLY, ISOLATION_OFF, ISOLATION_STRICT
 from vmnet.plumbing.isolation import rulesets
 from vmnet.schema import Journal
 

@@ -28,7 +28,8 @@ from testbed.tap_copier import open_wire
 from tests.netns import forked, probes
 from tests.netns.probes import Wire
 from vmnet.codec import decode
-from vmnet.model import DHCP_EXTERNAL, ISOLATION_DHCP_ONLY, ISOLATION_OFF, SERVER_PREFIX, Settings
+from vmnet.model.lease import SERVER_PREFIX
+from vmnet.model.settings import DHCP_EXTERNAL, ISOLATION_DHCP_ONLY, ISOLATION_OFF, Settings
 from vmnet.plumbing.isolation import rulesets
 from vmnet.schema import Journal
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from testbed.pods import Pod
     from testbed.tap_guest import RawTap
     from tests.netns.probes import Probe
-    from vmnet.model import PodInterface
+    from vmnet.model.pod import PodInterface
 
 WIRE = Wire(
     mac="8e:da:d3:ea:cd:07",

@@ -22,12 +22,13 @@ from vmnet.kernel.apply import apply
 from vmnet.kernel.inspect import link_states
 from vmnet.kernel.netlink import NetlinkSocket
 from vmnet.kernel.read import read
-from vmnet.model import AddEntry, Address, AlterLink, CreateLink, DeleteEntry, DeleteLink, LinkSpec, Route
+from vmnet.model.change import AddEntry, AlterLink, CreateLink, DeleteEntry, DeleteLink
+from vmnet.model.links import Address, LinkSpec, Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmnet.model import LinkEntry, Status
+    from vmnet.model.links import LinkEntry, Status
 
 
 NO_UTF8 = os.fsdecode(b"\xff\xfe")

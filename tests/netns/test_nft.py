@@ -18,16 +18,8 @@ from tests.extent import sampled
 from tests.unit import layouts
 from vmnet.errors import KernelError
 from vmnet.kernel import firewall
-from vmnet.model import (
-    DHCP_EXTERNAL,
-    ISOLATION_DHCP_ONLY,
-    ISOLATION_STRICT,
-    TABLE_PREFIX,
-    Address,
-    Route,
-    Ruleset,
-    Settings,
-)
+from vmnet.model.links import TABLE_PREFIX, Address, Route, Ruleset
+from vmnet.model.settings import DHCP_EXTERNAL, ISOLATION_DHCP_ONLY, ISOLATION_STRICT, Settings
 from vmnet.plumbing.discover import discover
 from vmnet.plumbing.isolation import rulesets
 
@@ -35,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from testbed.netns import Netns
-    from vmnet.model import PodInterface
+    from vmnet.model.pod import PodInterface
 
 GOLDEN = sorted((Path(__file__).parents[1] / "data" / "isolation").glob("*.nft"))
 DUAL = discover(layouts.status("bridge-dual"))

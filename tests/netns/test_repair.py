@@ -24,7 +24,7 @@ from testbed.watch import watched
 from tests.extent import sampled
 from tests.netns.forked import Forked
 from tests.netns.trials import Trial, note_names, trial
-from vmnet.model import FOREVER
+from vmnet.model.links import FOREVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -35,7 +35,7 @@ from testbed.netns import entered, run
 from testbed.tap_copier import TUNSETOFFLOAD
 from tests.netns import probes
 from tests.netns.test_isolation import VNET_HDR, WIRE, line
-from vmnet.model import ISOLATION_DHCP_ONLY, ISOLATION_STRICT
+from vmnet.model.settings import ISOLATION_DHCP_ONLY, ISOLATION_STRICT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

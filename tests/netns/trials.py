@@ -20,7 +20,7 @@ from vmnet.codec import decode
 from vmnet.errors import VmnetError
 from vmnet.kernel.netlink import NetlinkSocket
 from vmnet.kernel.read import read
-from vmnet.model import FOREVER, NOTE_PREFIX, Address
+from vmnet.model.links import FOREVER, NOTE_PREFIX, Address
 from vmnet.plumbing import note
 from vmnet.plumbing.discover import discover
 from vmnet.schema import Journal
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from testbed.agent import Agent
     from testbed.netns import Netns
     from testbed.pods import Pod
-    from vmnet.model import PodInterface, Status
+    from vmnet.model.links import Status
+    from vmnet.model.pod import PodInterface
 
 Item = TypeVar("Item")
 SIDE_BY_SIDE = 4

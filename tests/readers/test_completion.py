@@ -14,7 +14,7 @@ from tests.readers.terminal import Terminal, terminal
 from tools.completion import PLACES
 from vmnet import cli
 from vmnet.config import DHCP_MODES, PLAN_FORMATS, RENDER_FORMATS
-from vmnet.model import ISOLATIONS
+from vmnet.model.settings import ISOLATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

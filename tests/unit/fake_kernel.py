@@ -5,9 +5,8 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import replace
 
-from vmnet.model import (
+from vmnet.model.change import (
     AddEntry,
-    Address,
     AlterLink,
     Change,
     CreateLink,
@@ -15,11 +14,14 @@ from vmnet.model import (
     DeleteEntry,
     DeleteLink,
     DeleteRules,
+    LoadRules,
+)
+from vmnet.model.links import (
+    Address,
     FdbEntry,
     FilterChain,
     Link,
     LinkEntry,
-    LoadRules,
     Neighbour,
     Note,
     OffloadCheck,

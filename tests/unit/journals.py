@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from tests.unit import layouts
 from vmnet.dhcp.lease import lease
 from vmnet.ipv6.lease import lease6
-from vmnet.model import PodInterface, Resolver, Settings
+from vmnet.model.lease import Resolver
+from vmnet.model.settings import Settings
 from vmnet.plumbing.discover import discover
 from vmnet.schema import SCHEMA, Journal
 
 if TYPE_CHECKING:
-    from vmnet.model import Status
+    from vmnet.model.links import Status
+    from vmnet.model.pod import PodInterface
 
 RESOLVER = Resolver(
     ("10.96.0.10", "fd00:10:96::a"),

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vmnet.model import Address, Link, Neighbour, Route, Status
+from vmnet.model.links import Address, Link, Neighbour, Route, Status
 
 _DATA = Path(__file__).parents[1] / "data" / "pods"
 NAMES = tuple(sorted(path.stem for path in _DATA.glob("*.json")))

@@ -14,7 +14,8 @@ from vmnet import agent, journal, resolver
 from vmnet.config import Config
 from vmnet.errors import KernelError, RefusedError, RollbackIncompleteError, UnexpectedError
 from vmnet.kernel import firewall
-from vmnet.model import Neighbour, Route, Settings, Status
+from vmnet.model.links import Neighbour, Route, Status
+from vmnet.model.settings import Settings
 from vmnet.plumbing.discover import discover
 from vmnet.plumbing.node_signs import HOST_IP, POD_IP
 from vmnet.recall import Known, written

@@ -9,7 +9,8 @@ import pytest
 
 from tests.docs import DOCS
 from vmnet.changed import first_change
-from vmnet.model import FOREVER, Boot, RawOption, Settings, Told
+from vmnet.model.links import FOREVER
+from vmnet.model.settings import Boot, RawOption, Settings, Told
 
 BOUND = Settings(owner=107, hostname="vm-1", mtu=1400, told=Told(lease_time=600, ntp_servers=("10.0.0.123",)))
 CHANGES = {

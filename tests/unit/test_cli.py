@@ -13,7 +13,10 @@ from tests.unit.doctor.evidence import before
 from vmnet import agent, cli
 from vmnet.doctor import gather
 from vmnet.errors import DriftError, KernelError, NotYetError, RolledBackError, UsageError
-from vmnet.model import AlterLink, Lease, PodInterface, Settings, Told
+from vmnet.model.change import AlterLink
+from vmnet.model.lease import Lease
+from vmnet.model.pod import PodInterface
+from vmnet.model.settings import Settings, Told
 from vmnet.schema import SCHEMA, Journal
 from vmnet.server_report import FamilyReport, ServerReport
 from vmnet.watching import sight

@@ -9,7 +9,10 @@ import pytest
 
 from tests.unit import layouts
 from vmnet.codec import decode, encode, plain
-from vmnet.model import Address, ClasslessRoute, Lease, PodInterface, Route, Settings
+from vmnet.model.lease import ClasslessRoute, Lease
+from vmnet.model.links import Address, Route
+from vmnet.model.pod import PodInterface
+from vmnet.model.settings import Settings
 from vmnet.plumbing.discover import discover
 
 _LEASE = Lease(

@@ -11,7 +11,7 @@ import pytest
 from vmnet import config_file
 from vmnet.config import FromFile
 from vmnet.errors import UsageError
-from vmnet.model import Boot, RawOption, Told
+from vmnet.model.settings import Boot, RawOption, Told
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PORTAL = b"https://portal.example".hex()

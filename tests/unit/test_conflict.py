@@ -7,7 +7,8 @@ import pytest
 from tests.unit import layouts
 from vmnet.conflict import conflict
 from vmnet.dhcp.lease import lease
-from vmnet.model import Resolver, Settings
+from vmnet.model.lease import Resolver
+from vmnet.model.settings import Settings
 from vmnet.plumbing.discover import discover
 from vmnet.server_report import FamilyReport, ServerReport
 

@@ -17,7 +17,8 @@ from vmnet.codec import encode
 from vmnet.errors import RefusedError, UsageError, WaitTimeoutError
 from vmnet.journal import StateDirectory
 from vmnet.kernel import file_lock
-from vmnet.model import Lease, Settings
+from vmnet.model.lease import Lease
+from vmnet.model.settings import Settings
 from vmnet.plumbing.discover import discover
 from vmnet.schema import SCHEMA, Here, Journal
 

@@ -8,7 +8,7 @@ import pytest
 
 from vmnet import resolver
 from vmnet.config import Config
-from vmnet.model import Settings, Told
+from vmnet.model.settings import Settings, Told
 
 if TYPE_CHECKING:
     from pathlib import Path

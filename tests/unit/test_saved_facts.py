@@ -13,22 +13,10 @@ from tests.unit import journals, layouts
 from tests.unit.test_journal import NO_LINK_NAMES
 from vmnet import saved_facts
 from vmnet.codec import encode, plain
-from vmnet.model import (
-    FOREVER,
-    Address,
-    Boot,
-    Lease,
-    Link,
-    Neighbour,
-    Note,
-    PodInterface,
-    RawOption,
-    Route,
-    Router,
-    Settings,
-    Status,
-    Told,
-)
+from vmnet.model.lease import Lease, Router
+from vmnet.model.links import FOREVER, Address, Link, Neighbour, Note, Route, Status
+from vmnet.model.pod import PodInterface
+from vmnet.model.settings import Boot, RawOption, Settings, Told
 from vmnet.recall import recall, written
 from vmnet.saved_facts import CHECKS, text_of, understood
 from vmnet.schema import Here, Journal

@@ -17,7 +17,7 @@ from vmnet.doctor.evidence import Evidence
 from vmnet.doctor.report import as_json as doctor_json
 from vmnet.doctor.server_words import understand
 from vmnet.guest.served import _farthest
-from vmnet.model import Status
+from vmnet.model.links import Status
 from vmnet.outline import plain
 from vmnet.server.json_text import dumps
 from vmnet.server.log import Log

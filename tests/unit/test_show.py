@@ -9,6 +9,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,12 +17,16 @@ from tests.unit import journals, layouts
 from vmnet import show
 from vmnet.agent import Plan
 from vmnet.dhcp.lease import lease
-from vmnet.model import ArpEntry, Boot, PodInterface, RawOption, Resolver, Settings
+from vmnet.model.lease import ArpEntry, Resolver
+from vmnet.model.settings import Boot, RawOption, Settings
 from vmnet.outline import plain
 from vmnet.plumbing.bridge import bound
 from vmnet.plumbing.diff import diff
 from vmnet.plumbing.discover import discover
 from vmnet.schema import SCHEMA, Journal
+
+if TYPE_CHECKING:
+    from vmnet.model.pod import PodInterface
 
 _RESOLVER = Resolver(("10.96.0.10",), ("svc.cluster.local",), ("nameserver ::1: left out",))
 

@@ -16,7 +16,10 @@ from vmnet.codec import encode
 from vmnet.errors import RefusedError
 from vmnet.journal import LARGEST_JOURNAL as LARGEST
 from vmnet.journal import StateDirectory
-from vmnet.model import NOTE_PREFIX, Lease, Note, PodInterface, Settings, Status
+from vmnet.model.lease import Lease
+from vmnet.model.links import NOTE_PREFIX, Note, Status
+from vmnet.model.pod import PodInterface
+from vmnet.model.settings import Settings
 from vmnet.plumbing.discover import discover
 from vmnet.recall import Known, held, is_untouched, recall, written
 from vmnet.schema import SCHEMA, Here, Journal

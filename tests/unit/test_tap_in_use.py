@@ -9,7 +9,7 @@ import pytest
 from tests.unit.journals import journal, status
 from vmnet import tap_in_use
 from vmnet.errors import RefusedError
-from vmnet.model import Holder, Link, Status
+from vmnet.model.links import Holder, Link, Status
 from vmnet.plumbing.names import own_mac
 
 JOURNAL = journal("bridge")

@@ -9,7 +9,10 @@ import pytest
 from vmnet import told
 from vmnet.dhcp.lease import lease
 from vmnet.ipv6.lease import lease6
-from vmnet.model import Address, Leases, PodInterface, Resolver, Route, Settings, Told
+from vmnet.model.lease import Leases, Resolver
+from vmnet.model.links import Address, Route
+from vmnet.model.pod import PodInterface
+from vmnet.model.settings import Settings, Told
 
 IPV4, IPV6 = Address("eth0", "10.0.0.5", 24), Address("eth0", "fd00::5", 64)
 DUAL = PodInterface("eth0", 2, "02:00:00:00:00:01", 1500, addresses=(IPV4, IPV6))

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.unit import layouts
 from vmnet import traffic
 from vmnet.dhcp.lease import lease
-from vmnet.model import Lookup, PodInterface, Resolver, Route, Rule, Settings, Status
+from vmnet.model.lease import Resolver
+from vmnet.model.links import Lookup, Route, Rule, Status
+from vmnet.model.settings import Settings
 from vmnet.plumbing.discover import discover
+
+if TYPE_CHECKING:
+    from vmnet.model.pod import PodInterface
 
 SOURCES = ("10.244.1.2", "fd00::2")
 LOCAL, MAIN = Rule(ipv6=False, priority=0, table=255), Rule(ipv6=False, priority=32766, table=254)

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 from vmnet import told as shared
 from vmnet import traffic
-from vmnet.model import RTAX_MTU, Address, ClasslessRoute, PodInterface, Route
+from vmnet.model.lease import ClasslessRoute
+from vmnet.model.links import RTAX_MTU, Address, Route
 
 if TYPE_CHECKING:
     from collections.abc import Sized
+
+    from vmnet.model.pod import PodInterface
 
 ON_LINK = "0.0.0.0"  # noqa: S104 - RFC 3442's "no router", not an address to bind to
 _RTN_UNICAST = 1

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import struct
 from socket import AF_INET, inet_pton
+from typing import TYPE_CHECKING
 
 from vmnet.dhcp import domain_search
 from vmnet.dhcp.replies import COOKIE, HEAD, SMALLEST_IP, Replies, Template, tlvs
-from vmnet.model import FOREVER, Boot, Lease
+from vmnet.model.links import FOREVER
 from vmnet.packets import layers, server_mac
+
+if TYPE_CHECKING:
+    from vmnet.model.lease import Lease
+    from vmnet.model.settings import Boot
 
 _NAMES = {
     1: "subnet_mask",

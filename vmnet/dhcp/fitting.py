@@ -11,7 +11,7 @@ from vmnet.dhcp.replies import SMALLEST_IP, tlvs
 from vmnet.left_out import DHCPV4, sentences
 
 if TYPE_CHECKING:
-    from vmnet.model import Lease
+    from vmnet.model.lease import Lease
 
 _CLIENT_ID = 61, 19
 """Its code and length: as RFC 4361 has clients make it, which is the longest that is common."""

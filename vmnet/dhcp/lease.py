@@ -6,20 +6,17 @@ Whatever of the pod's network DHCP cannot carry becomes a sentence in `Lease.war
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from vmnet import told as shared
 from vmnet.dhcp import classless, fitting
 from vmnet.errors import RefusedError
-from vmnet.model import (
-    DHCP_ON,
-    Address,
-    ArpEntry,
-    Lease,
-    PodInterface,
-    Resolver,
-    Route,
-    Settings,
-)
+from vmnet.model.lease import ArpEntry, Lease, Resolver
+from vmnet.model.settings import DHCP_ON, Settings
+
+if TYPE_CHECKING:
+    from vmnet.model.links import Address, Route
+    from vmnet.model.pod import PodInterface
 
 _IFA_F_DEPRECATED = 0x20
 _SMALLEST_MTU = 68

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
-from vmnet.model import Resolver
+from vmnet.model.lease import Resolver
 
 _LABEL = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 _LONGEST_LABEL = 63

@@ -9,14 +9,15 @@ from vmnet.dhcp.request import FOREIGN_CHADDR, FOREIGN_SOURCE_MAC
 from vmnet.dhcp.resolv import parse
 from vmnet.doctor.evidence import ERROR, INFO, WARNING, Finding
 from vmnet.lease_state import SILENT
-from vmnet.model import DHCP_EXTERNAL, DHCP_ON, FOREVER, ISOLATION_OFF
+from vmnet.model.links import FOREVER
+from vmnet.model.settings import DHCP_EXTERNAL, DHCP_ON, ISOLATION_OFF
 from vmnet.told import domain_search, nameservers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vmnet.doctor.evidence import Evidence, Heard
-    from vmnet.model import Leases
+    from vmnet.model.lease import Leases
 
 _BOOTED_SECONDS = 60
 """By then a guest that asks at all has asked."""

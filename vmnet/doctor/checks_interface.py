@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from vmnet.doctor.checks_place import node_namespace
 from vmnet.doctor.evidence import ERROR, WARNING, Finding, refused
 from vmnet.errors import RefusedError
-from vmnet.model import FOREVER
+from vmnet.model.links import FOREVER
 from vmnet.plumbing.discover import (
     discover,
     pod_link,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vmnet.doctor.evidence import Evidence
-    from vmnet.model import Link
+    from vmnet.model.links import Link
 
 
 def not_ready(evidence: Evidence) -> Iterator[Finding]:

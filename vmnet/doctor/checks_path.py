@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from vmnet import traffic
 from vmnet.doctor.evidence import ERROR, INFO, WARNING, Finding
 from vmnet.kernel.inspect import UNANSWERED
-from vmnet.model import ISOLATION_OFF
+from vmnet.model.settings import ISOLATION_OFF
 from vmnet.plumbing.discover import better_interface
 from vmnet.plumbing.names import bridge_name, nic_name
 from vmnet.told import SMALLEST_IPV6_MTU, global_addresses, ipv6_mtu
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vmnet.doctor.evidence import Evidence
-    from vmnet.model import PodInterface
+    from vmnet.model.pod import PodInterface
 
 
 def mtu(evidence: Evidence) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vmnet.doctor.evidence import ERROR, INFO, WARNING, Finding, refused
-from vmnet.model import ISOLATION_OFF
+from vmnet.model.settings import ISOLATION_OFF
 from vmnet.plumbing.node_signs import refuse_node
 
 if TYPE_CHECKING:

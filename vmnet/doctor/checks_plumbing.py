@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vmnet.doctor.evidence import ERROR, INFO, WARNING, Finding
 from vmnet.kernel.inspect import FORWARDING
-from vmnet.model import ISOLATION_OFF
+from vmnet.model.settings import ISOLATION_OFF
 from vmnet.plumbing.isolation import rulesets
 from vmnet.plumbing.names import bridge_name, is_link_name, nic_name, table_name
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vmnet.doctor.evidence import Evidence
-    from vmnet.model import Link
+    from vmnet.model.links import Link
     from vmnet.schema import Journal
 
 _PORT_STATES = ("disabled", "listening", "learning", "forwarding", "blocking")

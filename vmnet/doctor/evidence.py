@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from vmnet.doctor.server_words import Server
 from vmnet.errors import RefusedError
-from vmnet.model import Settings, Status
+from vmnet.model.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from vmnet.guest.domain import Domain
     from vmnet.kernel.inspect import LinkState, NeighbourState, Probed
-    from vmnet.model import FilterChain, Holder, Resolver
+    from vmnet.model.lease import Resolver
+    from vmnet.model.links import FilterChain, Holder, Status
     from vmnet.schema import Journal
 
 INFO, WARNING, ERROR = SEVERITIES = ("info", "warning", "error")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from vmnet.config import Config
     from vmnet.guest.domain import Domain
     from vmnet.journal import BindingDirectory
-    from vmnet.model import Status
+    from vmnet.model.links import Status
     from vmnet.server_report import ServerReport
 
 DEFAULT_SECONDS = 1.0

@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING
 
 from vmnet.lease_facts import Fact, lease_facts
 from vmnet.log import escape
-from vmnet.model import DHCP_EXTERNAL, DHCP_OFF, ISOLATION_DHCP_ONLY, describe
+from vmnet.model.links import describe
+from vmnet.model.settings import DHCP_EXTERNAL, DHCP_OFF, ISOLATION_DHCP_ONLY
 from vmnet.plumbing.bridge import bound
 from vmnet.plumbing.names import bridge_name, nic_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from vmnet.model import FilterChain, LinkEntry, LinkSpec, Spec
+    from vmnet.model.links import FilterChain, LinkEntry, LinkSpec, Spec
     from vmnet.schema import Journal
 
 NETWORK, NIC, BRIDGE, TAP, VM, SERVER, STAND_IN = "network", "nic", "bridge", "tap", "vm", "server", "stand_in"

@@ -11,7 +11,7 @@ from vmnet.errors import VmnetError
 from vmnet.guest.domain import decoded, parse
 from vmnet.guest.splice import InterfaceSpec, set_interface
 from vmnet.guest.wanted import wanted, with_wishes
-from vmnet.model import DEFAULT_TAP
+from vmnet.model.settings import DEFAULT_TAP
 
 if TYPE_CHECKING:
     from vmnet.config import Config

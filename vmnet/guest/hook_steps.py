@@ -15,7 +15,7 @@ from vmnet.guest.hook_log import tell
 from vmnet.in_time import in_time
 from vmnet.kernel import netns
 from vmnet.kernel.tap import is_attached
-from vmnet.model import Settings
+from vmnet.model.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

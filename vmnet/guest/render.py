@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vmnet.guest.static import Static, StaticRoute
-    from vmnet.model import Leases
+    from vmnet.model.lease import Leases
 
 _NAME = "vmnet"
 """What the NIC is called in files that want a name of our own."""

@@ -14,7 +14,7 @@ from vmnet.dhcp.classless import ON_LINK
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmnet.model import Lease, Lease6, Leases, Router
+    from vmnet.model.lease import Lease, Lease6, Leases, Router
 
 DEFAULT4, DEFAULT6 = "0.0.0.0/0", "::/0"
 _LINK_LOCAL = "fe80::/10"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from vmnet import config as checks
 from vmnet.errors import UsageError
 from vmnet.guest.domain import ALIAS, marked, pod_interface_of
-from vmnet.model import Settings, Told
+from vmnet.model.settings import Settings, Told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from vmnet.ipv6 import replies as dhcpv6
 from vmnet.ipv6.replies import HEAD, LEAST_MTU, STATUSES, Replies
-from vmnet.model import FOREVER, Lease6, LeasedAddress
+from vmnet.model.links import FOREVER
 from vmnet.packets import SERVER_MAC, ipv6_layers, server_mac
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from vmnet.model.lease import Lease6, LeasedAddress
 
 _ETHERNET_MTU = 1500
 _HOP_LIMIT = 64

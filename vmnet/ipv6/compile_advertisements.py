@@ -12,7 +12,7 @@ from vmnet.ipv6.packet import ICMPV6, checksum
 from vmnet.packets import ipv6_layers, server_mac
 
 if TYPE_CHECKING:
-    from vmnet.model import Lease6, Router
+    from vmnet.model.lease import Lease6, Router
 
     Packet = Any  # scapy is untyped
 

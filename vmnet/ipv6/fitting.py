@@ -11,7 +11,7 @@ from vmnet.left_out import DHCPV6, LeftOut, sentences
 from vmnet.told import SMALLEST_IPV6_MTU
 
 if TYPE_CHECKING:
-    from vmnet.model import Lease6, Router
+    from vmnet.model.lease import Lease6, Router
 
 _LONGEST = 1500
 """Before it has read the MTU, a guest takes no longer frame, whatever the pod network's."""

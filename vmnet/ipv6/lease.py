@@ -7,12 +7,17 @@ Whatever of the pod's network neither router advertisements nor DHCPv6 can carry
 from __future__ import annotations
 
 from socket import AF_INET6, inet_pton
+from typing import TYPE_CHECKING
 
 from vmnet import told as shared
 from vmnet.ipv6.autonomous import autonomous_warnings
 from vmnet.ipv6.fitting import fitted
 from vmnet.ipv6.routers import routers
-from vmnet.model import DHCP_ON, Lease6, LeasedAddress, PodInterface, Resolver, Settings
+from vmnet.model.lease import Lease6, LeasedAddress, Resolver
+from vmnet.model.settings import DHCP_ON, Settings
+
+if TYPE_CHECKING:
+    from vmnet.model.pod import PodInterface
 
 PREF64_LENGTHS = (96, 64, 56, 48, 40, 32)
 """In the order of their codes (RFC 8781 §4)."""

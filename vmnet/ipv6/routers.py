@@ -7,11 +7,16 @@ server gives its MAC (docs/decisions/0020).
 from __future__ import annotations
 
 from socket import AF_INET6, inet_ntop, inet_pton
+from typing import TYPE_CHECKING
 
 from vmnet import told as shared
 from vmnet import traffic
-from vmnet.model import RTAX_MTU, LeasedAddress, Neighbour, PodInterface, Route, Router
+from vmnet.model.lease import LeasedAddress, Router
+from vmnet.model.links import RTAX_MTU, Neighbour, Route
 from vmnet.told import ipv6_defaults, is_link_local, is_unicast
+
+if TYPE_CHECKING:
+    from vmnet.model.pod import PodInterface
 
 HIGH, MEDIUM, LOW = 1, 0, 3
 """RFC 4191 §2.1."""

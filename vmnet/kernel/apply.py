@@ -40,25 +40,13 @@ from vmnet.kernel.netlink import (
     ndmsg,
     rtmsg,
 )
-from vmnet.model import (
-    FOREVER,
-    AddEntry,
-    Address,
-    AlterLink,
-    CreateLink,
-    DeleteCheck,
-    DeleteLink,
-    DeleteRules,
-    LoadRules,
-    Neighbour,
-    Note,
-    ProxyNeighbour,
-    Route,
-)
+from vmnet.model.change import AddEntry, AlterLink, CreateLink, DeleteCheck, DeleteLink, DeleteRules, LoadRules
+from vmnet.model.links import FOREVER, Address, Neighbour, Note, ProxyNeighbour, Route
 
 if TYPE_CHECKING:
     from vmnet.kernel.netlink import NetlinkSocket
-    from vmnet.model import Change, FdbEntry, LinkEntry, LinkSpec
+    from vmnet.model.change import Change
+    from vmnet.model.links import FdbEntry, LinkEntry, LinkSpec
 
     Message = Any  # pyroute2 is untyped
 

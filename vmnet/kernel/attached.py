@@ -19,7 +19,7 @@ from vmnet.kernel.netlink import (
     RTM_GETRULE,
     attributes,
 )
-from vmnet.model import ProxyNeighbour, Rule
+from vmnet.model.links import ProxyNeighbour, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

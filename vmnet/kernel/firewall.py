@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from vmnet.errors import KernelError
 from vmnet.kernel.netlink import NetlinkSocket, attribute, attributes
-from vmnet.model import FilterChain
+from vmnet.model.links import FilterChain
 
 if TYPE_CHECKING:
-    from vmnet.model import Ruleset
+    from vmnet.model.links import Ruleset
 
 _NETLINK_NETFILTER = 12
 _GETCHAIN, _GETRULE = 0x0A04, 0x0A07

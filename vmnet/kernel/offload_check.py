@@ -16,7 +16,7 @@ from array import array
 from typing import TYPE_CHECKING
 
 from vmnet.kernel.netlink import NLM_F_CREATE, NLM_F_EXCL, attribute, attributes
-from vmnet.model import OffloadCheck
+from vmnet.model.links import OffloadCheck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

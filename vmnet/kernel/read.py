@@ -28,7 +28,7 @@ from vmnet.kernel.netlink import (
     rtmsg,
 )
 from vmnet.kernel.offload_check import read_checks
-from vmnet.model import (
+from vmnet.model.links import (
     FOREVER,
     NOTE_PREFIX,
     RT_TABLE_LOCAL,

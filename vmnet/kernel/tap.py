@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from vmnet.errors import KernelError
 
 if TYPE_CHECKING:
-    from vmnet.model import LinkSpec
+    from vmnet.model.links import LinkSpec
 
 _CLONE_DEVICE = "/dev/net/tun"
 _TUNSETIFF, _TUNSETPERSIST, _TUNSETOWNER, _TUNSETGROUP = 0x400454CA, 0x400454CB, 0x400454CC, 0x400454CE

@@ -6,7 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from vmnet.model import Holder
+from vmnet.model.links import Holder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

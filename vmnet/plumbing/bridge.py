@@ -8,10 +8,15 @@ pod network ── eth0-nic ─┐
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from vmnet.model import Address, FdbEntry, LinkSpec, Note, PodInterface, Settings, Spec
+from vmnet.model.links import Address, FdbEntry, LinkSpec, Note, Spec
 from vmnet.plumbing.isolation import rulesets
 from vmnet.plumbing.names import bridge_name, nic_name, own_mac, table_name
+
+if TYPE_CHECKING:
+    from vmnet.model.pod import PodInterface
+    from vmnet.model.settings import Settings
 
 _ADDR_GEN_MODE_NONE = 1
 """IN6_ADDR_GEN_MODE_NONE (linux/if_link.h): no IPv6 link-local address by itself."""

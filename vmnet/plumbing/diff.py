@@ -10,10 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vmnet.model import (
-    FOREVER,
+from vmnet.model.change import (
     AddEntry,
-    Address,
     AlterLink,
     Change,
     CreateLink,
@@ -21,10 +19,14 @@ from vmnet.model import (
     DeleteEntry,
     DeleteLink,
     DeleteRules,
+    LoadRules,
+)
+from vmnet.model.links import (
+    FOREVER,
+    Address,
     Link,
     LinkEntry,
     LinkSpec,
-    LoadRules,
     Neighbour,
     Note,
     Route,
@@ -37,7 +39,7 @@ from vmnet.traffic import covers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmnet.model import FilterChain, Ruleset
+    from vmnet.model.links import FilterChain, Ruleset
 
 _FIXED_AT_CREATION = ("owner", "group", "multi_queue")
 _IPV6_SETTINGS = ("addr_gen_mode", "accept_ra", "disable_ipv6")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from vmnet import traffic
 from vmnet.errors import BoundElsewhereError, NotYetError, RefusedError
-from vmnet.model import RT_TABLE_MAIN, Address, Link, Neighbour, OffloadCheck, PodInterface, Status
+from vmnet.model.links import RT_TABLE_MAIN, Address, Link, Neighbour, OffloadCheck, Status
+from vmnet.model.pod import PodInterface
 from vmnet.plumbing.names import bridge_name, nic_name
 from vmnet.plumbing.whose import VMNET, bound_elsewhere, described, in_the_way
 from vmnet.told import is_unicast
@@ -14,7 +15,7 @@ from vmnet.told import is_unicast
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from vmnet.model import Holder, Route
+    from vmnet.model.links import Holder, Route
 
 _NTF_EXT_LEARNED = 0x10
 """linux/neighbour.h: only netlink sets it, no packet."""

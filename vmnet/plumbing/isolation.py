@@ -14,7 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from vmnet.model import DHCP_EXTERNAL, ISOLATION_DHCP_ONLY, ISOLATION_OFF, FilterChain, OffloadCheck, Ruleset
+from vmnet.model.links import FilterChain, OffloadCheck, Ruleset
+from vmnet.model.settings import DHCP_EXTERNAL, ISOLATION_DHCP_ONLY, ISOLATION_OFF
 from vmnet.plumbing import offload_program
 from vmnet.plumbing.isolation_rules import ACCEPT, DROP, NOTHING_ELSE, Guest, Rule, in_set, rules, solicitation
 from vmnet.plumbing.names import bridge_name, nic_name, table_name
@@ -23,7 +24,8 @@ from vmnet.told import is_link_local
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmnet.model import PodInterface, Settings
+    from vmnet.model.pod import PodInterface
+    from vmnet.model.settings import Settings
 
 _SCOPE_LINK = 253
 _UNFILTERED_INGRESS = (

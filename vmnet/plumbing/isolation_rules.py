@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from socket import AF_INET6, inet_pton
 from typing import TYPE_CHECKING
 
-from vmnet.model import ISOLATION_DHCP_ONLY, SERVER_PREFIX
+from vmnet.model.lease import SERVER_PREFIX
+from vmnet.model.settings import ISOLATION_DHCP_ONLY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vmnet.model import FOREVER, Address, Spec
+from vmnet.model.links import FOREVER, Address, Spec
 from vmnet.traffic import covers
 
 if TYPE_CHECKING:
-    from vmnet.model import PodInterface, Route, Status
+    from vmnet.model.links import Route, Status
+    from vmnet.model.pod import PodInterface
 
 _RTPROT_KERNEL = 2
 """linux/rtnetlink.h."""

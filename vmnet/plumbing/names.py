@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
-from vmnet.model import TABLE_PREFIX
+from vmnet.model.links import TABLE_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Container

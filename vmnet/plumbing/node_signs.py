@@ -14,7 +14,7 @@ from vmnet.told import is_unicast
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from vmnet.model import Status
+    from vmnet.model.links import Status
 
 HOST_IP, POD_IP = "VMNET_HOST_IP", "VMNET_POD_IP"
 """Variables with status.hostIP and status.podIP by the downward API: with hostNetwork both are the node's."""

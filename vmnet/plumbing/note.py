@@ -18,7 +18,7 @@ import binascii
 import zlib
 from typing import TYPE_CHECKING
 
-from vmnet.model import NOTE_PREFIX
+from vmnet.model.links import NOTE_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

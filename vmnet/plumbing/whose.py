@@ -10,7 +10,7 @@ from vmnet.plumbing.names import bridge_name, is_own_mac, nic_name
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from vmnet.model import Holder, Link, Status
+    from vmnet.model.links import Holder, Link, Status
     from vmnet.schema import Journal
 
 VMNET, KUBEVIRT, KATA, OTHER = "vmnet", "KubeVirt", "Kata Containers", "another program"

@@ -16,7 +16,7 @@ from vmnet.server.compiled import Compiled, dumps, dumps_failure
 from vmnet.server.witness import packed
 
 if TYPE_CHECKING:
-    from vmnet.model import Lease, Lease6, Leases
+    from vmnet.model.lease import Lease, Lease6, Leases
 
 
 _ATTEMPTS = 3
@@ -74,7 +74,7 @@ def compile_leases(leases: Leases) -> bytes:
 
 def _leases(question: bytes) -> Leases:
     from vmnet.codec import decode
-    from vmnet.model import Leases
+    from vmnet.model.lease import Leases
 
     return decode(Leases, question)
 

@@ -9,7 +9,7 @@ import socket
 import struct
 from dataclasses import dataclass
 
-from vmnet.model import SERVER_PREFIX
+from vmnet.model.lease import SERVER_PREFIX
 
 Program = tuple[tuple[int, int, int, int], ...]
 """(code, jump if true, jump if false, constant) each."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vmnet.lease_state import ASKED, DECLINED, HOLDING, OFFERED, RELEASED, STATIC
 
 if TYPE_CHECKING:
-    from vmnet.model import FilterChain, Holder
+    from vmnet.model.links import FilterChain, Holder
     from vmnet.watching.reach import Question
     from vmnet.watching.sight import Sight
 

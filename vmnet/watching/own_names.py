@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vmnet.config import Config
-    from vmnet.model import Lease, Lease6, Settings
+    from vmnet.model.lease import Lease, Lease6
+    from vmnet.model.settings import Settings
     from vmnet.schema import Journal
 
 _DOMAINS = ("search", "domain")

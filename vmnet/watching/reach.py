@@ -22,7 +22,8 @@ from vmnet.packets import server_mac
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmnet.model import Lease, Lease6, Neighbour
+    from vmnet.model.lease import Lease, Lease6
+    from vmnet.model.links import Neighbour
     from vmnet.watching.sight import Sight
 
 _ETH_P_ALL = 0x0003

@@ -8,7 +8,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from vmnet.model import SERVER_PREFIX
+from vmnet.model.lease import SERVER_PREFIX
 from vmnet.packets import SERVER_MAC
 
 if TYPE_CHECKING:

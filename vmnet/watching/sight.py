@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vmnet.agent import Place, Report
     from vmnet.config import Config
     from vmnet.kernel.inspect import LinkState
-    from vmnet.model import Link
+    from vmnet.model.links import Link
     from vmnet.server_report import ServerReport
 
 UNKNOWN = "unknown"

@@ -19,7 +19,9 @@ from vmnet.watching.words import count, span
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmnet.model import Link, PodInterface, Settings
+    from vmnet.model.links import Link
+    from vmnet.model.pod import PodInterface
+    from vmnet.model.settings import Settings
     from vmnet.schema import Journal
     from vmnet.server_report import RouterReport
     from vmnet.watching.sight import Family, Sight

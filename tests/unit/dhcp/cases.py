@@ -32,7 +32,10 @@ from vmnet.dhcp.compile import compile_replies
 from vmnet.dhcp.lease import lease
 from vmnet.dhcp.request import parse
 from vmnet.dhcp.resolv import parse as parse_resolv
-from vmnet.model import Address, Lease, Neighbour, PodInterface, Route, Settings, Told
+from vmnet.model.lease import Lease
+from vmnet.model.links import Address, Neighbour, Route
+from vmnet.model.pod import PodInterface
+from vmnet.model.settings import Settings, Told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from vmnet.dhcp.compile import compile_replies
 from vmnet.dhcp.replies import Replies
 from vmnet.dhcp.replies import dumps as dumps_replies
 from vmnet.dhcp.request import parse
-from vmnet.model import ClasslessRoute, Lease
+from vmnet.model.lease import ClasslessRoute, Lease
 from vmnet.packets import layers
 from vmnet.server.compiled import Compiled, dumps
 from vmnet.server.witness import packed as packed_prefix

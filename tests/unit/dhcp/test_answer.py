@@ -34,7 +34,8 @@ from vmnet.dhcp.answer import answer
 from vmnet.dhcp.compile import compile_replies
 from vmnet.dhcp.domain_search import encode
 from vmnet.dhcp.request import Request, parse
-from vmnet.model import Boot, ClasslessRoute, Lease, RawOption
+from vmnet.model.lease import ClasslessRoute, Lease
+from vmnet.model.settings import Boot, RawOption
 
 if TYPE_CHECKING:
     from vmnet.dhcp.replies import Replies

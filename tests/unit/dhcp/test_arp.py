@@ -10,7 +10,7 @@ import pytest
 from tests.unit.dhcp.frames import LEASE, NO_ADDRESS, OTHER, SCAPY, SERVER_ID, VM_MAC, YIADDR
 from vmnet.dhcp.arp import answer
 from vmnet.dhcp.compile import compile_replies
-from vmnet.model import ArpEntry
+from vmnet.model.lease import ArpEntry
 from vmnet.packets import SERVER_MAC
 
 GATEWAY, GATEWAY_MAC = "169.254.1.1", "1e:8a:53:c2:07:44"

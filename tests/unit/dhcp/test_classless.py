@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from vmnet.dhcp import classless
-from vmnet.model import Address, PodInterface, Route
+from vmnet.model.links import Address, Route
+from vmnet.model.pod import PodInterface
 
 TYPE_BLACKHOLE = 6
 

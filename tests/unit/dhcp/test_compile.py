@@ -10,7 +10,9 @@ import pytest
 from tests.unit.dhcp.frames import LEASE, NO_ADDRESS, REPLIES, SCAPY, VM_MAC
 from vmnet.dhcp import compile as compiler
 from vmnet.dhcp.replies import ACK, HEAD, INFORM_ACK, NAK, OFFER
-from vmnet.model import FOREVER, ArpEntry, Boot, ClasslessRoute, Lease, RawOption
+from vmnet.model.lease import ArpEntry, ClasslessRoute, Lease
+from vmnet.model.links import FOREVER
+from vmnet.model.settings import Boot, RawOption
 from vmnet.packets import SERVER_MAC
 
 

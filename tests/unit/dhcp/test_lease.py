@@ -9,19 +9,10 @@ import pytest
 
 from vmnet.dhcp.lease import lease
 from vmnet.errors import RefusedError
-from vmnet.model import (
-    Address,
-    ArpEntry,
-    Boot,
-    Lease,
-    Neighbour,
-    PodInterface,
-    RawOption,
-    Resolver,
-    Route,
-    Settings,
-    Told,
-)
+from vmnet.model.lease import ArpEntry, Lease, Resolver
+from vmnet.model.links import Address, Neighbour, Route
+from vmnet.model.pod import PodInterface
+from vmnet.model.settings import Boot, RawOption, Settings, Told
 
 POD = PodInterface(
     "eth0",

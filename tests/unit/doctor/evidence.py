@@ -12,7 +12,7 @@ from vmnet.doctor.evidence import Evidence
 from vmnet.doctor.server_words import Server
 from vmnet.ipv6.lease import lease6
 from vmnet.kernel.inspect import FORWARDING, LinkState
-from vmnet.model import Settings
+from vmnet.model.settings import Settings
 from vmnet.plumbing.bridge import bound as bound_spec
 from vmnet.plumbing.diff import diff
 from vmnet.plumbing.discover import discover

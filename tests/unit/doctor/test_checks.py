@@ -15,7 +15,8 @@ from vmnet.doctor.table import CHECKS, asked, examine, worst
 from vmnet.errors import RefusedError
 from vmnet.guest.domain import parse
 from vmnet.kernel.inspect import LinkState, NeighbourState, Probed
-from vmnet.model import FOREVER, FilterChain, Holder, Link, Settings, Status, Told
+from vmnet.model.links import FOREVER, FilterChain, Holder, Link, Status
+from vmnet.model.settings import Settings, Told
 from vmnet.plumbing.isolation import rulesets
 from vmnet.plumbing.node_signs import refuse_node
 

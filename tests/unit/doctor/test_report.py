@@ -19,7 +19,7 @@ from vmnet.doctor.report import as_json, outline
 from vmnet.doctor.server_words import Server
 from vmnet.doctor.table import CHECKS
 from vmnet.kernel.inspect import LinkState
-from vmnet.model import Settings
+from vmnet.model.settings import Settings
 from vmnet.outline import plain
 
 if TYPE_CHECKING:

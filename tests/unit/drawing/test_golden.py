@@ -13,7 +13,7 @@ import pytest
 from tests.unit.journals import IPV6_ONLY, journal
 from vmnet.config import PLAN_FORMATS
 from vmnet.drawing import drawn
-from vmnet.model import Resolver
+from vmnet.model.lease import Resolver
 
 GOLDEN = Path(__file__).parents[2] / "data" / "drawings"
 DOCUMENTED = Path(__file__).parents[3] / "docs" / "pod.svg"

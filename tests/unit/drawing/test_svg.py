@@ -16,7 +16,7 @@ from tests.unit.drawing.geometry import NS, Area, boxes, written
 from tests.unit.journals import IPV6_ONLY, journal, of_pod
 from vmnet.drawing import drawn
 from vmnet.drawing.svg import WIDTH
-from vmnet.model import Settings, Told
+from vmnet.model.settings import Settings, Told
 from vmnet.plumbing.discover import discover
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from vmnet import agent
 from vmnet.agent import Outcome, Report
 from vmnet.guest import hook, hook_steps
 from vmnet.kernel import netns
-from vmnet.model import Lease, Settings
+from vmnet.model.lease import Lease
+from vmnet.model.settings import Settings
 from vmnet.plumbing.discover import discover
 from vmnet.schema import SCHEMA, Journal
 

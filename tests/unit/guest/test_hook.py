@@ -21,7 +21,7 @@ from vmnet.guest.domain import DEEPEST, LARGEST, uuid_in
 from vmnet.in_time import in_time
 from vmnet.journal import BindingDirectory
 from vmnet.kernel import file_lock, netns
-from vmnet.model import Settings, Told
+from vmnet.model.settings import Settings, Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable

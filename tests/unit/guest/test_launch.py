@@ -18,7 +18,7 @@ from vmnet.guest.domain import parse
 from vmnet.guest.inbox import Inbox
 from vmnet.guest.launch import Job, _Launch, _Started
 from vmnet.guest.wanted import with_wishes
-from vmnet.model import Settings
+from vmnet.model.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path

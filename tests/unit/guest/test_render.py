@@ -29,19 +29,9 @@ from vmnet.config import RENDER_FORMATS
 from vmnet.dhcp.lease import lease
 from vmnet.guest.render import FORMATS, render
 from vmnet.ipv6.lease import lease6
-from vmnet.model import (
-    FOREVER,
-    Boot,
-    ClasslessRoute,
-    Lease,
-    Lease6,
-    LeasedAddress,
-    Leases,
-    RawOption,
-    Resolver,
-    Router,
-    Settings,
-)
+from vmnet.model.lease import ClasslessRoute, Lease, Lease6, LeasedAddress, Leases, Resolver, Router
+from vmnet.model.links import FOREVER
+from vmnet.model.settings import Boot, RawOption, Settings
 from vmnet.plumbing.discover import discover
 
 if TYPE_CHECKING:

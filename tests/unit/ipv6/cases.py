@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from tests.unit.dhcp.cases import parts
 from tests.unit.ipv6.messages import LEASE, frame, outcome
 from vmnet.ipv6.compile import compile_replies
-from vmnet.model import LeasedAddress
+from vmnet.model.lease import LeasedAddress
 
 if TYPE_CHECKING:
     from vmnet.ipv6.replies import Replies

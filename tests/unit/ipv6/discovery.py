@@ -12,7 +12,7 @@ from vmnet.ipv6 import neighbour
 from vmnet.ipv6.advertise import Advertiser
 from vmnet.ipv6.compile_advertisements import compile_advertisements
 from vmnet.ipv6.packet import ICMPV6, Packet, checksum, parse
-from vmnet.model import Lease6, LeasedAddress, Router
+from vmnet.model.lease import Lease6, LeasedAddress, Router
 from vmnet.packets import ipv6_layers
 
 with patch.dict(os.environ):  # the import sets variables that are no other test's affair

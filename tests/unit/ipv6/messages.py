@@ -10,7 +10,8 @@ from tests.unit.dhcp.frames import VM_MAC, checksum_of
 from vmnet.ipv6 import message, packet
 from vmnet.ipv6.answer import answer
 from vmnet.ipv6.compile import compile_replies
-from vmnet.model import FOREVER, Lease6, LeasedAddress, Router
+from vmnet.model.lease import Lease6, LeasedAddress, Router
+from vmnet.model.links import FOREVER
 from vmnet.packets import ipv6_layers
 
 if TYPE_CHECKING:

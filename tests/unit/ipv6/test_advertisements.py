@@ -10,7 +10,7 @@ from tests.unit.ipv6.discovery import LEASE, NODE, ROUTER, SERVER_ADDRESS, SYNTH
 from tests.unit.mutations import must_read_or_refuse
 from vmnet.ipv6.advertisements import OURS, dumps, loads
 from vmnet.ipv6.compile_advertisements import compile_advertisements
-from vmnet.model import Router
+from vmnet.model.lease import Router
 
 FULL = compile_advertisements(
     replace(

@@ -28,7 +28,8 @@ from tests.unit.ipv6.messages import (
 )
 from vmnet.ipv6 import answer, lease_state, message, packet
 from vmnet.ipv6.compile import compile_replies
-from vmnet.model import FOREVER, LeasedAddress
+from vmnet.model.lease import LeasedAddress
+from vmnet.model.links import FOREVER
 
 if TYPE_CHECKING:
     from vmnet.ipv6.answer import Answer

@@ -12,7 +12,8 @@ import pytest
 from tests.unit.ipv6.messages import LEASE, POD, REPLIES, SCAPY, SERVER, dissect, frame, outcome, packed, solicit
 from vmnet.ipv6 import compile as compiler
 from vmnet.ipv6.replies import DNS, FQDN, HEAD, NTP, REFRESH_TIME, SEARCH, SERVER_ID, SNTP
-from vmnet.model import FOREVER, Lease6, LeasedAddress, Router
+from vmnet.model.lease import Lease6, LeasedAddress, Router
+from vmnet.model.links import FOREVER
 from vmnet.packets import SERVER_MAC
 
 if TYPE_CHECKING:

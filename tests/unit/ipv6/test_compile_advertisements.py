@@ -28,7 +28,8 @@ from tests.unit.ipv6.discovery import (
 from vmnet.ipv6 import compile_advertisements as compiler
 from vmnet.ipv6.advertisements import OURS, UNKNOWN, Advertisements
 from vmnet.ipv6.lease import lease6
-from vmnet.model import Lease6, Resolver, Router, Settings
+from vmnet.model.lease import Lease6, Resolver, Router
+from vmnet.model.settings import Settings
 from vmnet.packets import SERVER_MAC
 from vmnet.plumbing.discover import discover
 

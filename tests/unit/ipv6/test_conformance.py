@@ -29,7 +29,9 @@ from tests.unit.ipv6.discovery import (
 )
 from tests.unit.ipv6.test_lease import POD
 from vmnet.ipv6.lease import lease6
-from vmnet.model import Lease6, Resolver, Route, Settings, Told
+from vmnet.model.lease import Lease6, Resolver
+from vmnet.model.links import Route
+from vmnet.model.settings import Settings, Told
 
 BARE = bytes((133,)) + bytes(7)
 

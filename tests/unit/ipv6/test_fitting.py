@@ -10,7 +10,7 @@ from tests.extent import sampled
 from tests.unit.ipv6.discovery import LEASE
 from vmnet.ipv6.compile_advertisements import compile_advertisements
 from vmnet.ipv6.fitting import fitted
-from vmnet.model import Lease6, Router
+from vmnet.model.lease import Lease6, Router
 
 FULL = replace(
     LEASE,

@@ -9,18 +9,10 @@ import pytest
 
 from tests.unit import layouts
 from vmnet.ipv6.lease import lease6, untold
-from vmnet.model import (
-    Address,
-    Lease6,
-    LeasedAddress,
-    Neighbour,
-    PodInterface,
-    Resolver,
-    Route,
-    Router,
-    Settings,
-    Told,
-)
+from vmnet.model.lease import Lease6, LeasedAddress, Resolver, Router
+from vmnet.model.links import Address, Neighbour, Route
+from vmnet.model.pod import PodInterface
+from vmnet.model.settings import Settings, Told
 from vmnet.plumbing.discover import discover
 
 SYNTHETIC = "fe80::766d:6e65:7401"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from vmnet.ipv6.routers import HIGH, LOW, MEDIUM, routers
-from vmnet.model import Address, LeasedAddress, Neighbour, PodInterface, Route, Router
+from vmnet.model.lease import LeasedAddress, Router
+from vmnet.model.links import Address, Neighbour, Route
+from vmnet.model.pod import PodInterface
 
 ADDRESSES = (LeasedAddress("fd00::5", 86400, 86400),)
 NAMES = tuple(f"fe80::766d:6e65:740{number}" for number in range(5))

@@ -6,6 +6,7 @@ The real agent on the real kernel goes through fewer such stories in `tests/netn
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -15,13 +16,19 @@ from tests.extent import amount
 from tests.unit import layouts
 from tests.unit.fake_kernel import FakeKernel
 from vmnet.codec import decode
-from vmnet.model import AddEntry, AlterLink, DeleteEntry, DeleteLink, Lease, PodInterface, Settings, Spec, Status
+from vmnet.model.change import AddEntry, AlterLink, DeleteEntry, DeleteLink
+from vmnet.model.lease import Lease
+from vmnet.model.settings import Settings
 from vmnet.plumbing import note
 from vmnet.plumbing.bridge import bound, unbound
 from vmnet.plumbing.diff import diff
 from vmnet.plumbing.discover import discover
 from vmnet.recall import is_untouched, lost_note, written
 from vmnet.schema import SCHEMA, Journal
+
+if TYPE_CHECKING:
+    from vmnet.model.links import Spec, Status
+    from vmnet.model.pod import PodInterface
 
 NEVER = 10_000
 ROUNDS = 5

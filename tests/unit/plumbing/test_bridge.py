@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from tests.unit import layouts
-from vmnet.model import FdbEntry, LinkSpec, Settings
+from vmnet.model.links import FdbEntry, LinkSpec
+from vmnet.model.settings import Settings
 from vmnet.plumbing.bridge import bound, unbound
 from vmnet.plumbing.discover import discover
 

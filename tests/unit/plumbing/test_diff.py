@@ -8,28 +8,29 @@ import pytest
 
 from tests.unit import layouts
 from tests.unit.fake_kernel import FakeKernel
-from vmnet.model import (
-    FOREVER,
-    ISOLATION_OFF,
+from vmnet.model.change import (
     AddEntry,
-    Address,
     AlterLink,
     Change,
     CreateLink,
     DeleteCheck,
     DeleteEntry,
     DeleteLink,
+    LoadRules,
+)
+from vmnet.model.links import (
+    FOREVER,
+    Address,
     FdbEntry,
     Link,
     LinkSpec,
-    LoadRules,
     Neighbour,
     OffloadCheck,
     Route,
-    Settings,
     Spec,
     Status,
 )
+from vmnet.model.settings import ISOLATION_OFF, Settings
 from vmnet.plumbing.bridge import bound, unbound
 from vmnet.plumbing.diff import diff, missing_links
 from vmnet.plumbing.discover import discover

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit import layouts
 from vmnet.errors import NotYetError, RefusedError
-from vmnet.model import Address, Link, Route, Status
+from vmnet.model.links import Address, Link, Route, Status
 from vmnet.plumbing.discover import better_interface, discover, refuse_names_taken, refuse_orphans
 
 

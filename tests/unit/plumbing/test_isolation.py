@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.unit import layouts
-from vmnet.model import (
+from vmnet.model.links import Route
+from vmnet.model.settings import (
     DHCP_EXTERNAL,
     DHCP_OFF,
     ISOLATION_DHCP_ONLY,
     ISOLATION_OFF,
     ISOLATION_STRICT,
-    PodInterface,
-    Route,
     Settings,
 )
 from vmnet.plumbing.discover import discover
 from vmnet.plumbing.isolation import rulesets
+
+if TYPE_CHECKING:
+    from vmnet.model.pod import PodInterface
 
 GOLDEN = Path(__file__).parents[2] / "data" / "isolation"
 LONGEST_COMMENT = 127

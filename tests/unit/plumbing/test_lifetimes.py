@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tests.unit import layouts
 from tests.unit.fake_kernel import FakeKernel
-from vmnet.model import FOREVER, Address, DeleteEntry, PodInterface, Route, Settings, Spec, Status
+from vmnet.model.change import DeleteEntry
+from vmnet.model.links import FOREVER, Address, Route, Spec, Status
+from vmnet.model.settings import Settings
 from vmnet.plumbing.bridge import bound, unbound
 from vmnet.plumbing.diff import diff
 from vmnet.plumbing.discover import discover
 from vmnet.plumbing.lifetimes import lasting, ran_out
+
+if TYPE_CHECKING:
+    from vmnet.model.pod import PodInterface
 
 READ_AT = 1000
 FURTHER = Address("eth0", "10.99.0.2", 24)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vmnet.model import Link, Route, Status
+from vmnet.model.links import Link, Route, Status
 from vmnet.plumbing.node_signs import signs
 
 NOBODY: dict[str, str] = {}

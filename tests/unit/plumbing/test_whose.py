@@ -9,7 +9,7 @@ import pytest
 from tests.unit import layouts
 from tests.unit.doctor.evidence import bound
 from vmnet.errors import RefusedError
-from vmnet.model import Holder, Link, Route, Status
+from vmnet.model.links import Holder, Link, Route, Status
 from vmnet.plumbing.discover import discover, refuse_bound_elsewhere, refuse_names_taken, refuse_orphans
 from vmnet.plumbing.names import bridge_name, free_tap
 from vmnet.plumbing.whose import KATA, KUBEVIRT, OTHER, VMNET, bound_elsewhere, of_bindings

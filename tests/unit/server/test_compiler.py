@@ -16,7 +16,7 @@ import pytest
 from tests.unit.dhcp.frames import LEASE, REPLIES, VM_MAC
 from vmnet.codec import encode
 from vmnet.dhcp.replies import dumps as dumps_replies
-from vmnet.model import Leases
+from vmnet.model.lease import Leases
 from vmnet.server import compiler
 from vmnet.server.compiled import loads
 

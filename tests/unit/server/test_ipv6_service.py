@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.unit.server.test_service import Clock, Told
-from vmnet.model import Lease6, LeasedAddress, Leases, Router
+from vmnet.model.lease import Lease6, LeasedAddress, Leases, Router
 from vmnet.packets import ipv6_layers, layers
 from vmnet.server.compiled import loads
 from vmnet.server.compiler import compile_leases

@@ -23,7 +23,7 @@ from tests.unit.dhcp.frames import (
 )
 from vmnet.dhcp import replies
 from vmnet.dhcp.compile import compile_replies
-from vmnet.model import ClasslessRoute
+from vmnet.model.lease import ClasslessRoute
 from vmnet.server.compiled import Compiled, dumps, dumps_failure
 from vmnet.server.service import Service
 

@@ -11,7 +11,9 @@ from vmnet.agent import Report
 from vmnet.dhcp.lease import lease
 from vmnet.ipv6.lease import lease6
 from vmnet.kernel.inspect import FORWARDING, LinkState
-from vmnet.model import Link, Resolver, Settings, Status
+from vmnet.model.lease import Resolver
+from vmnet.model.links import Link, Status
+from vmnet.model.settings import Settings
 from vmnet.plumbing.discover import discover
 from vmnet.schema import SCHEMA, Journal
 from vmnet.server_report import ServerReport, read_report

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit.watching.sights import family, journal, server, sight
-from vmnet.model import FilterChain, Holder, Status
+from vmnet.model.links import FilterChain, Holder, Status
 from vmnet.watching.causes import cause
 from vmnet.watching.goals import GOALS, Way, is_reached
 from vmnet.watching.reach import Question

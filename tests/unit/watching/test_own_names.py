@@ -14,7 +14,7 @@ from vmnet.agent import Plan
 from vmnet.codec import encode, plain
 from vmnet.config import Config
 from vmnet.dhcp.lease import lease
-from vmnet.model import Boot, RawOption, Settings, Told
+from vmnet.model.settings import Boot, RawOption, Settings, Told
 from vmnet.outline import plain as drawn
 from vmnet.watching.own_names import own_names
 from vmnet.watching.redact import Redactor

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from tests.unit.watching.sights import ROUTER, family, journal, server, sight
-from vmnet.model import Status
+from vmnet.model.links import Status
 from vmnet.outline import lines, plain
 from vmnet.watching import status
 
