@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vmnet.errors import UsageError
-from vmnet.model.links import FOREVER
+from vmnet.model.links import FOREVER, IFNAME_BYTES, is_link_local, is_link_name
 from vmnet.model.settings import DHCP_EXTERNAL, DHCP_OFF, DHCP_ON, ISOLATIONS, Settings, Told
 from vmnet.own_files import reopened
-from vmnet.plumbing.names import IFNAME_BYTES, is_link_name
-from vmnet.told import is_link_local
 
 if TYPE_CHECKING:
     from collections.abc import Callable

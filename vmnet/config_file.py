@@ -20,10 +20,9 @@ from vmnet import config as checks
 from vmnet import patterns
 from vmnet.config import FromFile
 from vmnet.errors import UsageError
-from vmnet.model.links import FOREVER
+from vmnet.model.links import FOREVER, is_link_local
 from vmnet.model.settings import Boot, RawOption, Told
 from vmnet.strict_json import loads
-from vmnet.told import is_link_local
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from vmnet.codec import encode
 from vmnet.errors import RefusedError, UsageError
 from vmnet.kernel.file_lock import hold
+from vmnet.model.links import is_link_name
 from vmnet.own_files import DIRECTORY, NotOursError, is_own_directory, own_file
-from vmnet.plumbing.names import is_link_name
 from vmnet.privileges import remedy
 from vmnet.saved_facts import understood
 

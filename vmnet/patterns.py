@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vmnet.ipv6.lease import PREF64_LENGTHS
+from vmnet.model.lease import PREF64_LENGTHS
 
 _END = r"$(?!\n)"
 """Python's `$` alone also stands before a line feed."""

@@ -15,10 +15,19 @@ from typing import TYPE_CHECKING, Any
 from vmnet import config
 from vmnet.codec import encode
 from vmnet.model.lease import ArpEntry, ClasslessRoute, Lease, Lease6, LeasedAddress, Router
-from vmnet.model.links import FOREVER, Address, Lookup, Neighbour, ProxyNeighbour, Route
+from vmnet.model.links import (
+    FOREVER,
+    IFNAME_BYTES,
+    Address,
+    Lookup,
+    Neighbour,
+    ProxyNeighbour,
+    Route,
+    is_link_name,
+)
 from vmnet.model.pod import PodInterface
 from vmnet.model.settings import ISOLATIONS, Boot, RawOption, Settings, Told
-from vmnet.plumbing.names import IFNAME_BYTES, bridge_name, is_link_name, nic_name
+from vmnet.plumbing.names import bridge_name, nic_name
 from vmnet.schema import Journal, understand
 
 if TYPE_CHECKING:

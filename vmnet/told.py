@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vmnet import traffic
-from vmnet.model.links import FOREVER
+from vmnet.model.links import FOREVER, is_link_local, is_unicast
 
 if TYPE_CHECKING:
     from vmnet.model.lease import Resolver
@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 SMALLEST_IPV6_MTU = 1280
 """RFC 8200 §5."""
 _RT_SCOPE_UNIVERSE = 0
-_RTN_UNICAST = 1
-"""linux/rtnetlink.h."""
 _LONGEST_HOSTNAME = 63
-_LINK_LOCAL_BEGINS = ("fe8", "fe9", "fea", "feb")
 
 
 def global_addresses(pod: PodInterface, *, ipv6: bool) -> tuple[Address, ...]:
@@ -27,16 +24,6 @@ def global_addresses(pod: PodInterface, *, ipv6: bool) -> tuple[Address, ...]:
     return tuple(
         address for address in pod.addresses if address.ipv6 is ipv6 and address.scope == _RT_SCOPE_UNIVERSE
     )
-
-
-def is_link_local(address: str) -> bool:
-    """Whether an IPv6 address is one of fe80::/10."""
-    return address.startswith(_LINK_LOCAL_BEGINS)
-
-
-def is_unicast(route: Route) -> bool:
-    """Whether a route leads somewhere: no blackhole, no unreachable."""
-    return route.type == _RTN_UNICAST
 
 
 def ipv6_defaults(pod: PodInterface) -> list[Route]:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from vmnet.doctor.evidence import ERROR, INFO, WARNING, Finding
 from vmnet.kernel.inspect import FORWARDING
+from vmnet.model.links import is_link_name
 from vmnet.model.settings import ISOLATION_OFF
 from vmnet.plumbing.isolation import rulesets
-from vmnet.plumbing.names import bridge_name, is_link_name, nic_name, table_name
+from vmnet.plumbing.names import bridge_name, nic_name, table_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

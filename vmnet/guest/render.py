@@ -16,7 +16,7 @@ from vmnet.codec import plain
 from vmnet.guest.cloud_init import cloud_init
 from vmnet.guest.kernel_ip import kernel_ip
 from vmnet.guest.static import Rendered, static
-from vmnet.ipv6.autonomous import AUTONOMOUS_LENGTH
+from vmnet.model.lease import AUTONOMOUS_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable

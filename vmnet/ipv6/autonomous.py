@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vmnet.model.lease import AUTONOMOUS_LENGTH
 from vmnet.model.settings import ISOLATION_STRICT
 
 if TYPE_CHECKING:
     from vmnet.model.settings import Settings
-
-AUTONOMOUS_LENGTH = 64
-"""RFC 4862 §5.5.3 with the interface identifiers of RFC 2464 §4."""
 
 
 def autonomous_warnings(prefixes: tuple[str, ...], settings: Settings) -> list[str]:

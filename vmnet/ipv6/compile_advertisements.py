@@ -6,9 +6,8 @@ from socket import AF_INET6, inet_ntop, inet_pton
 from typing import TYPE_CHECKING, Any
 
 from vmnet.ipv6.advertisements import OURS, UNKNOWN, Advertisements, RouterFrames
-from vmnet.ipv6.autonomous import AUTONOMOUS_LENGTH
-from vmnet.ipv6.lease import PREF64_LENGTHS
 from vmnet.ipv6.packet import ICMPV6, checksum
+from vmnet.model.lease import AUTONOMOUS_LENGTH, PREF64_LENGTHS
 from vmnet.packets import ipv6_layers, server_mac
 
 if TYPE_CHECKING:

@@ -13,14 +13,12 @@ from vmnet import told as shared
 from vmnet.ipv6.autonomous import autonomous_warnings
 from vmnet.ipv6.fitting import fitted
 from vmnet.ipv6.routers import routers
-from vmnet.model.lease import Lease6, LeasedAddress, Resolver
+from vmnet.model.lease import PREF64_LENGTHS, Lease6, LeasedAddress, Resolver
 from vmnet.model.settings import DHCP_ON, Settings
 
 if TYPE_CHECKING:
     from vmnet.model.pod import PodInterface
 
-PREF64_LENGTHS = (96, 64, 56, 48, 40, 32)
-"""In the order of their codes (RFC 8781 §4)."""
 _IFA_F_DEPRECATED = 0x20
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from vmnet import told as shared
 from vmnet import traffic
 from vmnet.model.lease import LeasedAddress, Router
-from vmnet.model.links import RTAX_MTU, Neighbour, Route
-from vmnet.told import ipv6_defaults, is_link_local, is_unicast
+from vmnet.model.links import RTAX_MTU, Neighbour, Route, is_link_local, is_unicast
+from vmnet.told import ipv6_defaults
 
 if TYPE_CHECKING:
     from vmnet.model.pod import PodInterface

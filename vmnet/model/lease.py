@@ -8,6 +8,10 @@ from vmnet.model.settings import Boot, RawOption
 
 SERVER_PREFIX = "fe80::766d:6e65:7400/120"
 """The link-local addresses that our server answers for, "vmnet" in ASCII: its own, and those of its routers."""
+PREF64_LENGTHS = (96, 64, 56, 48, 40, 32)
+"""In the order of their codes (RFC 8781 §4)."""
+AUTONOMOUS_LENGTH = 64
+"""RFC 4862 §5.5.3 with the interface identifiers of RFC 2464 §4."""
 
 
 @dataclass(frozen=True, slots=True)

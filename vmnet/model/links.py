@@ -12,7 +12,12 @@ FOREVER = 0xFFFFFFFF
 """An address lifetime or lease time without end (RFC 2131 §3.3, RFC 4861 §4.6.2)."""
 RTAX_MTU = 2
 RT_TABLE_MAIN, RT_TABLE_LOCAL = 254, 255
+_RTN_UNICAST = 1
 """linux/rtnetlink.h."""
+IFNAME_BYTES = 15
+"""IFNAMSIZ less its terminating NUL (linux/if.h)."""
+_LINK_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+_LINK_LOCAL_BEGINS = ("fe8", "fe9", "fea", "feb")
 TABLE_PREFIX = "vmnet_"
 """What the names of our nftables tables begin with."""
 NOTE_PREFIX = "vmnet."
@@ -345,3 +350,25 @@ def wanted(spec: LinkSpec) -> tuple[tuple[str, int | str], ...]:
         for field in LinkSpec.__slots__
         if field not in ("kind", "ifindex") and (value := getattr(spec, field)) is not None
     )
+
+
+def is_link_name(text: str) -> bool:
+    """Whether `text` is a link name we work with: the kernel takes more, shells and people do not.
+
+    The form is `[A-Za-z0-9][A-Za-z0-9._-]{0,14}`.
+    """
+    return (
+        0 < len(text) <= IFNAME_BYTES
+        and text[0] not in "._-"
+        and all(character in _LINK_NAME_CHARACTERS for character in text)
+    )
+
+
+def is_link_local(address: str) -> bool:
+    """Whether an IPv6 address is one of fe80::/10."""
+    return address.startswith(_LINK_LOCAL_BEGINS)
+
+
+def is_unicast(route: Route) -> bool:
+    """Whether a route leads somewhere: no blackhole, no unreachable."""
+    return route.type == _RTN_UNICAST

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 from vmnet import traffic
 from vmnet.errors import BoundElsewhereError, NotYetError, RefusedError
-from vmnet.model.links import RT_TABLE_MAIN, Address, Link, Neighbour, OffloadCheck, Status
+from vmnet.model.links import RT_TABLE_MAIN, Address, Link, Neighbour, OffloadCheck, Status, is_unicast
 from vmnet.model.pod import PodInterface
 from vmnet.plumbing.names import bridge_name, nic_name
 from vmnet.plumbing.whose import VMNET, bound_elsewhere, described, in_the_way
-from vmnet.told import is_unicast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -14,12 +14,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from vmnet.model.links import FilterChain, OffloadCheck, Ruleset
+from vmnet.model.links import FilterChain, OffloadCheck, Ruleset, is_link_local
 from vmnet.model.settings import DHCP_EXTERNAL, ISOLATION_DHCP_ONLY, ISOLATION_OFF
 from vmnet.plumbing import offload_program
 from vmnet.plumbing.isolation_rules import ACCEPT, DROP, NOTHING_ELSE, Guest, Rule, in_set, rules, solicitation
 from vmnet.plumbing.names import bridge_name, nic_name, table_name
-from vmnet.told import is_link_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,14 +8,11 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
-from vmnet.model.links import TABLE_PREFIX
+from vmnet.model.links import IFNAME_BYTES, TABLE_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
-IFNAME_BYTES = 15
-"""IFNAMSIZ less its terminating NUL (linux/if.h)."""
-_LINK_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 _OWN_MAC_PREFIX = "02:76:6d"
 """A locally administered prefix for the links that must not bear the VM's MAC."""
 
@@ -23,18 +20,6 @@ _OWN_MAC_PREFIX = "02:76:6d"
 def is_own_mac(mac: str) -> bool:
     """Whether a link with that MAC is one that vmnet made, or the NIC of a binding."""
     return mac.startswith(_OWN_MAC_PREFIX)
-
-
-def is_link_name(text: str) -> bool:
-    """Whether `text` is a link name we work with: the kernel takes more, shells and people do not.
-
-    The form is `[A-Za-z0-9][A-Za-z0-9._-]{0,14}`.
-    """
-    return (
-        0 < len(text) <= IFNAME_BYTES
-        and text[0] not in "._-"
-        and all(character in _LINK_NAME_CHARACTERS for character in text)
-    )
 
 
 def bridge_name(ifname: str) -> str:

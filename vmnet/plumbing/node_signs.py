@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vmnet.errors import RefusedError
-from vmnet.told import is_unicast
+from vmnet.model.links import is_unicast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
