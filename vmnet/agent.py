@@ -387,7 +387,12 @@ def _begin(place: Place, config: Config, now: Status) -> Journal:
     refuse_bound_elsewhere(now, config.interface, begun)
     pod = discover(now, config.interface)
     refuse_node(node_signs(now, config, pod.ifname))
-    tap = _tap(now, pod, wished.tap if config.tap_is_named else "", of_bindings(filter(None, begun.values())))
+    tap = _tap(
+        now,
+        pod,
+        wished.tap if config.tap_is_named else "",
+        of_bindings((one.pod.ifname, one.settings.tap) for one in begun.values() if one),
+    )
     settings = replace(wished, tap=tap, owner=owner, hostname=wished.hostname or resolver.hostname(config))
     if settings.mtu is not None and settings.mtu > pod.mtu:
         raise RefusedError(

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 LOG = "server.log"
 _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(vmnet.__file__)))
-_ENTER = "import sys; sys.path.append(sys.argv.pop(1)); from vmnet.server.{0} import main; main()"
+_ENTER = "import sys; sys.path.append(sys.argv.pop(1)); from {0} import main; main()"
 READY_SECONDS = 10.0
 _STOP_SECONDS = 2.0
 _WAITERS = 8
@@ -81,7 +81,7 @@ def start_compiler(leases: Leases, log: int) -> Compiler:
     os.lseek(question, 0, os.SEEK_SET)
     read_end, write_end = os.pipe()
     try:
-        pid = _spawn(["-I", "-c", _ENTER.format("compiler"), _PACKAGE_ROOT], question, write_end, log)
+        pid = _spawn(["-I", "-c", _ENTER.format("vmnet.server.compiler"), _PACKAGE_ROOT], question, write_end, log)
     finally:
         os.close(question)
         os.close(write_end)
@@ -128,7 +128,7 @@ def server_arguments(
     # Nobody holds the tap: whoever opens it is another guest than the one that the log tells of.
     before = leases_before(directory) if is_attached(settings.tap) else lease_state.SILENT
     words = (*packets.arguments(), *descriptors, before, _sandbox(settings))
-    return ["-I", "-S", "-c", _ENTER.format("loop"), _PACKAGE_ROOT, *words]
+    return ["-I", "-S", "-c", _ENTER.format("vmnet.server.loop"), _PACKAGE_ROOT, *words]
 
 
 def _sandbox(settings: Settings) -> str:

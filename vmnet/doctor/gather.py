@@ -103,7 +103,7 @@ def gather(config: Config, wishes: Wishes) -> Evidence:
             tap=config.settings.tap if config.tap_is_named else "",
             flags=flags,
             begun=tuple(begun),
-            taken=of_bindings(filter(None, begun.values())),
+            taken=of_bindings((one.pod.ifname, one.settings.tap) for one in begun.values() if one),
             holders=tap_holders(),
         )
         evidence = _with_plan(evidence, config)

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from vmnet.model.links import Holder, Link, Status
-    from vmnet.schema import Journal
 
 VMNET, KUBEVIRT, KATA, OTHER = "vmnet", "KubeVirt", "Kata Containers", "another program"
 _BRIDGE = bridge_name("")
@@ -103,16 +102,18 @@ def _concerns(one: Elsewhere, ifname: str) -> bool:
     return ifname == one.ifname or bridge_name(ifname) == one.bridge
 
 
-def of_bindings(journals: Iterable[Journal]) -> dict[str, str]:
-    """Say of each name that a binding has, whether or not the link is there now, what bears it."""
+def of_bindings(bindings: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Say of each name that a binding has, whether or not the link is there now, what bears it.
+
+    Of each binding its pod interface and its tap are given.
+    """
     names = {}
-    for journal in journals:
-        ifname = journal.pod.ifname
+    for ifname, tap in bindings:
         parts = {
             ifname: "stand-in",
             bridge_name(ifname): "bridge",
             nic_name(ifname): "NIC",
-            journal.settings.tap: "tap",
+            tap: "tap",
         }
         names.update({name: f"the {part} of {ifname}'s binding" for name, part in parts.items()})
     return names

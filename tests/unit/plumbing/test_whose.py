@@ -156,7 +156,7 @@ def test_a_tap_that_the_pod_reaches_the_world_by_is_its_nic() -> None:
 def test_a_free_name_is_nobodys() -> None:
     journal = bound().journal
     assert journal is not None
-    ours = of_bindings([journal])
+    ours = of_bindings([(journal.pod.ifname, journal.settings.tap)])
     assert ours == {
         "eth0": "the stand-in of eth0's binding",
         "k6t-eth0": "the bridge of eth0's binding",
