@@ -117,7 +117,7 @@ share: setup ## write what a wheel installs below share/, completion scripts and
 	$(RUN) -m tools.share .cache/share
 
 schema: setup ## write the configuration file's schema anew
-	$(RUN) -c 'from vmnet.config_file import schema; print(schema(), end="")' >deploy/config.schema.json
+	$(RUN) -c 'from vmnet.settings.file import schema; print(schema(), end="")' >deploy/config.schema.json
 
 lock: setup ## renew the locks from pyproject.toml
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --target $(VENV)/lock uv

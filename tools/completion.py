@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import shtab
 
-from vmnet import cli
+from vmnet.cli import main
 
 if TYPE_CHECKING:
     import argparse
@@ -20,13 +20,13 @@ PLACES = {
 }
 """Where each shell looks below share/."""
 _WORDS = re.compile(r"[a-z0-9-]+(\|[a-z0-9-]+)+")
-"""A metavar that says what there is to choose from; `vmnet.config` checks it, not argparse."""
+"""A metavar that says what there is to choose from; `vmnet.settings.config` checks it, not argparse."""
 _FILES = dict.fromkeys(("FILE", "FILE.pcap", "FILE.tar", "DOMAIN.xml"), shtab.FILE) | {"DIR": shtab.DIRECTORY}
 
 
 def script(shell: str) -> str:
     """Return the completion script for one of `PLACES`."""
-    parser = cli.parser()
+    parser = main.parser()
     for action in _actions(parser):
         metavar = action.metavar if isinstance(action.metavar, str) else ""
         if metavar in _FILES:

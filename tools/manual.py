@@ -6,9 +6,10 @@ import re
 import textwrap
 from typing import TYPE_CHECKING
 
-from vmnet import __version__, cli
-from vmnet.config import DEFAULT_STATE_DIR
-from vmnet.verbs import ABOUT, ENVIRONMENT, EXIT_CODES, GROUPS, Verb
+from vmnet import __version__
+from vmnet.cli import main
+from vmnet.cli.verbs import ABOUT, ENVIRONMENT, EXIT_CODES, GROUPS, Verb
+from vmnet.settings.config import DEFAULT_STATE_DIR
 
 if TYPE_CHECKING:
     import argparse
@@ -22,12 +23,12 @@ _QUOTED = re.compile(r"`([^`]+)`")
 def pages() -> dict[str, str]:
     """Return each page by the name of its file."""
     parsers = _parsers()
-    named = {f"vmnet-{verb.name}": _of(verb, parsers[verb.name]) for verb in cli.VERBS}
+    named = {f"vmnet-{verb.name}": _of(verb, parsers[verb.name]) for verb in main.VERBS}
     return {f"{name}.1": _page(name, lines) for name, lines in {"vmnet": _whole(), **named}.items()}
 
 
 def _parsers() -> dict[str, argparse.ArgumentParser]:
-    [parsers] = [action.choices for action in cli.parser()._actions if isinstance(action.choices, dict)]
+    [parsers] = [action.choices for action in main.parser()._actions if isinstance(action.choices, dict)]
     return parsers
 
 
@@ -42,7 +43,7 @@ def _whole() -> Iterator[str]:
     yield from (".SH DESCRIPTION", _prose(ABOUT), "Each verb has a page of its own.")
     for group in GROUPS:
         yield f".SS {group.capitalize()}"
-        for verb in cli.VERBS:
+        for verb in main.VERBS:
             if verb.group == group:
                 yield from (".TP", rf".BR vmnet\-{_text(verb.name)} (1)", _prose(verb.description))
     yield from _environment()
@@ -51,7 +52,7 @@ def _whole() -> Iterator[str]:
     yield ".SH EXIT STATUS"
     for code, meaning in EXIT_CODES:
         yield from (".TP", f".B {code}", _text(meaning))
-    yield from (".SH SEE ALSO", *_see_also(f"vmnet-{verb.name}" for verb in cli.VERBS))
+    yield from (".SH SEE ALSO", *_see_also(f"vmnet-{verb.name}" for verb in main.VERBS))
 
 
 def _of(verb: Verb, parser: argparse.ArgumentParser) -> Iterator[str]:

@@ -29,12 +29,12 @@ def main() -> NoReturn:
 
 def _run() -> int:
     if sys.argv[1:2] == ["probe"]:
-        from vmnet import probe
+        from vmnet.diagnosis import probe
 
         code = probe.main(sys.argv[2:])
         if code is not None:
             return code
-    from vmnet import cli
+    from vmnet.cli import main as cli
 
     return cli.main()
 

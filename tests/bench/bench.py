@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from testbed.netns import entered, run
 from testbed.pods import pod
 from testbed.tap_guest import raw_tap
-from vmnet.ipv6.packet import checksum
+from vmnet.server.ipv6.packet import checksum
 
 if TYPE_CHECKING:
     import resource
@@ -224,15 +224,16 @@ def kernel_milliseconds() -> float:
     """How long the changes of one `up` take in the kernel's hands, measured inside the agent."""
     code = (
         "import sys, time\n"
-        "from vmnet import agent, cli\n"
+        "from vmnet.agent import lifecycle\n"
+        "from vmnet.cli import main as cli\n"
         "spent = 0\n"
-        "real = agent.apply\n"
+        "real = lifecycle.apply\n"
         "def apply(netlink, change):\n"
         "    global spent\n"
         "    began = time.perf_counter()\n"
         "    real(netlink, change)\n"
         "    spent += time.perf_counter() - began\n"
-        "agent.apply = apply\n"
+        "lifecycle.apply = apply\n"
         "code = cli.main(sys.argv[1:])\n"
         "print(spent * 1000 if code == 0 else code)\n"
     )

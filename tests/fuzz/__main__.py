@@ -15,16 +15,16 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["vmnet.dhcp.request", "vmnet.dhcp.answer", "vmnet.ipv6"]):
-    from vmnet.dhcp import answer, request
-    from vmnet.ipv6 import answer as answer6
-    from vmnet.ipv6 import message, packet
+with atheris.instrument_imports(include=["vmnet.server.dhcp.request", "vmnet.server.dhcp.answer", "vmnet.ipv6"]):
+    from vmnet.server.dhcp import answer, request
+    from vmnet.server.ipv6 import answer as answer6
+    from vmnet.server.ipv6 import message, packet
 
 from tests.unit.dhcp.frames import REPLIES, VM_MAC, checksum_of, options_of
 from tests.unit.dhcp.test_mutations import REASONS, SEEDS
 from tests.unit.ipv6 import messages as dhcpv6
 from tests.unit.ipv6 import test_mutations as mutations6
-from vmnet.auxdata import TP_STATUS_CSUMNOTREADY
+from vmnet.server.auxdata import TP_STATUS_CSUMNOTREADY
 
 LONGEST = 2048
 """Octets. What is longer is not read by the server."""

@@ -9,8 +9,8 @@ import yaml
 
 from tests.image.manifests import exporters, objects, pod, render
 from tests.image.test_manifests import VERSIONS, validate
-from vmnet import cli
-from vmnet.config import DEFAULT_STATE_DIR, state_pattern
+from vmnet.cli import main
+from vmnet.settings.config import DEFAULT_STATE_DIR, state_pattern
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +58,7 @@ def test_it_may_nothing_and_sees_nothing_of_the_node_but_the_pods_volumes() -> N
 
 
 def test_it_looks_where_the_pods_of_vms_keep_their_facts() -> None:
-    asked = cli.parser().parse_args(container()["args"])
+    asked = main.parser().parse_args(container()["args"])
     [pattern] = asked.state_dir
     assert state_pattern(pattern) == pattern
     vm = pod("base")
@@ -71,7 +71,7 @@ def test_it_looks_where_the_pods_of_vms_keep_their_facts() -> None:
 
 
 def test_the_port_is_the_one_it_listens_at() -> None:
-    asked = cli.parser().parse_args(container()["args"])
+    asked = main.parser().parse_args(container()["args"])
     [port] = container()["ports"]
     assert asked.listen == f"0.0.0.0:{port['containerPort']}"
     for kind in ("readinessProbe", "livenessProbe"):

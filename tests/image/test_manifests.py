@@ -11,9 +11,9 @@ from testbed.netns import run
 from testbed.podman import AGENT_CAPABILITIES, LAUNCHER_CAPABILITIES
 from tests.image import manifests
 from tests.image.manifests import BIN, capabilities, containers, kustomizations, objects, pod, render
-from vmnet import cli
-from vmnet.config import DEFAULT_STATE_DIR
-from vmnet.last_word import VARIABLE as LAST_WORD
+from vmnet.cli import main
+from vmnet.settings.config import DEFAULT_STATE_DIR
+from vmnet.show.termination import VARIABLE as LAST_WORD
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +85,7 @@ def test_probes_never_ask_the_pod_address(name: str) -> None:
 @every_kustomization
 def test_commands_are_ours(name: str) -> None:
     """What the containers and the probes run is understood by the program."""
-    parser = cli.parser()
+    parser = main.parser()
     for container in containers(name):
         if "command" not in container:
             parser.parse_args(container["args"])

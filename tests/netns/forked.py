@@ -38,16 +38,19 @@ from testbed.netns import Completed, TestbedError, set_netns
 from testbed.patience import PATIENCE
 from testbed.privileges import confine
 from tests.unit.journals import journal
-from vmnet import agent as agent_room
-from vmnet import cli, codec, packets, processes, serving
+from vmnet.agent import lifecycle as agent_room
+from vmnet.bindings import offload_program
+from vmnet.cli import main
+from vmnet.compile import scapy_layers
+from vmnet.compile.process import compile_leases
+from vmnet.control import processes, serving
 from vmnet.errors import KernelError, RefusedError
-from vmnet.journal import BindingDirectory
 from vmnet.kernel.netlink import RTM_NEWLINK, NetlinkSocket
 from vmnet.kernel.read import read
-from vmnet.plumbing import offload_program
-from vmnet.schema import Journal
+from vmnet.model import codec
+from vmnet.saved.journal import BindingDirectory
+from vmnet.saved.schema import Journal
 from vmnet.server.compiled import dumps_failure
-from vmnet.server.compiler import compile_leases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -185,10 +188,10 @@ class Forked:
                 confine()
             _patch(agent_room, _APPLY, _telling(outputs[2]))
             _patch(processes, "start_compiler", _known_replies)
-            _patch(cli, "parser", lambda _words: _PARSER)
+            _patch(main, "parser", lambda _words: _PARSER)
             if tamper:
                 tamper()
-            code = cli.main(words)
+            code = main.main(words)
         except SystemExit as left:
             code = left.code if isinstance(left.code, int) else 0
         except BaseException:  # noqa: BLE001 # the child must never return into pytest
@@ -223,7 +226,7 @@ def _prepare() -> None:
     """Do once what each child would do anew: import, fill pyroute2's and the codec's tables, write the program."""
     for room in _ROOMS:
         importlib.import_module(f"vmnet.{room}")
-    packets.ipv6_layers()
+    scapy_layers.ipv6_layers()
     _replies()
     kept = journal("bridge-dual")
     assert codec.decode(Journal, codec.encode(kept)) == kept
@@ -386,7 +389,7 @@ def _replies() -> Path:
 
 
 _start_compiler = processes.start_compiler
-_PARSER = cli.parser()
+_PARSER = main.parser()
 """Built once: that takes as long as half of a verb."""
 
 

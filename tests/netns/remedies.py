@@ -21,10 +21,10 @@ from tests.netns.guest_by_hand import OTHER_MAC, forward_drops, guest_of
 from tests.netns.test_two_bindings import add_nic
 from tests.netns.troubles import TROUBLES, Patient, Trouble
 from tests.unit.test_remedies import SECTIONS
-from vmnet.advice import at_this_place
+from vmnet.domain.read import parse
+from vmnet.domain.wishes import wishes
 from vmnet.errors import UsageError
-from vmnet.guest.domain import parse
-from vmnet.guest.wishes import wishes
+from vmnet.settings.advice import at_this_place
 
 if TYPE_CHECKING:
     from testbed.netns import Completed

@@ -16,10 +16,10 @@ from testbed.agent import VMNET
 from testbed.netns import Background, Netns, background, entered, kill, netns
 from testbed.patience import PATIENCE
 from tests.unit.test_journal import JOURNAL
-from vmnet import processes, server_call, serving
-from vmnet.journal import StateDirectory
+from vmnet.compile.process import compile_leases
+from vmnet.control import call, processes, serving
 from vmnet.kernel.netns import boot_id, cookie
-from vmnet.server.compiler import compile_leases
+from vmnet.saved.journal import StateDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,7 +140,7 @@ def crowd(root: Path, count: int) -> Iterator[list[int]]:
                     ready = processes.start_server(
                         directory, packets, _in_memory(compiled), processes.open_log(directory), journal.settings
                     )
-                pids.append(int((directory.read(server_call.PID) or b"").split()[0]))
+                pids.append(int((directory.read(call.PID) or b"").split()[0]))
                 undo.callback(_end, pids[-1])
                 undo.callback(os.close, ready)
                 directory.close()

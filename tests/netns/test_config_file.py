@@ -135,5 +135,5 @@ def test_the_libraries_that_read_it_are_loaded_for_a_file_only(agent: Agent, fil
     place = argv.index("-i") + 1
     done = run([*argv[:place], "PYTHONPROFILEIMPORTTIME=1", *argv[place:]])
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "vmnet.agent" in loaded
-    assert ({"msgspec", "yaml", "vmnet.config_file"} & loaded != set()) is named
+    assert "vmnet.agent.lifecycle" in loaded
+    assert ({"msgspec", "yaml", "vmnet.settings.file"} & loaded != set()) is named

@@ -22,7 +22,7 @@ from testbed.snapshot import difference, snapshot
 from testbed.watch import RTMGRP_LINK, wait_for_ip
 from tests.at_once import Outcome, at_once
 from tests.netns.troubles import TROUBLES, Trouble, patient
-from vmnet.doctor.table import CHECKS
+from vmnet.diagnosis.table import CHECKS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ import pytest
 from testbed.snapshot import difference, snapshot
 from tests import docs
 from tests.docs import Block, Page
-from vmnet import cli
+from vmnet.cli import main
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,7 @@ EXIT_CODES = {"vmnet doctor --listen 0 --json": (0, 7), "vmnet doctor --all": (0
 
 def examples(*names: str) -> list[str]:
     """What is run of these verbs' examples, in the order of the names."""
-    of = {verb.name: verb.examples for verb in cli.VERBS}
+    of = {verb.name: verb.examples for verb in main.VERBS}
     return [example for name in names for example in of[name] if example not in NOT_RUN]
 
 
@@ -66,7 +66,7 @@ def _tolerant(command: str) -> str:
 
 
 def test_every_example_is_run_here_or_says_why_not() -> None:
-    every = {example for verb in cli.VERBS for example in verb.examples}
+    every = {example for verb in main.VERBS for example in verb.examples}
     assert set(NOT_RUN) <= every, "an example that nobody gives"
     played = {*examples(*BEFORE), *examples(*WHILE_UP)}
     assert every - played - set(NOT_RUN) == set(), "say in BEFORE, WHILE_UP or NOT_RUN what becomes of it"

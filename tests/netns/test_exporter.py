@@ -27,8 +27,8 @@ from tests.netns import forked
 from tests.netns.scraper import NO_CAPABILITY, Exporter, Samples, crowd, exporter, parsed, value
 from tests.netns.test_up_down import discover, is_offer
 from vmnet.errors import UsageError
-from vmnet.exporter import listening
 from vmnet.kernel.netns import cookie
+from vmnet.metrics.exporter import listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

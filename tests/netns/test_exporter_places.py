@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from testbed.patience import PATIENCE, wait_until_so
-from vmnet import exporter
-from vmnet.exporter import Shared, listening
-from vmnet.places import peer_of
+from vmnet.metrics import exporter
+from vmnet.metrics.exporter import Shared, listening
+from vmnet.metrics.places import peer_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

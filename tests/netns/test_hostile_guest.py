@@ -44,11 +44,11 @@ from tests.extent import amount, chosen
 from tests.loud import LOUD
 from tests.netns import forked, probes
 from tests.netns.test_isolation import FROM_GUEST, ROUTER, WIRE, agent_for, line
-from vmnet.codec import decode
+from vmnet.bindings.isolation import rulesets
 from vmnet.kernel import firewall
+from vmnet.model.codec import decode
 from vmnet.model.settings import ISOLATION_DHCP_ONLY, ISOLATION_OFF, ISOLATION_STRICT
-from vmnet.plumbing.isolation import rulesets
-from vmnet.schema import Journal
+from vmnet.saved.schema import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

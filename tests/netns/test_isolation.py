@@ -27,11 +27,11 @@ from testbed.snapshot import difference, snapshot
 from testbed.tap_copier import open_wire
 from tests.netns import forked, probes
 from tests.netns.probes import Wire
-from vmnet.codec import decode
+from vmnet.bindings.isolation import rulesets
+from vmnet.model.codec import decode
 from vmnet.model.lease import SERVER_PREFIX
 from vmnet.model.settings import DHCP_EXTERNAL, ISOLATION_DHCP_ONLY, ISOLATION_OFF, Settings
-from vmnet.plumbing.isolation import rulesets
-from vmnet.schema import Journal
+from vmnet.saved.schema import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

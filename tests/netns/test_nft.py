@@ -16,12 +16,12 @@ import pytest
 from testbed.netns import entered, netns
 from tests.extent import sampled
 from tests.unit import layouts
+from vmnet.bindings.isolation import rulesets
 from vmnet.errors import KernelError
 from vmnet.kernel import firewall
 from vmnet.model.links import TABLE_PREFIX, Address, Route, Ruleset
 from vmnet.model.settings import DHCP_EXTERNAL, ISOLATION_DHCP_ONLY, ISOLATION_STRICT, Settings
 from vmnet.plumbing.discover import discover
-from vmnet.plumbing.isolation import rulesets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,8 +26,7 @@ from tests import docs
 from tests.extent import amount, chosen
 from tests.netns.forked import killed_after
 from tests.netns.trials import Trial, note_names, trial
-from vmnet import schema
-from vmnet.plumbing import note
+from vmnet.saved import note, schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from testbed.netns import background
-from vmnet import processes, server_call
-from vmnet.journal import BindingDirectory
-from vmnet.server_call import ENDING, NO_HANDLE, PID, SOCKET, UNSEEN, is_recorded, start_time
+from vmnet.control import call, processes
+from vmnet.control.call import ENDING, NO_HANDLE, PID, SOCKET, UNSEEN, is_recorded, start_time
+from vmnet.saved.journal import BindingDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,14 +70,14 @@ def test_a_link_to_another_bindings_socket_is_not_called(directory: BindingDirec
         others.bind(str(tmp_path / SOCKET))
         others.listen()
         (tmp_path / "files0" / SOCKET).symlink_to(tmp_path / SOCKET)
-        assert server_call.call(directory, by_name=False, wish=ENDING) is None
+        assert call.call(directory, by_name=False, wish=ENDING) is None
         others.setblocking(False)
         with pytest.raises(BlockingIOError):
             others.accept()
 
 
 def test_the_socket_itself_is_called(directory: BindingDirectory) -> None:
-    with processes._bound_to_file(directory), server_call.called(directory) as found:
+    with processes._bound_to_file(directory), call.called(directory) as found:
         assert found
         assert (found.pid, found.by_name) == (os.getpid(), False)
 
@@ -136,12 +136,12 @@ def test_the_number_of_a_listener_that_has_ended_is_not_believed(
     really = socket.socket.getsockopt
 
     def refuse(asking: socket.socket, level: int, option: int, *size: int) -> int | bytes:
-        if option == server_call._SO_PEERPIDFD:
+        if option == call._SO_PEERPIDFD:
             raise OSError(code, os.strerror(code))
         return really(asking, level, option, *size)
 
     with processes._bound_to_file(directory):
         monkeypatch.setattr(socket.socket, "getsockopt", refuse)
-        with server_call.called(directory) as found:
+        with call.called(directory) as found:
             assert found
             assert (found.pid, found.handle) == (pid, NO_HANDLE)

@@ -29,7 +29,7 @@ from tests import figures
 from tests.extent import amount
 from tests.netns.forked import Forked
 from tests.netns.test_up_down import wait_for_an_offer
-from vmnet import server_call
+from vmnet.control import call
 from vmnet.kernel.inotify import watch_file
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def test_where_the_kernel_gives_no_handle_of_a_peer(pod: Pod, agent: Agent, name
     """Before Linux 6.5: what is written down is what counts, and by its file the server ends as it is asked."""
 
     def tamper() -> None:
-        server_call._peer_handle = lambda _: server_call.NO_HANDLE  # type: ignore[assignment]
+        call._peer_handle = lambda _: call.NO_HANDLE  # type: ignore[assignment]
 
     found = snapshot(pod)
     vmnet = Forked(agent)

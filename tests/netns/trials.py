@@ -16,14 +16,14 @@ from testbed.netns import entered, wait_for_end
 from testbed.snapshot import difference, settled, snapshot, steady
 from tests.netns import forked
 from tests.netns.forked import Forked, know_replies
-from vmnet.codec import decode
 from vmnet.errors import VmnetError
 from vmnet.kernel.netlink import NetlinkSocket
 from vmnet.kernel.read import read
+from vmnet.model.codec import decode
 from vmnet.model.links import FOREVER, NOTE_PREFIX, Address
-from vmnet.plumbing import note
 from vmnet.plumbing.discover import discover
-from vmnet.schema import Journal
+from vmnet.saved import note
+from vmnet.saved.schema import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -23,9 +23,9 @@ from tests.netns.guest_by_hand import forward_drops
 from tests.netns.raw_client import RawClient
 from tests.netns.tap_holder import HOLDS
 from tests.unit.dhcp.frames import bootp, frame, message, option
-from vmnet.codec import decode, encode
-from vmnet.plumbing.isolation import rulesets
-from vmnet.schema import Journal
+from vmnet.bindings.isolation import rulesets
+from vmnet.model.codec import decode, encode
+from vmnet.saved.schema import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,7 +15,7 @@ import yaml
 
 from testbed.unpacked import CLOUD_INIT, programs
 from tests.unit.guest.test_render import LEASES
-from vmnet.guest.render import render
+from vmnet.lease.render import render
 
 RUNNER = Path(__file__).parents[2] / "testbed" / "cloud_init_renderers.py"
 Files = dict[str, dict[str, str]]

@@ -12,9 +12,9 @@ from testbed.netns import run
 from tests.need import need
 from tests.readers.terminal import Terminal, terminal
 from tools.completion import PLACES
-from vmnet import cli
-from vmnet.config import DHCP_MODES, PLAN_FORMATS, RENDER_FORMATS
+from vmnet.cli import main
 from vmnet.model.settings import ISOLATIONS
+from vmnet.settings.config import DHCP_MODES, PLAN_FORMATS, RENDER_FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ROOM = "readers"
 ANOTHER_LINE = "\x15\r"
 """Ctrl-U and Return: in both shells the line is gone, and a new one begins."""
-VERBS = tuple(verb.name for verb in cli.VERBS)
+VERBS = tuple(verb.name for verb in main.VERBS)
 UNIQUE = [
     ("vmnet st", "vmnet status"),
     ("vmnet onD", "vmnet onDefineDomain"),
@@ -129,5 +129,5 @@ def test_fish_offers_what_there_is_to_choose_from(
 
 def test_fish_says_what_a_verb_does(share: Path, directory: Path) -> None:
     offered = fish(share, directory, "vmnet ")
-    for verb in cli.VERBS:
+    for verb in main.VERBS:
         assert offered[verb.name].startswith(verb.description[:40])

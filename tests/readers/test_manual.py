@@ -10,12 +10,12 @@ import pytest
 from testbed.netns import run
 from tests.need import need
 from tools import manual
-from vmnet import cli
+from vmnet.cli import main
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vmnet.verbs import Verb
+    from vmnet.cli.verbs import Verb
 
 PAGES = tuple(manual.pages())
 
@@ -50,18 +50,18 @@ def test_man_warns_of_nothing(name: str, share: Path) -> None:
 
 
 def test_a_page_for_each_verb_and_one_that_names_them_all(share: Path) -> None:
-    assert set(PAGES) == {"vmnet.1", *(f"vmnet-{verb.name}.1" for verb in cli.VERBS)}
+    assert set(PAGES) == {"vmnet.1", *(f"vmnet-{verb.name}.1" for verb in main.VERBS)}
     text = shown(share / "man" / "man1" / "vmnet.1")
     assert "take over the pod's network identity" in " ".join(text.split())
-    for verb in cli.VERBS:
+    for verb in main.VERBS:
         assert f"vmnet-{verb.name}(1)" in text
 
 
-@pytest.mark.parametrize("verb", cli.VERBS, ids=[verb.name for verb in cli.VERBS])
+@pytest.mark.parametrize("verb", main.VERBS, ids=[verb.name for verb in main.VERBS])
 def test_the_page_of_a_verb_has_its_options_and_examples(verb: Verb, share: Path) -> None:
     text = shown(share / "man" / "man1" / f"vmnet-{verb.name}.1")
     assert max(map(len, text.splitlines())) <= 80
-    [choices] = [action.choices for action in cli.parser()._actions if isinstance(action.choices, dict)]
+    [choices] = [action.choices for action in main.parser()._actions if isinstance(action.choices, dict)]
     for action in choices[verb.name]._actions:
         assert all(f"\n       {option}" in text or f", {option}" in text for option in action.option_strings)
     for example in verb.examples:
@@ -73,5 +73,5 @@ def test_whatis_finds_the_page(share: Path) -> None:
     directory = share / "man"
     run(["mandb", "--quiet", "--user-db", "--no-straycats", directory])
     found = run(["env", f"MANPATH={directory}", "whatis", "vmnet-status"], check=False)
-    [status] = [verb for verb in cli.VERBS if verb.name == "status"]
+    [status] = [verb for verb in main.VERBS if verb.name == "status"]
     assert f"- {status.help}".replace("`", "") in found.stdout

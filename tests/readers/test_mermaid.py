@@ -15,11 +15,11 @@ from testbed.netns import run
 from tests.need import need
 from tests.unit import layouts
 from tests.unit.journals import IPV6_ONLY, journal, of_pod
-from vmnet.drawing import drawn
-from vmnet.drawing.picture import picture
+from vmnet.diagnosis.drawing import drawn
+from vmnet.diagnosis.drawing.picture import picture
 
 if TYPE_CHECKING:
-    from vmnet.schema import Journal
+    from vmnet.saved.schema import Journal
 
 PARSER = Path(__file__).parents[2] / "testbed" / "mermaid"
 AWKWARD = ('"end"', "a;b", "#quot;", "<i>&amp;", "`x`", "%%{init: x}%%", "end", "--> x", "1. x", "a\\nb")

@@ -11,7 +11,7 @@ import pytest
 from testbed.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
-VERB = "import sys; from vmnet.cli import main; sys.exit(main())"
+VERB = "import sys; from vmnet.cli.main import main; sys.exit(main())"
 CLOSED = ("<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-", "2>/dev/full")
 
 

@@ -11,8 +11,8 @@ from testbed.netns import run
 from tests.need import need
 from tests.unit import layouts
 from tests.unit.journals import IPV6_ONLY, journal
-from vmnet.drawing import drawn
-from vmnet.drawing.svg import WIDTH
+from vmnet.diagnosis.drawing import drawn
+from vmnet.diagnosis.drawing.svg import WIDTH
 
 if TYPE_CHECKING:
     from pathlib import Path

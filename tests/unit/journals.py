@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tests.unit import layouts
-from vmnet.dhcp.lease import lease
-from vmnet.ipv6.lease import lease6
+from vmnet.lease.ipv4 import lease
+from vmnet.lease.ipv6 import lease6
 from vmnet.model.lease import Resolver
 from vmnet.model.settings import Settings
 from vmnet.plumbing.discover import discover
-from vmnet.schema import SCHEMA, Journal
+from vmnet.saved.schema import SCHEMA, Journal
 
 if TYPE_CHECKING:
     from vmnet.model.links import Status

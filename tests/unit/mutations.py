@@ -12,7 +12,7 @@ import pytest
 from tests import figures
 from tests.extent import amount, seed
 from tests.unit.dhcp.frames import VM_MAC
-from vmnet.auxdata import TP_STATUS_CSUMNOTREADY, TP_STATUS_VLAN_VALID
+from vmnet.server.auxdata import TP_STATUS_CSUMNOTREADY, TP_STATUS_VLAN_VALID
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,22 +10,24 @@ import pytest
 
 from tests.unit import layouts
 from tests.unit.test_saved_facts import WEAK
-from vmnet import agent, journal, resolver
-from vmnet.config import Config
+from vmnet.agent import lifecycle
+from vmnet.agent.recall import Known, written
 from vmnet.errors import KernelError, RefusedError, RollbackIncompleteError, UnexpectedError
 from vmnet.kernel import firewall
 from vmnet.model.links import Neighbour, Route, Status
 from vmnet.model.settings import Settings
 from vmnet.plumbing.discover import discover
 from vmnet.plumbing.node_signs import HOST_IP, POD_IP
-from vmnet.recall import Known, written
-from vmnet.saved_facts import text_of, understood
-from vmnet.schema import Here
+from vmnet.saved import journal
+from vmnet.saved.facts import text_of, understood
+from vmnet.saved.schema import Here
+from vmnet.settings import resolver
+from vmnet.settings.config import Config
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vmnet.agent import Place
+    from vmnet.agent.lifecycle import Place
 
 HERE = Here(42, "b00t")
 PLACE = cast(
@@ -45,7 +47,7 @@ def _of_many(routes: int) -> Status:
 
 
 def test_what_is_begun_can_be_read_back() -> None:
-    begun = agent._begin(PLACE, Config(default_hostname="vm_1"), _of_many(700))
+    begun = lifecycle._begin(PLACE, Config(default_hostname="vm_1"), _of_many(700))
     text = text_of(begun, HERE)
     assert len(text) > 64 * 1024
     assert understood(text, HERE) == begun
@@ -53,15 +55,15 @@ def test_what_is_begun_can_be_read_back() -> None:
 
 def test_facts_that_are_too_many_are_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "LARGEST_SAVED", 64 * 1024)
-    agent._begin(PLACE, Config(), _of_many(200))
+    lifecycle._begin(PLACE, Config(), _of_many(200))
     with pytest.raises(
         RefusedError, match=r"of eth0 are too many to keep: \d+ bytes, 65536 at most; give the pod"
     ):
-        agent._begin(PLACE, Config(), _of_many(700))
+        lifecycle._begin(PLACE, Config(), _of_many(700))
 
 
 def test_ten_thousand_routes_are_kept_and_the_guest_is_told_what_fits() -> None:
-    begun = agent._begin(PLACE, Config(), _of_many(10_000))
+    begun = lifecycle._begin(PLACE, Config(), _of_many(10_000))
     assert len(begun.pod.routes) > 10_000
     assert begun.lease
     assert len(begun.lease.classless_routes) < 1010
@@ -82,12 +84,12 @@ def test_a_nic_whose_name_no_journal_may_hold_is_refused(name: str) -> None:
         neighbours=(),
     )
     with pytest.raises(RefusedError, match=r"cannot be handed over: Journal\.pod\.ifname .* is not a link name"):
-        agent._begin(PLACE, Config(), renamed)
+        lifecycle._begin(PLACE, Config(), renamed)
 
 
 @pytest.mark.parametrize("name", ["\udce9t\udce9", "a b", "x\n", "-"])
 def test_an_odd_name_of_the_uts_namespace_is_said_and_not_saved(name: str) -> None:
-    begun = agent._begin(PLACE, Config(default_hostname=name), layouts.status("bridge"))
+    begun = lifecycle._begin(PLACE, Config(default_hostname=name), layouts.status("bridge"))
     assert begun.settings.hostname == ""
     assert any("is not one that DHCP can carry" in warning for warning in begun.leases.warnings)
 
@@ -95,7 +97,7 @@ def test_an_odd_name_of_the_uts_namespace_is_said_and_not_saved(name: str) -> No
 @pytest.mark.parametrize("tap", ["eth0-nic", "k6t-eth0"])
 def test_a_tap_of_a_name_that_is_ours_is_refused(tap: str) -> None:
     with pytest.raises(RefusedError, match=r"two of the links .* would have one name"):
-        agent._begin(PLACE, Config(settings=Settings(tap=tap), tap_is_named=True), layouts.status("bridge"))
+        lifecycle._begin(PLACE, Config(settings=Settings(tap=tap), tap_is_named=True), layouts.status("bridge"))
 
 
 def test_neighbours_that_a_packet_can_make_are_not_kept() -> None:
@@ -111,7 +113,7 @@ def test_neighbours_that_a_packet_can_make_are_not_kept() -> None:
 
 
 def _known(settings: Settings) -> Known:
-    begun = agent._begin(PLACE, Config(), layouts.status("bridge"))
+    begun = lifecycle._begin(PLACE, Config(), layouts.status("bridge"))
     return Known(replace(begun, settings=settings), None)
 
 
@@ -120,19 +122,23 @@ def test_the_environment_tells_of_the_namespace_that_we_were_started_in(monkeypa
     for name in (HOST_IP, POD_IP):
         monkeypatch.setenv(name, "172.18.0.2")
     ours, theirs = Config(), Config(netns="pod")
-    assert agent.node_signs(Status(()), ours, "eth0") == ("the pod's address is the node's, 172.18.0.2",)
-    assert agent.node_signs(Status(()), resolver.within(ours), "eth0") != ()
+    assert lifecycle.node_signs(Status(()), ours, "eth0") == ("the pod's address is the node's, 172.18.0.2",)
+    assert lifecycle.node_signs(Status(()), resolver.within(ours), "eth0") != ()
     for config in (theirs, resolver.within(theirs), replace(ours, on_node=True)):
-        assert agent.node_signs(Status(()), config, "eth0") == ()
+        assert lifecycle.node_signs(Status(()), config, "eth0") == ()
 
 
 def test_what_a_note_is_not_believed_is_the_callers_to_say() -> None:
     said = Settings(owner=7, group=8, sandbox=True, server_user=9, server_group=10)
     noted = Settings(tap="tap5", sandbox=False, server_user=666)
-    assert agent._with_callers(_known(noted), Config(settings=said)).journal.settings == replace(said, tap="tap5")
-    kept = agent._with_callers(_known(replace(noted, owner=5, group=6)), Config(settings=said)).journal.settings
+    assert lifecycle._with_callers(_known(noted), Config(settings=said)).journal.settings == replace(
+        said, tap="tap5"
+    )
+    kept = lifecycle._with_callers(
+        _known(replace(noted, owner=5, group=6)), Config(settings=said)
+    ).journal.settings
     assert (kept.owner, kept.group) == (5, 6)
-    by_default = agent._with_callers(_known(noted), Config()).journal.settings
+    by_default = lifecycle._with_callers(_known(noted), Config()).journal.settings
     assert (by_default.owner, by_default.sandbox, by_default.server_user) == (0, True, None)
 
 
@@ -142,7 +148,7 @@ def test_what_a_note_is_not_believed_is_the_callers_to_say() -> None:
 )
 def test_no_journal_alone_leaves_the_sandbox_out(netns: str, said: bool, sandbox: bool, user: int | None) -> None:
     config = Config(netns=netns, settings=Settings(sandbox=said))
-    settings = agent._server_settings(_known(WEAK).journal, config)
+    settings = lifecycle._server_settings(_known(WEAK).journal, config)
     assert (settings.sandbox, settings.server_user) == (sandbox, user)
     assert replace(settings, sandbox=WEAK.sandbox, server_user=1000, server_group=1000) == WEAK
 
@@ -153,10 +159,10 @@ def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Known:
     directory = journal.StateDirectory(str(tmp_path), 42).make("eth0")
     known = replace(_known(Settings()), directory=directory)
     directory.save(known.journal)
-    monkeypatch.setattr(agent, "alone_at", lambda _config: contextlib.nullcontext(PLACE))
-    monkeypatch.setattr(agent, "read", lambda _netlink: layouts.status("bridge"))
-    monkeypatch.setattr(agent, "recall", lambda *_words: known)
-    monkeypatch.setattr(agent, "is_untouched", lambda *_words: False)
+    monkeypatch.setattr(lifecycle, "alone_at", lambda _config: contextlib.nullcontext(PLACE))
+    monkeypatch.setattr(lifecycle, "read", lambda _netlink: layouts.status("bridge"))
+    monkeypatch.setattr(lifecycle, "recall", lambda *_words: known)
+    monkeypatch.setattr(lifecycle, "is_untouched", lambda *_words: False)
     return known
 
 
@@ -171,8 +177,8 @@ def test_a_journal_that_cannot_be_written_anew_keeps_no_guest_unserved(
 
     begun.directory.write("journal.json", b"as an older vmnet wrote it")
     monkeypatch.setattr(begun.directory, "write", full)
-    monkeypatch.setattr(agent, "_bring_up", lambda *_words: True)
-    outcome = agent.up(Config(resume=True))
+    monkeypatch.setattr(lifecycle, "_bring_up", lambda *_words: True)
+    outcome = lifecycle.up(Config(resume=True))
     assert outcome.changed
     assert outcome.warnings == (
         f"the journal in {begun.directory.path} stays as an older vmnet wrote it: No space left on device; see "
@@ -191,10 +197,10 @@ def test_a_down_that_does_not_end_says_where_the_facts_are(
     def fail(*_words: object) -> None:
         raise error
 
-    monkeypatch.setattr(agent, "_restore", fail)
+    monkeypatch.setattr(lifecycle, "_restore", fail)
     assert begun.directory
     with pytest.raises(RollbackIncompleteError) as raised:
-        agent.down(Config(force=True))
+        lifecycle.down(Config(force=True))
     assert str(raised.value) == (
         f"{error}; the pod's configuration is saved in {begun.directory.path}; run `vmnet down` to finish"
     )

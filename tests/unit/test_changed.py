@@ -8,9 +8,9 @@ from dataclasses import fields, replace
 import pytest
 
 from tests.docs import DOCS
-from vmnet.changed import first_change
 from vmnet.model.links import FOREVER
 from vmnet.model.settings import Boot, RawOption, Settings, Told
+from vmnet.settings.difference import first_change
 
 BOUND = Settings(owner=107, hostname="vm-1", mtu=1400, told=Told(lease_time=600, ntp_servers=("10.0.0.123",)))
 CHANGES = {

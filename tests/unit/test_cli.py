@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit.doctor.evidence import before
-from vmnet import agent, cli
-from vmnet.doctor import gather
+from vmnet.agent import lifecycle
+from vmnet.cli import main
+from vmnet.control.report import FamilyReport, ServerReport
+from vmnet.diagnosis import gather, sight
+from vmnet.diagnosis.sight import Sight
 from vmnet.errors import DriftError, KernelError, NotYetError, RolledBackError, UsageError
 from vmnet.model.change import AlterLink
 from vmnet.model.lease import Lease
 from vmnet.model.pod import PodInterface
 from vmnet.model.settings import Settings, Told
-from vmnet.schema import SCHEMA, Journal
-from vmnet.server_report import FamilyReport, ServerReport
-from vmnet.watching import sight
-from vmnet.watching.sight import Sight
+from vmnet.saved.schema import SCHEMA, Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from vmnet.config import Config
-    from vmnet.doctor.evidence import Evidence
+    from vmnet.diagnosis.evidence import Evidence
+    from vmnet.settings.config import Config
 
 _JOURNAL = Journal(
     schema=SCHEMA,
@@ -67,16 +67,16 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     """Collect what `up` is asked for."""
     configs: list[Config] = []
 
-    def up(config: Config) -> agent.Outcome:
+    def up(config: Config) -> lifecycle.Outcome:
         configs.append(config)
-        return agent.Outcome(_JOURNAL, changed=True)
+        return lifecycle.Outcome(_JOURNAL, changed=True)
 
-    monkeypatch.setattr(agent, "up", up)
+    monkeypatch.setattr(lifecycle, "up", up)
     return configs
 
 
-def _failing(error: BaseException) -> Callable[[Config], agent.Outcome]:
-    def up(_config: Config) -> agent.Outcome:
+def _failing(error: BaseException) -> Callable[[Config], lifecycle.Outcome]:
+    def up(_config: Config) -> lifecycle.Outcome:
         raise error
 
     return up
@@ -87,7 +87,7 @@ def test_flags_reach_the_agent(asked: list[Config]) -> None:
         "up --interface net1 --tap vm0 --owner 107:108 --mac 52:54:00:AB:00:01 --mtu 1400 --hostname vm"
         " --netns pod --state-dir /run/x --resolv-conf /etc/r"
     )
-    assert cli.main(flags.split()) == 0
+    assert main.main(flags.split()) == 0
     (config,) = asked
     assert config.settings == Settings("vm0", 107, 108, "52:54:00:ab:00:01", 1400, "vm")
     assert (config.interface, config.netns, config.state_dir, config.resolv_conf) == (
@@ -100,7 +100,7 @@ def test_flags_reach_the_agent(asked: list[Config]) -> None:
 
 @pytest.mark.parametrize(("queues", "multi_queue"), [("1", False), ("4", True)])
 def test_queues_reach_the_agent(asked: list[Config], queues: str, multi_queue: bool) -> None:
-    assert cli.main(["up", "--queues", queues]) == 0
+    assert main.main(["up", "--queues", queues]) == 0
     assert asked[0].settings == Settings(multi_queue=multi_queue)
 
 
@@ -114,7 +114,7 @@ def test_queues_reach_the_agent(asked: list[Config], queues: str, multi_queue: b
     ],
 )
 def test_what_the_server_gives_up_reaches_the_agent(asked: list[Config], flags: str, settings: Settings) -> None:
-    assert cli.main(["up", *flags.split()]) == 0
+    assert main.main(["up", *flags.split()]) == 0
     assert asked[0].settings == settings
 
 
@@ -122,8 +122,8 @@ def test_a_sandbox_that_is_off_is_warned_of(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     journal = replace(_JOURNAL, settings=Settings(sandbox=False))
-    monkeypatch.setattr(agent, "up", lambda _config: agent.Outcome(journal, changed=False))
-    assert cli.main(["up"]) == 0
+    monkeypatch.setattr(lifecycle, "up", lambda _config: lifecycle.Outcome(journal, changed=False))
+    assert main.main(["up"]) == 0
     [line] = [json.loads(line) for line in capsys.readouterr().err.splitlines() if "sandbox" in line]
     assert (line["level"], line["event"]) == ("warning", "sandbox-off")
 
@@ -131,9 +131,9 @@ def test_a_sandbox_that_is_off_is_warned_of(
 def test_isolation_reaches_the_agent(asked: list[Config], monkeypatch: pytest.MonkeyPatch) -> None:
     """A flag may be given again, or hold a list; hosts lose their length and prefixes the bits beyond it."""
     flags = "--isolation dhcp-only --allow-address 10.1.2.3/16 --allow-address 2001:db8::7/128,10.9.9.9"
-    assert cli.main(["up", *flags.split(), "--allow-mac", "00:00:5E:00:01:07"]) == 0
+    assert main.main(["up", *flags.split(), "--allow-mac", "00:00:5E:00:01:07"]) == 0
     monkeypatch.setenv("VMNET_ALLOW_ADDRESS", "10.9.9.9, 10.9.9.8")
-    assert cli.main(["up"]) == 0
+    assert main.main(["up"]) == 0
     first, second = (config.settings for config in asked)
     assert first.isolation == "dhcp-only"
     assert first.allow_addresses == ("10.1.0.0/16", "2001:db8::7", "10.9.9.9")
@@ -148,10 +148,10 @@ def test_name_servers_reach_the_agent(
     file = tmp_path / "c"
     file.write_text("interfaces: {eth0: {dns: {servers: [192.0.2.1], search: [file.example]}, ntp: [192.0.2.9]}}")
     flags = "--dns 192.0.2.2,2001:DB8::2 --dns 192.0.2.3 --dns-search Flag.example. --dns-search ."
-    assert cli.main(["up", "--config", str(file), *flags.split()]) == 0
+    assert main.main(["up", "--config", str(file), *flags.split()]) == 0
     monkeypatch.setenv("VMNET_DNS", "192.0.2.4, 192.0.2.5")
-    assert cli.main(["up", "--config", str(file)]) == 0
-    assert cli.main(["up"]) == 0
+    assert main.main(["up", "--config", str(file)]) == 0
+    assert main.main(["up"]) == 0
     first, second, third = (config.settings.told for config in asked)
     assert first.nameservers == ("192.0.2.2", "2001:db8::2", "192.0.2.3")
     assert (first.domain_search, first.ntp_servers) == (("flag.example",), ("192.0.2.9",))
@@ -161,7 +161,7 @@ def test_name_servers_reach_the_agent(
 
 @pytest.mark.parametrize("server", ["", "x", "127.0.0.11", "::1", "fe80::1", "10.0.0.1#5", "10.0.0.1,", "0.0.0.0"])  # noqa: S104
 def test_what_is_no_name_server_for_a_guest(capsys: pytest.CaptureFixture[str], server: str) -> None:
-    assert cli.main(["up", f"--dns={server}"]) == 2
+    assert main.main(["up", f"--dns={server}"]) == 2
     assert "name server" in capsys.readouterr().err
 
 
@@ -197,7 +197,7 @@ def test_a_variable_s_value_is_refused_by_the_variable_s_name(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, value: str, words: str
 ) -> None:
     monkeypatch.setenv(f"VMNET_{variable}", value)
-    assert cli.main(words.split()) == 2
+    assert main.main(words.split()) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert f"VMNET_{variable}: " in line
 
@@ -206,7 +206,7 @@ def test_a_flag_s_value_is_refused_without_the_variable_s_name(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("VMNET_TAP", "tap1")
-    assert cli.main(["up", "--tap", "a b"]) == 2
+    assert main.main(["up", "--tap", "a b"]) == 2
     assert "VMNET_TAP" not in capsys.readouterr().err
 
 
@@ -215,7 +215,7 @@ def test_a_flag_beats_the_environment_which_beats_the_default(
 ) -> None:
     monkeypatch.setenv("VMNET_TAP", "vm0")
     monkeypatch.setenv("VMNET_MTU", "1400")
-    assert cli.main(["up", "--mtu", "1300"]) == 0
+    assert main.main(["up", "--mtu", "1300"]) == 0
     (config,) = asked
     assert (config.settings.tap, config.settings.mtu, config.interface) == ("vm0", 1300, "")
 
@@ -231,7 +231,7 @@ def test_a_variable_beats_the_file_which_beats_the_default(
     monkeypatch.setenv("VMNET_MTU", "1300")
     monkeypatch.setenv("VMNET_IPV6", "off")
     monkeypatch.setenv("VMNET_CONFIG", str(file))
-    assert cli.main(["up", "--hostname", "guest", "--lease-time", "infinite"]) == 0
+    assert main.main(["up", "--hostname", "guest", "--lease-time", "infinite"]) == 0
     (config,) = asked
     assert config.interface == "net1"
     assert config.settings == Settings(
@@ -248,34 +248,34 @@ def test_a_wrong_file_is_a_usage_error_of_one_line_and_of_no_concern_to_down(
 ) -> None:
     file = tmp_path / "vmnet.yaml"
     file.write_text("interfaces: {eth0: {mcc: 1}}")
-    assert cli.main(["up", "--config", str(file)]) == 2
+    assert main.main(["up", "--config", str(file)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert json.loads(line)["message"] == f"{file}: interfaces.eth0.mcc: there is no such key"
     assert asked == []
-    monkeypatch.setattr(agent, "down", lambda _config: None)
+    monkeypatch.setattr(lifecycle, "down", lambda _config: None)
     monkeypatch.setenv("VMNET_CONFIG", str(file))
-    assert cli.main(["down"]) == 0
+    assert main.main(["down"]) == 0
 
 
 def test_the_environment_is_checked_like_a_flag(
     asked: list[Config], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("VMNET_MTU", "12")
-    assert cli.main(["up"]) == 2
+    assert main.main(["up"]) == 2
     assert "MTU '12'" in capsys.readouterr().err
     assert asked == []
 
 
 def test_the_pods_name_is_the_default_host_name_unless_the_pod_is_elsewhere(asked: list[Config]) -> None:
-    cli.main(["up"])
-    cli.main(["up", "--netns", "pod"])
+    main.main(["up"])
+    main.main(["up", "--netns", "pod"])
     assert [bool(config.default_hostname) for config in asked] == [True, False]
 
 
 def test_warnings_and_ready_are_one_json_line_each(
     asked: list[Config], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["up"]) == 0
+    assert main.main(["up"]) == 0
     written = capsys.readouterr()
     assert written.out == ""
     assert [json.loads(line)["event"] for line in written.err.splitlines()] == ["not-carried-over", "ready"]
@@ -297,8 +297,8 @@ def test_warnings_and_ready_are_one_json_line_each(
 def test_every_error_is_its_exit_code_and_one_line(
     error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(agent, "up", _failing(error))
-    assert cli.main(["up"]) == code
+    monkeypatch.setattr(lifecycle, "up", _failing(error))
+    assert main.main(["up"]) == code
     written = capsys.readouterr()
     (line,) = written.err.splitlines()
     assert json.loads(line)["level"] == "error"
@@ -308,9 +308,9 @@ def test_every_error_is_its_exit_code_and_one_line(
 
 def test_a_bug_shows_its_traceback_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VMNET_DEBUG", "1")
-    monkeypatch.setattr(agent, "up", _failing(ZeroDivisionError()))
+    monkeypatch.setattr(lifecycle, "up", _failing(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
-        cli.main(["up"])
+        main.main(["up"])
 
 
 @pytest.mark.parametrize(
@@ -320,7 +320,7 @@ def test_a_bug_shows_its_traceback_when_asked(monkeypatch: pytest.MonkeyPatch) -
 def test_what_is_no_command_is_a_usage_error_in_one_line(
     arguments: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(arguments.split()) == 2
+    assert main.main(arguments.split()) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "--help" in json.loads(line)["message"]
 
@@ -329,13 +329,13 @@ def test_what_is_no_command_is_a_usage_error_in_one_line(
 def test_status_says_drift_with_its_exit_code(
     drift: tuple[str, ...], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seen = Sight(agent.Report(_JOURNAL, drift, ServerReport("serving", FamilyReport("bound"))))
-    monkeypatch.setattr(agent, "at", lambda _config: nullcontext())
+    seen = Sight(lifecycle.Report(_JOURNAL, drift, ServerReport("serving", FamilyReport("bound"))))
+    monkeypatch.setattr(lifecycle, "at", lambda _config: nullcontext())
     monkeypatch.setattr(sight, "look_at_all", lambda _place, _config: (seen,))
-    assert cli.main(["status", "--json"]) == code
+    assert main.main(["status", "--json"]) == code
     shown = json.loads(capsys.readouterr().out)
     assert (shown["state"], shown["drift"]) == ("drift" if drift else "up", list(drift))
-    assert cli.main(["status"]) == code
+    assert main.main(["status"]) == code
     assert "IPv4 10.0.0.5/24: bound" in capsys.readouterr().out
 
 
@@ -352,8 +352,8 @@ def test_status_says_drift_with_its_exit_code(
 def test_a_plan_is_written_in_the_format_asked_for(
     flags: str, begin: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(agent, "plan", lambda _config: agent.Plan(_JOURNAL, (), already_up=False))
-    assert cli.main(["plan", *flags.split()]) == 0
+    monkeypatch.setattr(lifecycle, "plan", lambda _config: lifecycle.Plan(_JOURNAL, (), already_up=False))
+    assert main.main(["plan", *flags.split()]) == 0
     text = capsys.readouterr().out
     assert text.startswith(begin)
     assert text.endswith("\n")
@@ -376,7 +376,7 @@ def examined(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Config, gather.Wishe
 def test_doctor_is_asked_with_the_settings_of_up(
     examined: list[tuple[Config, gather.Wishes]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["doctor", "--domain", "vm.xml", "--listen", "2.5", "--mtu", "1400"]) == 0
+    assert main.main(["doctor", "--domain", "vm.xml", "--listen", "2.5", "--mtu", "1400"]) == 0
     ((config, wishes),) = examined
     assert (config.settings.mtu, wishes) == (1400, gather.Wishes("vm.xml", 2.5))
     assert "checks, listened for 2.5 s: " in capsys.readouterr().out
@@ -385,7 +385,7 @@ def test_doctor_is_asked_with_the_settings_of_up(
 def test_doctor_ends_with_7_on_a_warning(
     examined: list[tuple[Config, gather.Wishes]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["doctor", "--json", "--isolation", "off"]) == 7
+    assert main.main(["doctor", "--json", "--isolation", "off"]) == 7
     said = json.loads(capsys.readouterr().out)
     assert [finding["code"] for finding in said["findings"] if finding["severity"] == "warning"] == ["VMN-307"]
     assert examined[0][1] == gather.Wishes("", gather.DEFAULT_SECONDS)
@@ -394,6 +394,6 @@ def test_doctor_ends_with_7_on_a_warning(
 def test_what_doctor_cannot_listen_for_is_a_usage_error(
     examined: list[tuple[Config, gather.Wishes]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["doctor", "--listen", "soon"]) == 2
+    assert main.main(["doctor", "--listen", "soon"]) == 2
     assert examined == []
     assert "listen 'soon'" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit import layouts
-from vmnet.codec import decode, encode, plain
+from vmnet.model.codec import decode, encode, plain
 from vmnet.model.lease import ClasslessRoute, Lease
 from vmnet.model.links import Address, Route
 from vmnet.model.pod import PodInterface

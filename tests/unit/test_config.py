@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vmnet import config
 from vmnet.errors import UsageError
+from vmnet.settings import config
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from vmnet import config_file
-from vmnet.config import FromFile
 from vmnet.errors import UsageError
 from vmnet.model.settings import Boot, RawOption, Told
+from vmnet.settings import file
+from vmnet.settings.config import FromFile
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PORTAL = b"https://portal.example".hex()
@@ -21,7 +21,7 @@ def read(tmp_path: Path, text: str, interface: str = "") -> FromFile:
     """What a file of that text says of the interface."""
     path = tmp_path / "config"
     path.write_text(text, encoding="utf-8")
-    return config_file.read(str(path), interface)
+    return file.read(str(path), interface)
 
 
 def refusal(tmp_path: Path, text: str, interface: str = "") -> str:
@@ -36,7 +36,7 @@ def refusal(tmp_path: Path, text: str, interface: str = "") -> str:
 
 
 def test_the_example_says_everything_there_is() -> None:
-    said = config_file.read(str(DEPLOY / "config.example.yaml"), "eth0")
+    said = file.read(str(DEPLOY / "config.example.yaml"), "eth0")
     assert said.texts == {
         "interface": "eth0",
         "tap": "tap0",
@@ -71,7 +71,7 @@ def test_the_example_says_everything_there_is() -> None:
         autonomous=True,
         nat64_prefix="64:ff9b::/96",
     )
-    assert config_file.read(str(DEPLOY / "config.example.yaml"), "net1").texts == {
+    assert file.read(str(DEPLOY / "config.example.yaml"), "net1").texts == {
         "interface": "net1",
         "dhcp": "external",
     }
@@ -234,12 +234,12 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path, text: str, refused: str
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"configuration file .*/none: no such file"):
-        config_file.read(str(tmp_path / "none"), "")
+        file.read(str(tmp_path / "none"), "")
 
 
 def test_the_published_schema_is_of_these_types() -> None:
     published = (DEPLOY / "config.schema.json").read_text(encoding="utf-8")
-    assert published == config_file.schema(), "run `make schema`"
+    assert published == file.schema(), "run `make schema`"
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_many_keys_are_compared_once_each(tmp_path: Path) -> None:
 
         __hash__ = str.__hash__
 
-    config_file._refuse_twice([Counted(f"k{number}") for number in range(10_000)])
+    file._refuse_twice([Counted(f"k{number}") for number in range(10_000)])
     assert len(keys) < 10_000
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.unit import layouts
-from vmnet.conflict import conflict
-from vmnet.dhcp.lease import lease
+from vmnet.agent.conflict import conflict
+from vmnet.control.report import FamilyReport, ServerReport
+from vmnet.lease.ipv4 import lease
 from vmnet.model.lease import Resolver
 from vmnet.model.settings import Settings
 from vmnet.plumbing.discover import discover
-from vmnet.server_report import FamilyReport, ServerReport
 
 DECLINED = "declined"
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from vmnet import exporter
 from vmnet.errors import UsageError
-from vmnet.exporter import Shared, head, listening
+from vmnet.metrics import exporter
+from vmnet.metrics.exporter import Shared, head, listening
 
 
 class Connection:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit import layouts
-from vmnet import journal
-from vmnet.codec import encode
 from vmnet.errors import RefusedError, UsageError, WaitTimeoutError
-from vmnet.journal import StateDirectory
 from vmnet.kernel import file_lock
+from vmnet.model.codec import encode
 from vmnet.model.lease import Lease
 from vmnet.model.settings import Settings
 from vmnet.plumbing.discover import discover
-from vmnet.schema import SCHEMA, Here, Journal
+from vmnet.saved import journal
+from vmnet.saved.journal import StateDirectory
+from vmnet.saved.schema import SCHEMA, Here, Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

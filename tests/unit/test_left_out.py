@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vmnet.left_out import DHCPV4, DHCPV6, checked, sentences
+from vmnet.model.left_out import DHCPV4, DHCPV6, checked, sentences
 
 
 def test_lists_are_told_in_part_and_other_options_not_at_all() -> None:

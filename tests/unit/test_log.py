@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from vmnet.log import escape, say
+from vmnet.show.log import escape, say
 
 if TYPE_CHECKING:
     import pytest

@@ -7,13 +7,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vmnet.dhcp import answer as answer4
-from vmnet.dhcp import request
-from vmnet.ipv6 import answer as answer6
-from vmnet.ipv6 import associations, message, neighbour, packet
-from vmnet.metric_words import ALWAYS_COUNTED, EVENTS, OPERATIONS, REASONS
+from vmnet.metrics.labels import ALWAYS_COUNTED, EVENTS, OPERATIONS, REASONS
 from vmnet.server import ipv6_service, lifetimes, loop, service
-from vmnet.server_state import COMPILING, FAILED, SERVING, STATES
+from vmnet.server.dhcp import answer as answer4
+from vmnet.server.dhcp import request
+from vmnet.server.ipv6 import answer as answer6
+from vmnet.server.ipv6 import associations, message, neighbour, packet
+from vmnet.server.state import COMPILING, FAILED, SERVING, STATES
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.unit.dhcp.frames import REPLIES, compiled, discover
-from vmnet import metrics
-from vmnet.metric_words import ALWAYS_COUNTED, OPERATIONS
-from vmnet.metrics import Binding, Scrape, text
+from vmnet.control.report import read_report
+from vmnet.metrics import text as metrics
+from vmnet.metrics.labels import ALWAYS_COUNTED, OPERATIONS
+from vmnet.metrics.text import Binding, Scrape, text
 from vmnet.server.log import Log
 from vmnet.server.service import Service
-from vmnet.server_report import read_report
 
 if TYPE_CHECKING:
     import pytest

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.unit.test_metrics import FULL, WHERE, binding
-from vmnet.metrics import Scrape, text
+from vmnet.metrics.text import Scrape, text
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "deploy" / "grafana" / "vmnet.json").read_text(encoding="utf-8"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vmnet.outline import STYLES, Line, Node, lines, plain
+from vmnet.show.outline import STYLES, Line, Node, lines, plain
 
 OUTLINE = (
     Node(

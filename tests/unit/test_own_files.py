@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vmnet.own_files import NotOursError, own_directory, own_file, read_own
+from vmnet.kernel.own_files import NotOursError, own_directory, own_file, read_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,9 +15,9 @@ exists = os.path.exists
 os.path.exists = lambda path: str(path).endswith("wireshark/manuf") or exists(path)
 seen = []
 sys.addaudithook(lambda event, words: seen.append([event, str(words[0]), str(words[1:])]))
-from vmnet import packets
+from vmnet.compile import scapy_layers
 
-packets.ipv6_layers()
+scapy_layers.ipv6_layers()
 print(json.dumps({"opened": [path for event, path, _ in seen if event == "open"],
                   "sockets": [rest for event, _, rest in seen if event == "socket.__new__"],
                   "exists": [name for name in ["wireshark/manuf"] if os.path.exists(name)]}))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vmnet import patterns
+from vmnet.settings import patterns
 
 if TYPE_CHECKING:
     from socket import AddressFamily

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vmnet.places import Answers, Requests
+from vmnet.metrics.places import Answers, Requests
 
 
 class Connection:

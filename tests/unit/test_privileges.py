@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vmnet import journal, privileges
+from vmnet.kernel import privileges
+from vmnet.saved import journal
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from vmnet import config, probe
+from vmnet.diagnosis import probe
+from vmnet.settings import config
 
 _COSTLY = {"argparse", "json", "re", "socket", "subprocess", "dataclasses", "typing", "contextlib", "enum"}
 _DEFAULTS = ("ready", "", "/run/vmnet")

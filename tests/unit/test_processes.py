@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from testbed.patience import PATIENCE
-from vmnet.journal import BindingDirectory
-from vmnet.own_files import NotOursError
-from vmnet.processes import LOG, last_words, leases_before, log_lines, watch_log
+from vmnet.control.processes import LOG, last_words, leases_before, log_lines, watch_log
+from vmnet.kernel.own_files import NotOursError
+from vmnet.saved.journal import BindingDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

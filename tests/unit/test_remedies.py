@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from vmnet import cli, config_file
-from vmnet.advice import at_this_place, place_flags
-from vmnet.config import Config
-from vmnet.doctor.table import CHECKS
+from vmnet.cli import main
+from vmnet.diagnosis.table import CHECKS
 from vmnet.errors import UsageError
+from vmnet.settings import file
+from vmnet.settings.advice import at_this_place, place_flags
+from vmnet.settings.config import Config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -120,7 +121,7 @@ def _commands(said: tuple[Said, ...]) -> list[Said]:
 
 
 def test_each_command_of_ours_can_be_typed() -> None:
-    known = {verb.name for verb in cli.VERBS}
+    known = {verb.name for verb in main.VERBS}
     named = _commands((*in_the_code(), *in_the_pages()))
     assert len(named) > 100
     for where, command in named:
@@ -133,14 +134,14 @@ def test_each_command_of_ours_can_be_typed() -> None:
 
 
 def _options(verb: str) -> Iterator[list[str]]:
-    parser = cli.parser()
+    parser = main.parser()
     [subparsers] = [action for action in parser._actions if action.choices]
     for action in dict(subparsers.choices or {})[verb]._actions:
         yield list(action.option_strings)
 
 
 def test_each_flag_in_a_message_is_one_of_ours() -> None:
-    ours = {option for verb in cli.VERBS for options in _options(verb.name) for option in options}
+    ours = {option for verb in main.VERBS for options in _options(verb.name) for option in options}
     ours |= {"--version", *OF_OTHERS}
     odd = {(where, flag) for where, text in in_the_code() for flag in FLAG.findall(text) if flag not in ours}
     assert odd == set()
@@ -149,7 +150,7 @@ def test_each_flag_in_a_message_is_one_of_ours() -> None:
 @pytest.mark.parametrize("texts", [in_the_code, in_the_pages])
 def test_each_finding_page_and_key_that_is_named_exists(texts: Callable[[], tuple[Said, ...]]) -> None:
     codes = {check.code for check in CHECKS}
-    keys = {f"dns.{name}" for name in config_file.Dns.__struct_fields__}
+    keys = {f"dns.{name}" for name in file.Dns.__struct_fields__}
     for where, text in texts():
         assert set(CODE.findall(text)) <= codes, where
         assert {key for key in KEY.findall(text) if key.startswith("dns.")} <= keys, where
@@ -163,7 +164,7 @@ def test_each_finding_page_and_key_that_is_named_exists(texts: Callable[[], tupl
 def test_nobody_is_told_to_delete_what_vmnet_has_not_made() -> None:
     """But rules of our own table, which no binding and no link uses any more (VMN-605)."""
     told = {(where, text) for where, text in in_the_code() if DELETES.search(text)}
-    assert {where for where, _ in told} <= {"vmnet/doctor/checks_left.py"}, told
+    assert {where for where, _ in told} <= {"vmnet/diagnosis/checks/left.py"}, told
     assert {text for _, text in told} <= {f"nft delete table {UNKNOWN}"}
 
 
@@ -180,7 +181,7 @@ def test_a_command_is_right_at_the_place_that_was_asked_about() -> None:
 
 
 def test_every_verb_that_acts_on_a_pod_gets_its_place() -> None:
-    for verb in cli.VERBS:
+    for verb in main.VERBS:
         takes = "--netns" in [option for options in _options(verb.name) for option in options]
         changed = at_this_place(f"`vmnet {verb.name}`", ("--netns", "x")) != f"`vmnet {verb.name}`"
         assert changed is takes, verb.name
@@ -188,4 +189,4 @@ def test_every_verb_that_acts_on_a_pod_gets_its_place() -> None:
 
 def test_a_command_that_cannot_be_typed_would_be_seen() -> None:
     with pytest.raises(UsageError):
-        cli.parser().parse_args(["up", "--nameservers", "10.0.0.1"])
+        main.parser().parse_args(["up", "--nameservers", "10.0.0.1"])

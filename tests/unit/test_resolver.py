@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vmnet import resolver
-from vmnet.config import Config
 from vmnet.model.settings import Settings, Told
+from vmnet.settings import resolver
+from vmnet.settings.config import Config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(resolver, "_OTHERS", (files[NETWORK_MANAGER], files[DNSMASQ], files[SYSTEMD]))
     monkeypatch.setattr(resolver, "_OF_NETNS", str(tmp_path / "netns"))
     monkeypatch.setattr(resolver, "DEFAULT_RESOLV_CONF", str(tmp_path / "resolv.conf"))
-    monkeypatch.setattr("vmnet.config.DEFAULT_RESOLV_CONF", str(tmp_path / "resolv.conf"))
+    monkeypatch.setattr("vmnet.settings.config.DEFAULT_RESOLV_CONF", str(tmp_path / "resolv.conf"))
     return tmp_path
 
 

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from vmnet import agent, run
-from vmnet.agent import Outcome
-from vmnet.config import Config
+from vmnet.agent import lifecycle
+from vmnet.agent.lifecycle import Outcome
+from vmnet.doors import run
 from vmnet.errors import RefusedError
-from vmnet.journal import StateDirectory
+from vmnet.saved.journal import StateDirectory
+from vmnet.settings.config import Config
 
 if TYPE_CHECKING:
-    from vmnet.schema import Journal
+    from vmnet.saved.schema import Journal
 
 JOURNAL = cast("Journal", SimpleNamespace(netns_cookie=42, pod=SimpleNamespace(ifname="eth0")))
 
@@ -48,8 +49,8 @@ class World:
 @pytest.fixture
 def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World(tmp_path, changed=getattr(request, "param", True))
-    monkeypatch.setattr(agent, "up", made.up)
-    monkeypatch.setattr(agent, "down", made.down)
+    monkeypatch.setattr(lifecycle, "up", made.up)
+    monkeypatch.setattr(lifecycle, "down", made.down)
     monkeypatch.setattr(run, "_note_signals", list)
     monkeypatch.setattr(run, "_become_supervisor", lambda arguments, _held: made.supervised.append(arguments))
     monkeypatch.setattr(signal, "pthread_sigmask", lambda *_words: None)

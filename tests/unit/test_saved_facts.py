@@ -11,20 +11,20 @@ import pytest
 
 from tests.unit import journals, layouts
 from tests.unit.test_journal import NO_LINK_NAMES
-from vmnet import saved_facts
-from vmnet.codec import encode, plain
+from vmnet.agent.recall import recall, written
+from vmnet.model.codec import encode, plain
 from vmnet.model.lease import Lease, Router
 from vmnet.model.links import FOREVER, Address, Link, Neighbour, Note, Route, Status
 from vmnet.model.pod import PodInterface
 from vmnet.model.settings import Boot, RawOption, Settings, Told
-from vmnet.recall import recall, written
-from vmnet.saved_facts import CHECKS, text_of, understood
-from vmnet.schema import Here, Journal
+from vmnet.saved import facts
+from vmnet.saved.facts import CHECKS, text_of, understood
+from vmnet.saved.schema import Here, Journal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vmnet.journal import StateDirectory
+    from vmnet.saved.journal import StateDirectory
 
 HERE = Here(42, "b00t")
 ALL = Settings(
@@ -103,7 +103,7 @@ def test_every_text_of_a_journal_has_a_check_of_its_own() -> None:
     for kind in kinds:
         for name, hint in typing.get_type_hints(kind).items():
             if hint is str or str in typing.get_args(hint):
-                assert name in CHECKS[kind], f"{kind.__name__}.{name}: what may it say? See vmnet/saved_facts.py"
+                assert name in CHECKS[kind], f"{kind.__name__}.{name}: what may it say? See vmnet/saved/facts.py"
         assert set(CHECKS.get(kind, ())) <= {field.name for field in fields(kind)}
     assert set(CHECKS) <= kinds
 
@@ -207,14 +207,14 @@ def test_what_does_not_belong_together_is_refused(pod: PodInterface | None, sett
 
 
 def test_what_would_be_read_as_another_is_not_saved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saved_facts, "understood", lambda _text, _here: None)
+    monkeypatch.setattr(facts, "understood", lambda _text, _here: None)
     with pytest.raises(ValueError, match="it would be read as another"):
         text_of(journals.journal("bridge"), HERE)
 
 
 @pytest.fixture
 def state(tmp_path: Path) -> StateDirectory:
-    from vmnet.journal import StateDirectory
+    from vmnet.saved.journal import StateDirectory
 
     return StateDirectory(str(tmp_path), HERE.netns_cookie)
 

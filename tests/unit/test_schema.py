@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from vmnet import schema
-from vmnet.codec import encode
-from vmnet.schema import SCHEMA, Here, Journal, UnknownSchemaError, understand
+from vmnet.model.codec import encode
+from vmnet.saved import schema
+from vmnet.saved.schema import SCHEMA, Here, Journal, UnknownSchemaError, understand
 
 KEPT = Path(__file__).parents[1] / "data" / "journals"
 HERE = Here(4182, "5b0f0d0e-7a53-4c1c-9c6e-2f2f8d1a7b64")

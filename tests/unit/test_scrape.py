@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit.test_journal import HERE, JOURNAL
-from vmnet import scrape, server_call
-from vmnet.journal import StateDirectory, namespaces
-from vmnet.metrics import Binding
-from vmnet.server_report import FamilyReport, ServerReport
+from vmnet.control import call
+from vmnet.control.report import FamilyReport, ServerReport
+from vmnet.metrics import scrape
+from vmnet.metrics.text import Binding
+from vmnet.saved.journal import StateDirectory, namespaces
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from vmnet.journal import BindingDirectory
+    from vmnet.saved.journal import BindingDirectory
 
 ANSWER = ServerReport("serving", FamilyReport("silent"))
 LINE = b'{"state": "serving", "lease": "silent"}\n'
@@ -33,7 +34,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     def ask(directories: Sequence[BindingDirectory]) -> list[bytes]:
         return [b"" if "/".join(one.path.split("/")[-2:]) in none else LINE for one in directories]
 
-    monkeypatch.setattr(server_call, "answers_of", ask)
+    monkeypatch.setattr(call, "answers_of", ask)
     monkeypatch.setattr(scrape, "boot_id", lambda: HERE.boot_id)
     return none
 
@@ -226,7 +227,7 @@ def test_the_longest_reports_are_not_read_where_all_are_too_long(
     for pod in "abc":
         begin(tmp_path / pod, 1)
     long = LINE[:-2] + b', "x": "' + b"x" * 100 + b'"}\n'
-    monkeypatch.setattr(server_call, "answers_of", lambda _: [long, long, LINE])
+    monkeypatch.setattr(call, "answers_of", lambda _: [long, long, LINE])
     monkeypatch.setattr(scrape, "_MOST_OCTETS", 200)
     bindings, told = scrape.scraped([str(tmp_path / "*")])
     assert [(binding.state_dir, binding.report) for binding in bindings] == [("c", ANSWER), ("a", ANSWER)]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vmnet.outline import Node, plain
-from vmnet.screen import show
+from vmnet.show.outline import Node, plain
+from vmnet.show.screen import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,27 +11,28 @@ import pytest
 
 from tests.unit.dhcp.frames import REPLIES, compiled, discover
 from tests.unit.watching.sights import journal, report_of, sight
-from vmnet import bounded_json, metrics
-from vmnet.conflict import conflict
-from vmnet.doctor.evidence import Evidence
-from vmnet.doctor.report import as_json as doctor_json
-from vmnet.doctor.server_words import understand
-from vmnet.guest.served import _farthest
+from vmnet.agent.conflict import conflict
+from vmnet.control.report import MOST_FRAMES, Frame, as_json, read_frames, read_report
+from vmnet.diagnosis import frames, pcap, status
+from vmnet.diagnosis.causes import cause
+from vmnet.diagnosis.evidence import Evidence
+from vmnet.diagnosis.goals import GOALS, Way, is_reached
+from vmnet.diagnosis.report import as_json as doctor_json
+from vmnet.diagnosis.server_words import understand
+from vmnet.doors.libvirt.served import _farthest
+from vmnet.metrics import text
+from vmnet.model import bounded_json
 from vmnet.model.links import Status
-from vmnet.outline import plain
 from vmnet.server.json_text import dumps
 from vmnet.server.log import Log
 from vmnet.server.ring import FRAMES, GUEST, SNAPLEN, Ring
 from vmnet.server.service import Service
-from vmnet.server_report import MOST_FRAMES, Frame, as_json, read_frames, read_report
-from vmnet.watching import frames, pcap, status
-from vmnet.watching.causes import cause
-from vmnet.watching.goals import GOALS, Way, is_reached
+from vmnet.show.outline import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmnet.server_report import ServerReport
+    from vmnet.control.report import ServerReport
 
 MAC = "02:00:00:00:00:05"
 FULL: dict[str, Any] = {
@@ -172,7 +173,7 @@ def assert_shown(report: ServerReport) -> None:
         cause(goal, seen, Way())
     conflict(facts.pod, facts.lease, report)
     _farthest(report)
-    metrics.text([metrics.Binding("eth0", 7, "/run/vmnet", report)])
+    text.text([text.Binding("eth0", 7, "/run/vmnet", report)])
     doctor_json((Evidence(Status(()), bound=True, journal=facts, server=understand(report)),)).encode()
 
 

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit import journals, layouts
-from vmnet import show
-from vmnet.agent import Plan
-from vmnet.dhcp.lease import lease
+from vmnet.agent.lifecycle import Plan
+from vmnet.bindings.bridge import bound
+from vmnet.diagnosis import plan as show
+from vmnet.lease.ipv4 import lease
 from vmnet.model.lease import ArpEntry, Resolver
 from vmnet.model.settings import Boot, RawOption, Settings
-from vmnet.outline import plain
-from vmnet.plumbing.bridge import bound
 from vmnet.plumbing.diff import diff
 from vmnet.plumbing.discover import discover
-from vmnet.schema import SCHEMA, Journal
+from vmnet.saved.schema import SCHEMA, Journal
+from vmnet.show.outline import plain
 
 if TYPE_CHECKING:
     from vmnet.model.pod import PodInterface

@@ -12,17 +12,17 @@ import pytest
 
 from tests.extent import amount, seed
 from tests.unit import layouts
-from vmnet.codec import encode
+from vmnet.agent.recall import Known, held, is_untouched, recall, written
 from vmnet.errors import RefusedError
-from vmnet.journal import LARGEST_JOURNAL as LARGEST
-from vmnet.journal import StateDirectory
+from vmnet.model.codec import encode
 from vmnet.model.lease import Lease
 from vmnet.model.links import NOTE_PREFIX, Note, Status
 from vmnet.model.pod import PodInterface
 from vmnet.model.settings import Settings
 from vmnet.plumbing.discover import discover
-from vmnet.recall import Known, held, is_untouched, recall, written
-from vmnet.schema import SCHEMA, Here, Journal
+from vmnet.saved.journal import LARGEST_JOURNAL as LARGEST
+from vmnet.saved.journal import StateDirectory
+from vmnet.saved.schema import SCHEMA, Here, Journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from vmnet import standard_streams
+from vmnet.cli import standard_streams
 from vmnet.errors import OutputError
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vmnet import server_process, supervisor
-from vmnet.own_files import own_directory
+from vmnet.control import process
+from vmnet.doors import supervisor
+from vmnet.kernel.own_files import own_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,10 +29,18 @@ def test_the_first_deaths_are_mended_at_once_the_next_ones_less_and_less_eagerly
 
 
 @pytest.mark.parametrize(
-    "name", ["supervisor", "power_button", "notify", "last_word", "own_files", "server_process"]
+    "name",
+    [
+        "doors/supervisor",
+        "doors/power_button",
+        "show/sd_notify",
+        "show/termination",
+        "kernel/own_files",
+        "control/process",
+    ],
 )
 def test_resident_modules_import_little(name: str) -> None:
-    path = Path(supervisor.__file__).with_name(f"{name}.py")
+    path = Path(supervisor.__file__).parents[1] / f"{name}.py"
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     imported |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
@@ -114,7 +123,7 @@ def test_a_process_that_is_no_server_is_none_whatever_is_written_down(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that is stopped would be killed."""
-    monkeypatch.setattr(supervisor, "is_server", server_process.is_server)
+    monkeypatch.setattr(supervisor, "is_server", process.is_server)
     assert not _server(_binding(path))
 
 

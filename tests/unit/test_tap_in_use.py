@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.journals import journal, status
-from vmnet import tap_in_use
+from vmnet.agent import tap_in_use
+from vmnet.bindings.names import own_mac
 from vmnet.errors import RefusedError
 from vmnet.model.links import Holder, Link, Status
-from vmnet.plumbing.names import own_mac
 
 JOURNAL = journal("bridge")
 OWN = own_mac(JOURNAL.pod.mac, "tap")

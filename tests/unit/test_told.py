@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from vmnet import told
-from vmnet.dhcp.lease import lease
-from vmnet.ipv6.lease import lease6
+from vmnet.lease import shared
+from vmnet.lease.ipv4 import lease
+from vmnet.lease.ipv6 import lease6
 from vmnet.model.lease import Leases, Resolver
 from vmnet.model.links import Address, Route
 from vmnet.model.pod import PodInterface
@@ -22,7 +22,7 @@ NOTHING_LEFT = "there is no nameserver to hand over: the guest resolves no names
 
 def said(servers: tuple[str, ...], pod: PodInterface = DUAL, given: Told | None = None) -> tuple[object, ...]:
     """Name servers by family, and of which ones something is said."""
-    ipv4, ipv6, warnings = told.nameservers(pod, Resolver(servers), Settings(told=given or Told()))
+    ipv4, ipv6, warnings = shared.nameservers(pod, Resolver(servers), Settings(told=given or Told()))
     return ipv4, ipv6, [warning.removeprefix("nameserver ").partition(": ")[0] for warning in warnings]
 
 
@@ -54,10 +54,10 @@ def test_a_nameserver_is_told_by_its_own_family(
 def test_so_is_a_time_server_and_none_need_be_there(
     pod: PodInterface, expected: object, unsaid: list[str]
 ) -> None:
-    *by_family, warnings = told.ntp_servers(pod, Settings(told=Told(ntp_servers=("fd00::123", "10.0.0.123"))))
+    *by_family, warnings = shared.ntp_servers(pod, Settings(told=Told(ntp_servers=("fd00::123", "10.0.0.123"))))
     assert tuple(by_family) == expected
     assert [warning.partition(", ")[0] for warning in warnings] == unsaid
-    assert told.ntp_servers(pod, Settings()) == ((), (), [])
+    assert shared.ntp_servers(pod, Settings()) == ((), (), [])
 
 
 @pytest.mark.parametrize(
@@ -66,13 +66,13 @@ def test_so_is_a_time_server_and_none_need_be_there(
 def test_that_there_is_none_is_said_where_neither_family_has_one(
     servers: tuple[str, ...], pod: PodInterface
 ) -> None:
-    assert told.nameservers(pod, Resolver(servers), Settings())[2][-1] == NOTHING_LEFT
+    assert shared.nameservers(pod, Resolver(servers), Settings())[2][-1] == NOTHING_LEFT
 
 
 def test_nobody_misses_ipv6_who_has_switched_it_off() -> None:
     off = Told(ipv6=False)
     assert said(("10.0.0.1", "fd00::1"), given=off) == (("10.0.0.1",), (), [])
-    assert told.nameservers(DUAL, Resolver(("fd00::1",)), Settings(told=off))[2] == [NOTHING_LEFT]
+    assert shared.nameservers(DUAL, Resolver(("fd00::1",)), Settings(told=off))[2] == [NOTHING_LEFT]
 
 
 def test_what_is_configured_takes_the_place_of_the_pod_s() -> None:
@@ -95,8 +95,8 @@ def test_what_is_configured_takes_the_place_of_the_pod_s() -> None:
 def test_mtu(device: int, route_mtu: int | None, wished: int | None, mtu: int, is_told: bool) -> None:
     default = Route("eth0", "::/0", "fd00::1", metrics=((2, route_mtu),) if route_mtu else ())
     pod = replace(DUAL, mtu=device, routes=(default, Route("eth0", "::/0", "fd00::2", metric=2048)))
-    assert told.ipv6_mtu(pod, Settings(mtu=wished)) == mtu
-    assert told.is_told_ipv6(pod, Settings(mtu=wished)) is is_told
+    assert shared.ipv6_mtu(pod, Settings(mtu=wished)) == mtu
+    assert shared.is_told_ipv6(pod, Settings(mtu=wished)) is is_told
 
 
 def test_what_both_families_warn_of_is_said_once() -> None:

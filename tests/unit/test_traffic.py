@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit import layouts
-from vmnet import traffic
-from vmnet.dhcp.lease import lease
+from vmnet.lease.ipv4 import lease
+from vmnet.model import traffic
 from vmnet.model.lease import Resolver
 from vmnet.model.links import Lookup, Route, Rule, Status
 from vmnet.model.settings import Settings

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vmnet import cli
+from vmnet.cli import main
+from vmnet.cli.verbs import EXIT_CODES, GROUPS, Verb
+from vmnet.cli.verbs import parser as parser_of
 from vmnet.errors import UsageError
-from vmnet.verbs import EXIT_CODES, GROUPS, Verb
-from vmnet.verbs import parser as parser_of
 
 if TYPE_CHECKING:
     import argparse
 
-NAMES = [verb.name for verb in cli.VERBS]
-EXAMPLES = [(verb.name, example) for verb in cli.VERBS for example in verb.examples]
+NAMES = [verb.name for verb in main.VERBS]
+EXAMPLES = [(verb.name, example) for verb in main.VERBS for example in verb.examples]
 OPERATORS = ("<", ">", "|", "&")
 
 
@@ -33,7 +33,7 @@ def words(example: str) -> list[str]:
 
 def helped(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     with pytest.raises(SystemExit) as caught:
-        cli.main([*arguments, "--help"])
+        main.main([*arguments, "--help"])
     assert caught.value.code == 0
     return capsys.readouterr().out
 
@@ -52,7 +52,7 @@ def test_help_has_every_verb_under_its_group(capsys: pytest.CaptureFixture[str])
             group = line.removesuffix(":")
         elif line.startswith("  "):
             place[line.split()[0]] = group
-    assert place == {verb.name: verb.group for verb in cli.VERBS}
+    assert place == {verb.name: verb.group for verb in main.VERBS}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -60,7 +60,7 @@ def test_help_of_a_verb_ends_with_its_examples_and_the_exit_codes(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = helped(capsys, name)
-    [verb] = [verb for verb in cli.VERBS if verb.name == name]
+    [verb] = [verb for verb in main.VERBS if verb.name == name]
     _, ends = text.split("\nexamples:\n")
     examples, last = ends.split("\n\n")
     assert tuple(line.strip() for line in examples.splitlines()) == verb.examples
@@ -72,13 +72,13 @@ def test_help_of_a_verb_ends_with_its_examples_and_the_exit_codes(
 def test_every_example_is_a_command(name: str, example: str) -> None:
     program, *arguments = words(example)
     assert (program, arguments[0]) == ("vmnet", name)
-    asked = cli.parser(arguments).parse_args(arguments)
-    assert asked.run is next(verb.run for verb in cli.VERBS if verb.name == name)
+    asked = main.parser(arguments).parse_args(arguments)
+    assert asked.run is next(verb.run for verb in main.VERBS if verb.name == name)
     assert len(f"  {example}") <= 80
 
 
 def test_every_verb_has_an_example_and_a_group() -> None:
-    assert [verb.name for verb in cli.VERBS if not verb.examples or verb.group not in GROUPS] == []
+    assert [verb.name for verb in main.VERBS if not verb.examples or verb.group not in GROUPS] == []
 
 
 def _options(parser: argparse.ArgumentParser) -> dict[str, int]:
@@ -88,7 +88,7 @@ def _options(parser: argparse.ArgumentParser) -> dict[str, int]:
 
 
 def test_only_the_verb_that_is_called_gets_its_options() -> None:
-    whole, narrow = _options(cli.parser()), _options(cli.parser(["up", "--tap", "vm0"]))
+    whole, narrow = _options(main.parser()), _options(main.parser(["up", "--tap", "vm0"]))
     assert narrow == {name: whole["up"] if name == "up" else 1 for name in whole}
     assert min(whole.values()) > 1
 

@@ -331,8 +331,8 @@ def test_what_a_domain_costs_that_is_none_of_ours(room: Room, interface: str) ->
     )
     shown = run(["sh", "-c", command.strip(), "sh", "vm1", "prepare", "begin", "-"], stdin=xml).stderr
     imported = {line.rpartition("|")[2].strip() for line in shown.splitlines() if line.startswith("import time:")}
-    assert "vmnet.guest.hook" in imported
-    assert [name for name in imported if name.partition(".")[0] in HEAVY or name == "vmnet.agent"] == []
+    assert "vmnet.doors.libvirt.hook" in imported
+    assert [name for name in imported if name.partition(".")[0] in HEAVY or name == "vmnet.agent.lifecycle"] == []
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import select
 import time
 
 from vmnet.errors import WaitTimeoutError
-from vmnet.log import say
+from vmnet.show.log import say
 
 PATIENCE_SECONDS = 60.0
 """An `up` takes a tenth of a second, on a machine that does everything at once some seconds."""

@@ -9,7 +9,7 @@ import socket
 import struct
 
 from vmnet.errors import KernelError, RefusedError, UsageError
-from vmnet.in_time import in_time
+from vmnet.kernel.in_time import in_time
 
 _SO_NETNS_COOKIE = 71
 _NS_GET_NSTYPE = 0xB703

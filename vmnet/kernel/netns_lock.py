@@ -18,7 +18,7 @@ import time
 from typing import TYPE_CHECKING
 
 from vmnet.errors import RefusedError, WaitTimeoutError
-from vmnet.log import say
+from vmnet.show.log import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

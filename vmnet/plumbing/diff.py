@@ -34,7 +34,7 @@ from vmnet.model.links import (
     Status,
     wanted,
 )
-from vmnet.traffic import covers
+from vmnet.model.traffic import covers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

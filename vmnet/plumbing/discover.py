@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vmnet import traffic
+from vmnet.bindings.names import bridge_name, nic_name
+from vmnet.bindings.whose import VMNET, bound_elsewhere, described, in_the_way
 from vmnet.errors import BoundElsewhereError, NotYetError, RefusedError
+from vmnet.model import traffic
 from vmnet.model.links import RT_TABLE_MAIN, Address, Link, Neighbour, OffloadCheck, Status, is_unicast
 from vmnet.model.pod import PodInterface
-from vmnet.plumbing.names import bridge_name, nic_name
-from vmnet.plumbing.whose import VMNET, bound_elsewhere, described, in_the_way
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

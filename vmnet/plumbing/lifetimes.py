@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vmnet.model.links import FOREVER, Address, Spec
-from vmnet.traffic import covers
+from vmnet.model.traffic import covers
 
 if TYPE_CHECKING:
     from vmnet.model.links import Route, Status

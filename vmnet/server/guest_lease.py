@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vmnet.lease_state import ASKED, DECLINED, FOREIGN_ADDRESS, RELEASED, SILENT, SPOKEN, STATIC
+from vmnet.server.lease_state import ASKED, DECLINED, FOREIGN_ADDRESS, RELEASED, SILENT, SPOKEN, STATIC
 from vmnet.server.witness import NEVER, Use
 
 TYPE_CHECKING = False

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import _random
 
-from vmnet.ipv6 import lease_state
-from vmnet.ipv6.advertise import Advertiser
-from vmnet.ipv6.advertisements import UNKNOWN
-from vmnet.ipv6.advertisements import loads as loads_advertisements
-from vmnet.ipv6.answer import answer
-from vmnet.ipv6.message import parse as parse_message
-from vmnet.ipv6.neighbour import RouterSolicitation, heard
-from vmnet.ipv6.neighbour import parse as parse_solicitation
-from vmnet.ipv6.packet import UDP, parse
-from vmnet.ipv6.replies import loads as loads_replies
 from vmnet.server.guest_lease import GuestLease
+from vmnet.server.ipv6 import lease_state
+from vmnet.server.ipv6.advertise import Advertiser
+from vmnet.server.ipv6.advertisements import UNKNOWN
+from vmnet.server.ipv6.advertisements import loads as loads_advertisements
+from vmnet.server.ipv6.answer import answer
+from vmnet.server.ipv6.message import parse as parse_message
+from vmnet.server.ipv6.neighbour import RouterSolicitation, heard
+from vmnet.server.ipv6.neighbour import parse as parse_solicitation
+from vmnet.server.ipv6.packet import UDP, parse
+from vmnet.server.ipv6.replies import loads as loads_replies
 from vmnet.server.lifetimes import Lifetimes
 from vmnet.server.witness import text
 
@@ -22,9 +22,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vmnet.ipv6.advertisements import RouterFrames
-    from vmnet.ipv6.packet import Packet
     from vmnet.server.compiled import Compiled
+    from vmnet.server.ipv6.advertisements import RouterFrames
+    from vmnet.server.ipv6.packet import Packet
     from vmnet.server.json_text import Json
     from vmnet.server.log import Log
 

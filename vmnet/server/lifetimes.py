@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import struct
 
-from vmnet.dhcp.replies import ACK, OFFER, Template, tlvs
-from vmnet.dhcp.replies import Replies as Replies4
-from vmnet.ipv6.replies import Replies as Replies6
+from vmnet.server.dhcp.replies import ACK, OFFER, Template, tlvs
+from vmnet.server.dhcp.replies import Replies as Replies4
+from vmnet.server.ipv6.replies import Replies as Replies6
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

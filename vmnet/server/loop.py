@@ -2,7 +2,7 @@
 
 It is started as `python -I -S -c … ROOT PACKETS FOREIGN WITNESS NETWORK ASKING BRIDGE PRESENCE NIC CONTROL REPLIES
 READY BEFORE SANDBOX`. After the import root come descriptor numbers: the packet sockets
-(vmnet.server.packet_socket), -1 for those towards the pod network that there are not; the status sockets, with a
+(vmnet.control.packet_socket), -1 for those towards the pod network that there are not; the status sockets, with a
 comma between two; the pipe from the compiler, the pipe that hears of READY. BRIDGE is what ASKING is bound to, NIC
 the name of what PRESENCE is bound to, BEFORE is how the guest stood when the last server ended, SANDBOX is what
 `sandbox.enter` is told.
@@ -20,9 +20,9 @@ import struct
 import sys
 import time
 
-from vmnet.dhcp.request import FOREIGN_SOURCE_MAC
 from vmnet.server import sandbox
 from vmnet.server.compiled import is_failure
+from vmnet.server.dhcp.request import FOREIGN_SOURCE_MAC
 from vmnet.server.json_text import dumps
 from vmnet.server.links import TapHolder, open_links
 from vmnet.server.log import Log, write_to_stderr
@@ -30,7 +30,7 @@ from vmnet.server.memory import NONE, open_statm, resident_bytes
 from vmnet.server.network import Network, receive
 from vmnet.server.presence import PATIENCE, Presence
 from vmnet.server.service import QUEUE_FULL, TOO_LONG, Service
-from vmnet.server_state import SERVING
+from vmnet.server.state import SERVING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ _LARGEST_FRAME = 2048
 _LARGEST_REPLIES = 1 << 20
 _LARGEST_REPORT = 16384
 _ENDING, _CAPTURE = b"\0vmnet/end/", b"\0vmnet/capture/"
-"""What the name of a socket begins with whose call means: end, or show the ring (vmnet.server_call)."""
+"""What the name of a socket begins with whose call means: end, or show the ring (vmnet.control.call)."""
 _WAITERS = 8
 _TICK = 0.2
 """Seconds between two looks for a tap that was deleted and may be made again, and between two at foreign MACs."""

@@ -5,26 +5,26 @@ from __future__ import annotations
 import time
 
 from vmnet import __version__
-from vmnet.dhcp.answer import answer
-from vmnet.dhcp.arp import answer as answer_arp
-from vmnet.dhcp.lease_state import after
-from vmnet.dhcp.replies import loads as loads_replies
-from vmnet.dhcp.request import FOREIGN_CHADDR, FOREIGN_SOURCE_MAC, SHORT, foreign_chaddr, parse
-from vmnet.lease_state import SILENT
 from vmnet.server.compiled import loads
+from vmnet.server.dhcp.answer import answer
+from vmnet.server.dhcp.arp import answer as answer_arp
+from vmnet.server.dhcp.lease_state import after
+from vmnet.server.dhcp.replies import loads as loads_replies
+from vmnet.server.dhcp.request import FOREIGN_CHADDR, FOREIGN_SOURCE_MAC, SHORT, foreign_chaddr, parse
 from vmnet.server.guest_lease import GuestLease
 from vmnet.server.ipv6_service import NEIGHBOUR_SOLICITATION, NOTHING, Ipv6Service
+from vmnet.server.lease_state import SILENT
 from vmnet.server.lifetimes import RAN_OUT, Lifetimes
 from vmnet.server.ring import GUEST, NETWORK, SERVER, Ring
+from vmnet.server.state import COMPILING, FAILED, SERVING
 from vmnet.server.witness import Prefixes, is_ipv4, text, used_address
-from vmnet.server_state import COMPILING, FAILED, SERVING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vmnet.dhcp.replies import Replies
     from vmnet.server.compiled import Compiled
+    from vmnet.server.dhcp.replies import Replies
     from vmnet.server.ipv6_service import Sends
     from vmnet.server.json_text import Json
     from vmnet.server.log import Log

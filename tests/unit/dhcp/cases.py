@@ -25,22 +25,22 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vmnet.codec import decode, encode, plain
-from vmnet.dhcp.answer import answer
-from vmnet.dhcp.arp import answer as answer_arp
-from vmnet.dhcp.compile import compile_replies
-from vmnet.dhcp.lease import lease
-from vmnet.dhcp.request import parse
-from vmnet.dhcp.resolv import parse as parse_resolv
+from vmnet.compile.dhcp import compile_replies
+from vmnet.lease.ipv4 import lease
+from vmnet.model.codec import decode, encode, plain
 from vmnet.model.lease import Lease
 from vmnet.model.links import Address, Neighbour, Route
 from vmnet.model.pod import PodInterface
 from vmnet.model.settings import Settings, Told
+from vmnet.server.dhcp.answer import answer
+from vmnet.server.dhcp.arp import answer as answer_arp
+from vmnet.server.dhcp.request import parse
+from vmnet.settings.resolv import parse as parse_resolv
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmnet.dhcp.replies import Replies
+    from vmnet.server.dhcp.replies import Replies
 
 DIRECTORY = Path(__file__).parents[2] / "data" / "dhcp"
 POD = PodInterface(

@@ -8,14 +8,14 @@ import struct
 from typing import Any
 from unittest.mock import patch
 
-from vmnet.dhcp.answer import answer
-from vmnet.dhcp.compile import compile_replies
-from vmnet.dhcp.replies import Replies
-from vmnet.dhcp.replies import dumps as dumps_replies
-from vmnet.dhcp.request import parse
+from vmnet.compile.dhcp import compile_replies
+from vmnet.compile.scapy_layers import layers
 from vmnet.model.lease import ClasslessRoute, Lease
-from vmnet.packets import layers
 from vmnet.server.compiled import Compiled, dumps
+from vmnet.server.dhcp.answer import answer
+from vmnet.server.dhcp.replies import Replies
+from vmnet.server.dhcp.replies import dumps as dumps_replies
+from vmnet.server.dhcp.request import parse
 from vmnet.server.witness import packed as packed_prefix
 
 with patch.dict(os.environ):  # the import sets variables that are no other test's affair

@@ -30,15 +30,15 @@ from tests.unit.dhcp.frames import (
     outcome,
     packed,
 )
-from vmnet.dhcp.answer import answer
-from vmnet.dhcp.compile import compile_replies
-from vmnet.dhcp.domain_search import encode
-from vmnet.dhcp.request import Request, parse
+from vmnet.compile.dhcp import compile_replies
 from vmnet.model.lease import ClasslessRoute, Lease
 from vmnet.model.settings import Boot, RawOption
+from vmnet.server.dhcp.answer import answer
+from vmnet.server.dhcp.domain_search import encode
+from vmnet.server.dhcp.request import Request, parse
 
 if TYPE_CHECKING:
-    from vmnet.dhcp.replies import Replies
+    from vmnet.server.dhcp.replies import Replies
 
 BROADCAST = 0x8000
 US = option(54, SERVER_ID)

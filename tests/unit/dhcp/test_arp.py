@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.unit.dhcp.frames import LEASE, NO_ADDRESS, OTHER, SCAPY, SERVER_ID, VM_MAC, YIADDR
-from vmnet.dhcp.arp import answer
-from vmnet.dhcp.compile import compile_replies
+from vmnet.compile.dhcp import compile_replies
+from vmnet.compile.scapy_layers import SERVER_MAC
 from vmnet.model.lease import ArpEntry
-from vmnet.packets import SERVER_MAC
+from vmnet.server.dhcp.arp import answer
 
 GATEWAY, GATEWAY_MAC = "169.254.1.1", "1e:8a:53:c2:07:44"
 REPLIES = compile_replies(replace(LEASE, neighbours=(ArpEntry(GATEWAY, GATEWAY_MAC),)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vmnet.dhcp import classless
+from vmnet.lease import classless
 from vmnet.model.links import Address, Route
 from vmnet.model.pod import PodInterface
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from tests.unit.dhcp.frames import LEASE, NO_ADDRESS, REPLIES, SCAPY, VM_MAC
-from vmnet.dhcp import compile as compiler
-from vmnet.dhcp.replies import ACK, HEAD, INFORM_ACK, NAK, OFFER
+from vmnet.compile import dhcp as compiler
+from vmnet.compile.scapy_layers import SERVER_MAC
 from vmnet.model.lease import ArpEntry, ClasslessRoute, Lease
 from vmnet.model.links import FOREVER
 from vmnet.model.settings import Boot, RawOption
-from vmnet.packets import SERVER_MAC
+from vmnet.server.dhcp.replies import ACK, HEAD, INFORM_ACK, NAK, OFFER
 
 
 def options(kind: int = OFFER, **changed: object) -> dict[int, bytes]:

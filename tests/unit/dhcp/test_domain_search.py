@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmnet.dhcp.domain_search import encode
+from vmnet.server.dhcp.domain_search import encode
 
 
 @pytest.mark.parametrize(

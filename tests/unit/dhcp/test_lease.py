@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from vmnet.dhcp.lease import lease
 from vmnet.errors import RefusedError
+from vmnet.lease.ipv4 import lease
 from vmnet.model.lease import ArpEntry, Lease, Resolver
 from vmnet.model.links import Address, Neighbour, Route
 from vmnet.model.pod import PodInterface

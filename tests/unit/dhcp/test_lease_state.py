@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vmnet import lease_state
-from vmnet.dhcp.lease_state import after
+from vmnet.server import lease_state
+from vmnet.server.dhcp.lease_state import after
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.unit.dhcp.frames import END, VM_MAC, YIADDR, bootp, discover, frame, message, option
 from tests.unit.mutations import Mutations, read_all
-from vmnet.dhcp import request as dhcp
-from vmnet.dhcp.request import Request, parse
+from vmnet.server.dhcp import request as dhcp
+from vmnet.server.dhcp.request import Request, parse
 
 SEEDS = (
     discover(option(61, b"\1" + VM_MAC), option(57, b"\2\x40")),

@@ -8,8 +8,8 @@ import pytest
 
 from tests.unit.dhcp.frames import LEASE, REPLIES, VM_MAC, packed
 from tests.unit.mutations import must_read_or_refuse
-from vmnet.dhcp.compile import compile_replies
-from vmnet.dhcp.replies import OFFER, dumps, loads, tlvs
+from vmnet.compile.dhcp import compile_replies
+from vmnet.server.dhcp.replies import OFFER, dumps, loads, tlvs
 
 DATA = dumps(REPLIES)
 

@@ -24,8 +24,8 @@ from tests.unit.dhcp.frames import (
     option,
     packed,
 )
-from vmnet.auxdata import TP_STATUS_CSUM_VALID, TP_STATUS_CSUMNOTREADY, TP_STATUS_VLAN_VALID
-from vmnet.dhcp.request import Request, foreign_chaddr, parse
+from vmnet.server.auxdata import TP_STATUS_CSUM_VALID, TP_STATUS_CSUMNOTREADY, TP_STATUS_VLAN_VALID
+from vmnet.server.dhcp.request import Request, foreign_chaddr, parse
 
 FOREIGN = bytes.fromhex("020000000007")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.dhcp.frames import NO_ADDRESS
-from vmnet.dhcp.resolv import loopbacks, parse
+from vmnet.settings.resolv import loopbacks, parse
 
 LABEL, LONG_LABEL = "a" * 63, "a" * 64
 NAME, LONG_NAME = ".".join(("a" * 62,) * 4 + ("b",)), ".".join(("a" * 62,) * 4 + ("bc",))

@@ -6,17 +6,17 @@ from dataclasses import replace
 
 from tests.unit import layouts
 from tests.unit.fake_kernel import FakeKernel
-from vmnet.dhcp.lease import lease
-from vmnet.dhcp.resolv import parse
-from vmnet.doctor.evidence import Evidence
-from vmnet.doctor.server_words import Server
-from vmnet.ipv6.lease import lease6
+from vmnet.bindings.bridge import bound as bound_spec
+from vmnet.diagnosis.evidence import Evidence
+from vmnet.diagnosis.server_words import Server
 from vmnet.kernel.inspect import FORWARDING, LinkState
+from vmnet.lease.ipv4 import lease
+from vmnet.lease.ipv6 import lease6
 from vmnet.model.settings import Settings
-from vmnet.plumbing.bridge import bound as bound_spec
 from vmnet.plumbing.diff import diff
 from vmnet.plumbing.discover import discover
-from vmnet.schema import SCHEMA, Journal
+from vmnet.saved.schema import SCHEMA, Journal
+from vmnet.settings.resolv import parse
 
 RESOLV_CONF = "search svc.cluster.local\nnameserver 10.96.0.10\n"
 SERVER = Server(state="serving", lease="bound", lease_seconds=12.5, events={"offer": 1, "ack_selecting": 1})

@@ -9,15 +9,15 @@ import pytest
 
 from tests.unit import layouts
 from tests.unit.doctor.evidence import SERVER, before, bound
-from vmnet.doctor.evidence import Evidence, Heard, Left, Netfilter, Surroundings
-from vmnet.doctor.server_words import Server, SilentGateway
-from vmnet.doctor.table import CHECKS, asked, examine, worst
+from vmnet.bindings.isolation import rulesets
+from vmnet.diagnosis.evidence import Evidence, Heard, Left, Netfilter, Surroundings
+from vmnet.diagnosis.server_words import Server, SilentGateway
+from vmnet.diagnosis.table import CHECKS, asked, examine, worst
+from vmnet.domain.read import parse
 from vmnet.errors import RefusedError
-from vmnet.guest.domain import parse
 from vmnet.kernel.inspect import LinkState, NeighbourState, Probed
 from vmnet.model.links import FOREVER, FilterChain, Holder, Link, Status
 from vmnet.model.settings import Settings, Told
-from vmnet.plumbing.isolation import rulesets
 from vmnet.plumbing.node_signs import refuse_node
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vmnet.doctor import gather
-from vmnet.journal import JOURNAL, BindingDirectory
-from vmnet.processes import LOG
-from vmnet.server_report import FamilyReport, ServerReport
+from vmnet.control.processes import LOG
+from vmnet.control.report import FamilyReport, ServerReport
+from vmnet.diagnosis import gather
+from vmnet.saved.journal import JOURNAL, BindingDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ def test_it_is_asked_again_whenever_it_says_something(
             log.write("a line\n")
         return answers.pop(0)
 
-    mocker.patch("vmnet.server_call.ask_server", side_effect=asked)
+    mocker.patch("vmnet.control.call.ask_server", side_effect=asked)
     assert gather.settled(directory) == last
     assert not answers
 
@@ -51,7 +51,7 @@ def test_it_is_asked_again_whenever_it_says_something(
 def test_one_that_never_has_its_replies_is_not_waited_for_for_ever(
     mocker: MockerFixture, directory: BindingDirectory
 ) -> None:
-    ask = mocker.patch("vmnet.server_call.ask_server", return_value=COMPILING)
+    ask = mocker.patch("vmnet.control.call.ask_server", return_value=COMPILING)
     assert gather.settled(directory, seconds=0.01) == COMPILING
     assert ask.call_count == 2
 
@@ -60,7 +60,7 @@ def test_without_a_log_it_is_asked_once(
     mocker: MockerFixture, directory: BindingDirectory, tmp_path: Path
 ) -> None:
     (tmp_path / LOG).unlink()
-    ask = mocker.patch("vmnet.server_call.ask_server", return_value=SERVING)
+    ask = mocker.patch("vmnet.control.call.ask_server", return_value=SERVING)
     assert gather.settled(directory) == SERVING
     assert ask.call_count == 1
 

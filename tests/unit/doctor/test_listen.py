@@ -8,8 +8,8 @@ import pytest
 
 from tests.unit.dhcp.frames import bootp, frame, message
 from tests.unit.server.test_packet_filter import kept
-from vmnet.doctor.evidence import Heard
-from vmnet.doctor.listen import PROGRAM, understand
+from vmnet.diagnosis.evidence import Heard
+from vmnet.diagnosis.listen import PROGRAM, understand
 
 MAC = bytes.fromhex("0200000000aa")
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.docs import DOCS
-from vmnet.doctor.table import CHECKS
+from vmnet.diagnosis.table import CHECKS
 
 if TYPE_CHECKING:
-    from vmnet.doctor.evidence import Check
+    from vmnet.diagnosis.evidence import Check
 
 PAGE = (DOCS / "doctor.md").read_text(encoding="utf-8")
 SECTIONS = {

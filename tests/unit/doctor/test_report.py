@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit.doctor.evidence import before, bound
-from vmnet.doctor.evidence import SERVED, Evidence, Heard, Left, Netfilter, Surroundings
-from vmnet.doctor.report import as_json, outline
-from vmnet.doctor.server_words import Server
-from vmnet.doctor.table import CHECKS
+from vmnet.diagnosis.evidence import SERVED, Evidence, Heard, Left, Netfilter, Surroundings
+from vmnet.diagnosis.report import as_json, outline
+from vmnet.diagnosis.server_words import Server
+from vmnet.diagnosis.table import CHECKS
 from vmnet.kernel.inspect import LinkState
 from vmnet.model.settings import Settings
-from vmnet.outline import plain
+from vmnet.show.outline import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

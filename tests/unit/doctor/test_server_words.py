@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from vmnet.doctor.server_words import Server, SilentGateway, understand
+from vmnet.control.report import read_report
+from vmnet.diagnosis.server_words import Server, SilentGateway, understand
 from vmnet.server.json_text import dumps
 from vmnet.server.log import Log
 from vmnet.server.service import Service
-from vmnet.server_report import read_report
 
 SAID = {
     "state": "serving",

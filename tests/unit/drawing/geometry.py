@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vmnet.drawing.lettering import BOLD, MONOSPACE, SANS
+from vmnet.diagnosis.drawing.lettering import BOLD, MONOSPACE, SANS
 
 if TYPE_CHECKING:
     from xml.etree import ElementTree as ET

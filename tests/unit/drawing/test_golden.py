@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.journals import IPV6_ONLY, journal
-from vmnet.config import PLAN_FORMATS
-from vmnet.drawing import drawn
+from vmnet.diagnosis.drawing import drawn
 from vmnet.model.lease import Resolver
+from vmnet.settings.config import PLAN_FORMATS
 
 GOLDEN = Path(__file__).parents[2] / "data" / "drawings"
 DOCUMENTED = Path(__file__).parents[3] / "docs" / "pod.svg"

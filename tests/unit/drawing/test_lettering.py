@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmnet.drawing.lettering import broken
+from vmnet.diagnosis.drawing.lettering import broken
 
 
 @pytest.mark.parametrize(

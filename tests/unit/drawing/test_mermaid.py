@@ -9,8 +9,8 @@ import pytest
 
 from tests.unit import layouts
 from tests.unit.journals import IPV6_ONLY, journal, of_pod
-from vmnet.drawing.mermaid import mermaid
-from vmnet.drawing.picture import picture
+from vmnet.diagnosis.drawing.mermaid import mermaid
+from vmnet.diagnosis.drawing.picture import picture
 from vmnet.plumbing.discover import discover
 
 NAME = r"[a-z]+(?:_[a-z]+)*"

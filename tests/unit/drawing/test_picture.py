@@ -8,9 +8,9 @@ import pytest
 
 from tests.unit import layouts
 from tests.unit.journals import IPV6_ONLY, SETTINGS, journal, of_pod
-from vmnet.drawing.picture import BRIDGE, NETWORK, NIC, SERVER, STAND_IN, TAP, VM, Box, Panel, picture
+from vmnet.bindings.bridge import bound
+from vmnet.diagnosis.drawing.picture import BRIDGE, NETWORK, NIC, SERVER, STAND_IN, TAP, VM, Box, Panel, picture
 from vmnet.model.settings import Settings, Told
-from vmnet.plumbing.bridge import bound
 from vmnet.plumbing.discover import discover
 
 

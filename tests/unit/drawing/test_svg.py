@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from tests.unit import layouts
 from tests.unit.drawing.geometry import NS, Area, boxes, written
 from tests.unit.journals import IPV6_ONLY, journal, of_pod
-from vmnet.drawing import drawn
-from vmnet.drawing.svg import WIDTH
+from vmnet.diagnosis.drawing import drawn
+from vmnet.diagnosis.drawing.svg import WIDTH
 from vmnet.model.settings import Settings, Told
 from vmnet.plumbing.discover import discover
 
 if TYPE_CHECKING:
-    from vmnet.schema import Journal
+    from vmnet.saved.schema import Journal
 
 MANY = "2001:db8:1234:5678:9abc:def0:1234:5678"
 FULL = Settings(

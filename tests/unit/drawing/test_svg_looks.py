@@ -14,8 +14,8 @@ from PIL import Image, ImageChops, ImageFont
 from tests.unit import layouts
 from tests.unit.drawing.geometry import BOXES, NS, SIZES, reckoned, style_of, written
 from tests.unit.journals import IPV6_ONLY, journal
-from vmnet.drawing import drawn
-from vmnet.drawing.svg import WIDTH
+from vmnet.diagnosis.drawing import drawn
+from vmnet.diagnosis.drawing.svg import WIDTH
 
 FONTS = Path("/usr/share/fonts/truetype/dejavu")
 LIGHT, DARK = "light", "dark"

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit import layouts
-from vmnet import agent
-from vmnet.agent import Outcome, Report
-from vmnet.guest import hook, hook_steps
+from vmnet.agent import lifecycle
+from vmnet.agent.lifecycle import Outcome, Report
+from vmnet.doors.libvirt import hook, hook_steps
 from vmnet.kernel import netns
 from vmnet.model.lease import Lease
 from vmnet.model.settings import Settings
 from vmnet.plumbing.discover import discover
-from vmnet.schema import SCHEMA, Journal
+from vmnet.saved.schema import SCHEMA, Journal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vmnet.config import Config
+    from vmnet.settings.config import Config
 
 UUID = "3f3a9a3c-3c1f-4d8e-9f4e-2f9c1f7d3a01"
 OTHER_UUID = "3f3a9a3c-3c1f-4d8e-9f4e-2f9c1f7d3a02"
@@ -117,9 +117,9 @@ def _journal(cookie: int, config: Config) -> Journal:
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """Put fakes into the hook's doors."""
     made = World(tmp_path / "vmnet")
-    monkeypatch.setattr(agent, "up", made.up)
-    monkeypatch.setattr(agent, "down", made.down)
-    monkeypatch.setattr(agent, "status", made.status)
+    monkeypatch.setattr(lifecycle, "up", made.up)
+    monkeypatch.setattr(lifecycle, "down", made.down)
+    monkeypatch.setattr(lifecycle, "status", made.status)
     monkeypatch.setattr(netns, "cookie", lambda: made.here)
     monkeypatch.setattr(netns, "is_host", lambda: made.host)
     monkeypatch.setattr(netns, "enter", made.enter)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vmnet.guest.connection import missing_capabilities
-from vmnet.guest.daemon import is_harmless
+from vmnet.doors.libvirt.connection import missing_capabilities
+from vmnet.doors.libvirt.daemon import is_harmless
 
 AT = b"2026-11-30 22:44:05.305+0000: 26: "
 OF_EVERY_START = (

@@ -10,18 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vmnet.domain.read import DEEPEST, LARGEST, alias_of, decoded, marked, parse, pod_interface_of
+from vmnet.domain.splice import InterfaceSpec, set_interface
+from vmnet.domain.wishes import wishes
 from vmnet.errors import UsageError
-from vmnet.guest.domain import (
-    DEEPEST,
-    LARGEST,
-    alias_of,
-    decoded,
-    marked,
-    parse,
-    pod_interface_of,
-)
-from vmnet.guest.splice import InterfaceSpec, set_interface
-from vmnet.guest.wishes import wishes
 
 DOMAINS = Path(__file__).parents[2] / "data" / "domains"
 NAMES = sorted(path.name.removesuffix(".before.xml") for path in DOMAINS.glob("*.before.xml"))

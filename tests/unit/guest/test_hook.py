@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit.guest.hook_calls import DEFAULTS, LIBVIRTD, OTHER_UUID, POD, TAP0, UUID, World, domain, world
-from vmnet import agent
+from vmnet.agent import lifecycle
+from vmnet.domain.read import DEEPEST, LARGEST, uuid_in
+from vmnet.doors.libvirt import claims, hook_steps
 from vmnet.errors import KernelError, RefusedError, RollbackIncompleteError, UsageError
-from vmnet.guest import claims, hook_steps
-from vmnet.guest.domain import DEEPEST, LARGEST, uuid_in
-from vmnet.in_time import in_time
-from vmnet.journal import BindingDirectory
 from vmnet.kernel import file_lock, netns
+from vmnet.kernel.in_time import in_time
 from vmnet.model.settings import Settings, Told
+from vmnet.saved.journal import BindingDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from vmnet.config import Config
+    from vmnet.settings.config import Config
 
 PREPARE, RELEASE, RECONNECT = ("prepare", "begin"), ("release", "end"), ("reconnect", "begin")
 TWO_TAPS = "".join(
@@ -334,7 +334,7 @@ def test_a_disk_that_becomes_read_only_meanwhile_is_one_line(
     if step is RELEASE:
         world.call(*PREPARE, xml)
         capsys.readouterr()
-    work = getattr(agent, verb)
+    work = getattr(lifecycle, verb)
 
     def refuse(*_arguments: object, **_more: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
@@ -344,7 +344,7 @@ def test_a_disk_that_becomes_read_only_meanwhile_is_one_line(
         monkeypatch.setattr(BindingDirectory, "write", refuse)
         return work(config)
 
-    monkeypatch.setattr(agent, verb, work_and_fail)
+    monkeypatch.setattr(lifecycle, verb, work_and_fail)
     assert world.call(*step, xml) == 3
     said = capsys.readouterr().err
     assert said.endswith("/hook: Read-only file system; see that root can write there\n")
@@ -592,7 +592,7 @@ def test_while_a_binding_is_made_or_given_back_only_hooks_in_its_namespace_wait(
 ) -> None:
     world.namespaces = {"pod": 7}
     assert world.call(*PREPARE, domain("", "netns='pod'")) == 0
-    work, locked = getattr(agent, verb), {}
+    work, locked = getattr(lifecycle, verb), {}
 
     def look(config: Config) -> object:
         for name in ("lock", "netns-7.lock"):
@@ -605,7 +605,7 @@ def test_while_a_binding_is_made_or_given_back_only_hooks_in_its_namespace_wait(
                     locked[name] = False
         return work(config)
 
-    monkeypatch.setattr(agent, verb, look)
+    monkeypatch.setattr(lifecycle, verb, look)
     assert world.call(*step, domain("", "netns='pod'")) == 0
     assert locked == {"lock": False, "netns-7.lock": True}
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vmnet import cli
+from vmnet.cli import main
+from vmnet.doors.libvirt.hook_script import install, script, uninstall
 from vmnet.errors import RefusedError, UsageError
-from vmnet.guest.hook_script import install, script, uninstall
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,9 +123,9 @@ def test_a_failed_write_leaves_the_old_one(hooks: Path, monkeypatch: pytest.Monk
 
 def test_the_command(hooks: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VMNET_STATE_DIR", "/run/here")
-    assert cli.main(["hook", "install", "--dir", str(hooks)]) == 0
+    assert main.main(["hook", "install", "--dir", str(hooks)]) == 0
     assert _hook(hooks).read_text() == script("/run/here")
     assert "libvirtd looks for hooks when it starts" in capsys.readouterr().err
-    assert cli.main(["hook", "uninstall", "--dir", str(hooks)]) == 0
+    assert main.main(["hook", "uninstall", "--dir", str(hooks)]) == 0
     assert not _hook(hooks).exists()
-    assert cli.main(["hook", "remove"]) == 2
+    assert main.main(["hook", "remove"]) == 2

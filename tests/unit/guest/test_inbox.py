@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vmnet.guest.inbox import Inbox
+from vmnet.doors.libvirt.inbox import Inbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from vmnet import cli
-from vmnet.guest.domain import parse
-from vmnet.guest.kubevirt import Wanted, wanted
+from vmnet.cli import main
+from vmnet.domain.read import parse
+from vmnet.doors.kubevirt import Wanted, wanted
 
 MAC = "52:54:00:12:34:56"
 XML = "<domain type='qemu'><devices/></domain>"
@@ -68,6 +68,6 @@ def test_the_alias_is_what_kubevirt_looks_for(
     if mac != MAC:
         monkeypatch.setenv("VMNET_MAC", mac)
     monkeypatch.setattr(sys, "argv", ["onDefineDomain", "--vmi", given.decode(), "--domain", XML])
-    assert cli.on_define_domain() == 0
+    assert main.on_define_domain() == 0
     [interface] = parse(capfdbinary.readouterr().out.decode()).interfaces
     assert (interface.alias, interface.mac) == (alias, mac)

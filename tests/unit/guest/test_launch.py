@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from vmnet import cli
-from vmnet.config import Config
+from vmnet.cli import main
+from vmnet.domain.read import parse
+from vmnet.domain.wanted import with_wishes
+from vmnet.doors.libvirt.connection import Libvirt, Lifecycle, Opened, reason
+from vmnet.doors.libvirt.inbox import Inbox
+from vmnet.doors.libvirt.launch import Job, _Launch, _Started
 from vmnet.errors import DomainCrashedError, DomainRefusedError
-from vmnet.guest.connection import Libvirt, Lifecycle, Opened, reason
-from vmnet.guest.domain import parse
-from vmnet.guest.inbox import Inbox
-from vmnet.guest.launch import Job, _Launch, _Started
-from vmnet.guest.wanted import with_wishes
 from vmnet.model.settings import Settings
+from vmnet.settings.config import Config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,7 @@ def test_missing_module_says_how_to_get_it(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "libvirt", None)
-    assert cli.main(["launch", str(file)]) == 8
+    assert main.main(["launch", str(file)]) == 8
     assert _error(capsys)["message"] == "libvirt's Python module is missing: pip install 'vmnet[libvirt]'"
 
 
@@ -66,13 +66,13 @@ def test_bad_file_is_refused_before_libvirt_is_looked_for(
     monkeypatch.setitem(sys.modules, "libvirt", None)
     if content is not None:
         (tmp_path / "x.xml").write_bytes(content)
-    assert cli.main(["launch", str(tmp_path / "x.xml")]) == 2
+    assert main.main(["launch", str(tmp_path / "x.xml")]) == 2
     assert reason in str(_error(capsys)["message"])
 
 
 @pytest.mark.parametrize("grace", ["-1", "soon", "", "1e3", "86401", "\u0661"])
 def test_grace_is_seconds(file: Path, grace: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["launch", f"--grace={grace}", str(file)]) == 2
+    assert main.main(["launch", f"--grace={grace}", str(file)]) == 2
     assert "grace" in str(_error(capsys)["message"])
 
 
@@ -81,7 +81,7 @@ def test_filter_asks_nobody_when_it_is_told_all(
 ) -> None:
     """The guard of the unit tests would not let it open a socket."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(XML.encode())))
-    assert cli.main(["domain", "--mac", MAC, "--mtu", "1450", "--tap", "tap7", "--interface", "net1"]) == 0
+    assert main.main(["domain", "--mac", MAC, "--mtu", "1450", "--tap", "tap7", "--interface", "net1"]) == 0
     out = capfdbinary.readouterr().out.decode()
     [interface] = parse(out).interfaces
     assert (interface.mac, interface.mtu, interface.tap) == (MAC, 1450, "tap7")
@@ -94,7 +94,7 @@ def test_sidecar_is_set_up_by_its_environment(
     for name, value in {"MAC": MAC, "MTU": "1450", "MODEL": "virtio-non-transitional"}.items():
         monkeypatch.setenv(f"VMNET_{name}", value)
     monkeypatch.setattr(sys, "argv", ["onDefineDomain", "--vmi", '{"kind": "ü"}', "--domain", XML])
-    assert cli.on_define_domain() == 0
+    assert main.on_define_domain() == 0
     [interface] = parse(capfdbinary.readouterr().out.decode()).interfaces
     assert (interface.mac, interface.model) == (MAC, "virtio-non-transitional")
 
@@ -102,7 +102,7 @@ def test_sidecar_is_set_up_by_its_environment(
 def test_sidecar_that_fails_prints_no_domain(
     capfdbinary: pytest.CaptureFixture[bytes],
 ) -> None:
-    assert cli.main(["onDefineDomain", "--vmi", "{}", "--domain", "<domain>"]) == 2
+    assert main.main(["onDefineDomain", "--vmi", "{}", "--domain", "<domain>"]) == 2
     out, error = capfdbinary.readouterr()
     assert out == b""
     assert error.count(b"\n") == 1

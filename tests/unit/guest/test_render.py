@@ -24,15 +24,15 @@ import pytest
 import yaml
 
 from tests.unit import layouts
-from vmnet.codec import decode
-from vmnet.config import RENDER_FORMATS
-from vmnet.dhcp.lease import lease
-from vmnet.guest.render import FORMATS, render
-from vmnet.ipv6.lease import lease6
+from vmnet.lease.ipv4 import lease
+from vmnet.lease.ipv6 import lease6
+from vmnet.lease.render import FORMATS, render
+from vmnet.model.codec import decode
 from vmnet.model.lease import ClasslessRoute, Lease, Lease6, LeasedAddress, Leases, Resolver, Router
 from vmnet.model.links import FOREVER
 from vmnet.model.settings import Boot, RawOption, Settings
 from vmnet.plumbing.discover import discover
+from vmnet.settings.config import RENDER_FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

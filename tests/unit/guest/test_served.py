@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from vmnet import agent, lease_state, processes, server_call
-from vmnet.config import Config
+from vmnet.agent import lifecycle
+from vmnet.control import call, processes
+from vmnet.doors.libvirt.inbox import Inbox
+from vmnet.doors.libvirt.served import Served
 from vmnet.errors import RefusedError, RollbackIncompleteError
-from vmnet.guest.inbox import Inbox
-from vmnet.guest.served import Served
-from vmnet.journal import StateDirectory
 from vmnet.kernel import inotify
+from vmnet.saved.journal import StateDirectory
+from vmnet.server import lease_state
+from vmnet.settings.config import Config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from vmnet.schema import Journal
+    from vmnet.saved.schema import Journal
 
 JOURNAL = cast("Journal", SimpleNamespace(netns_cookie=42, pod=SimpleNamespace(ifname="eth0")))
 
@@ -53,7 +55,7 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(processes, "server_pid", lambda _directory: None)
-    monkeypatch.setattr(server_call, "ask_server", lambda _directory: None)
+    monkeypatch.setattr(call, "ask_server", lambda _directory: None)
     made = World(tmp_path)
     yield made
     made.inbox.close()
@@ -70,7 +72,7 @@ def test_a_server_that_cannot_be_started_now_is_started_later(
     def refuse(_config: Config) -> None:
         raise error
 
-    monkeypatch.setattr(agent, "up", refuse)
+    monkeypatch.setattr(lifecycle, "up", refuse)
     served = world.served()
     world.wait(served)
     assert world.is_to_try_again(served)
@@ -84,7 +86,7 @@ def test_where_the_facts_are_gone_somebody_ran_down_and_means_it(
     def refuse(_config: Config) -> None:
         raise RefusedError("nothing to resume")
 
-    monkeypatch.setattr(agent, "up", refuse)
+    monkeypatch.setattr(lifecycle, "up", refuse)
     served = world.served()
     world.directory.remove()
     world.wait(served)
@@ -102,7 +104,7 @@ def test_where_no_watch_is_left_the_guest_is_looked_at_all_the_same(
     monkeypatch.setattr(inotify, "watch_file", refuse)
     served = world.served()
     said = SimpleNamespace(families=[SimpleNamespace(lease=lease_state.BOUND)])
-    monkeypatch.setattr(server_call, "ask_server", lambda _directory: said)
+    monkeypatch.setattr(call, "ask_server", lambda _directory: said)
     monkeypatch.setattr(processes, "server_pid", lambda _directory: os.getpid())
     served._watch_server()
     served._look()

@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any
 
 from tests.unit.dhcp.cases import parts
 from tests.unit.ipv6.messages import LEASE, frame, outcome
-from vmnet.ipv6.compile import compile_replies
+from vmnet.compile.dhcpv6 import compile_replies
 from vmnet.model.lease import LeasedAddress
 
 if TYPE_CHECKING:
-    from vmnet.ipv6.replies import Replies
+    from vmnet.server.ipv6.replies import Replies
 
 DIRECTORY = Path(__file__).parents[2] / "data" / "dhcpv6"
 _COLUMNS = 96

@@ -8,12 +8,12 @@ from socket import AF_INET6, inet_pton
 from typing import Any
 from unittest.mock import patch
 
-from vmnet.ipv6 import neighbour
-from vmnet.ipv6.advertise import Advertiser
-from vmnet.ipv6.compile_advertisements import compile_advertisements
-from vmnet.ipv6.packet import ICMPV6, Packet, checksum, parse
+from vmnet.compile.advertisements import compile_advertisements
+from vmnet.compile.scapy_layers import ipv6_layers
 from vmnet.model.lease import Lease6, LeasedAddress, Router
-from vmnet.packets import ipv6_layers
+from vmnet.server.ipv6 import neighbour
+from vmnet.server.ipv6.advertise import Advertiser
+from vmnet.server.ipv6.packet import ICMPV6, Packet, checksum, parse
 
 with patch.dict(os.environ):  # the import sets variables that are no other test's affair
     SCAPY = ipv6_layers()

@@ -7,15 +7,15 @@ from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 
 from tests.unit.dhcp.frames import VM_MAC, checksum_of
-from vmnet.ipv6 import message, packet
-from vmnet.ipv6.answer import answer
-from vmnet.ipv6.compile import compile_replies
+from vmnet.compile.dhcpv6 import compile_replies
+from vmnet.compile.scapy_layers import ipv6_layers
 from vmnet.model.lease import Lease6, LeasedAddress, Router
 from vmnet.model.links import FOREVER
-from vmnet.packets import ipv6_layers
+from vmnet.server.ipv6 import message, packet
+from vmnet.server.ipv6.answer import answer
 
 if TYPE_CHECKING:
-    from vmnet.ipv6.replies import Replies
+    from vmnet.server.ipv6.replies import Replies
 
 SCAPY = ipv6_layers()
 GUEST, SERVER = "fe80::ff:fe00:1", "fe80::766d:6e65:7400"

@@ -34,10 +34,10 @@ from tests.unit.ipv6.discovery import (
     outcome,
     rs,
 )
-from vmnet.ipv6.advertise import LEAST_DELAY, VOUCHING, Advertiser
-from vmnet.ipv6.advertisements import UNKNOWN
-from vmnet.ipv6.compile_advertisements import compile_advertisements
+from vmnet.compile.advertisements import compile_advertisements
 from vmnet.model.lease import Lease6, Router
+from vmnet.server.ipv6.advertise import LEAST_DELAY, VOUCHING, Advertiser
+from vmnet.server.ipv6.advertisements import UNKNOWN
 
 UNKNOWN_MAC = replace(LEASE, routers=(replace(ROUTER, mac=""),))
 LINK_LOCAL = Router("fe80::b", "fe80::b", GATEWAY, is_default=True, preference=3)

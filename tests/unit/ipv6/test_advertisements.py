@@ -8,9 +8,9 @@ import pytest
 
 from tests.unit.ipv6.discovery import LEASE, NODE, ROUTER, SERVER_ADDRESS, SYNTHETIC, VM_MAC, packed
 from tests.unit.mutations import must_read_or_refuse
-from vmnet.ipv6.advertisements import OURS, dumps, loads
-from vmnet.ipv6.compile_advertisements import compile_advertisements
+from vmnet.compile.advertisements import compile_advertisements
 from vmnet.model.lease import Router
+from vmnet.server.ipv6.advertisements import OURS, dumps, loads
 
 FULL = compile_advertisements(
     replace(

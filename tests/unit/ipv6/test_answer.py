@@ -26,14 +26,14 @@ from tests.unit.ipv6.messages import (
     solicit,
     to_us,
 )
-from vmnet.ipv6 import answer, lease_state, message, packet
-from vmnet.ipv6.compile import compile_replies
+from vmnet.compile.dhcpv6 import compile_replies
 from vmnet.model.lease import LeasedAddress
 from vmnet.model.links import FOREVER
+from vmnet.server.ipv6 import answer, lease_state, message, packet
 
 if TYPE_CHECKING:
-    from vmnet.ipv6.answer import Answer
-    from vmnet.ipv6.replies import Replies
+    from vmnet.server.ipv6.answer import Answer
+    from vmnet.server.ipv6.replies import Replies
 
 
 def answered(payload: bytes, replies: Replies, **fields: object) -> Answer:

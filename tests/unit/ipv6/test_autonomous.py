@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vmnet.ipv6.autonomous import autonomous_warnings
+from vmnet.lease.autonomous import autonomous_warnings
 from vmnet.model.settings import Settings, Told
 
 PREFIXES = ("fd00:1::/64", "fd00:2::1/128", "fd00:3::/48")

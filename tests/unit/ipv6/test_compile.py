@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.unit.ipv6.messages import LEASE, POD, REPLIES, SCAPY, SERVER, dissect, frame, outcome, packed, solicit
-from vmnet.ipv6 import compile as compiler
-from vmnet.ipv6.replies import DNS, FQDN, HEAD, NTP, REFRESH_TIME, SEARCH, SERVER_ID, SNTP
+from vmnet.compile import dhcpv6 as compiler
+from vmnet.compile.scapy_layers import SERVER_MAC
 from vmnet.model.lease import Lease6, LeasedAddress, Router
 from vmnet.model.links import FOREVER
-from vmnet.packets import SERVER_MAC
+from vmnet.server.ipv6.replies import DNS, FQDN, HEAD, NTP, REFRESH_TIME, SEARCH, SERVER_ID, SNTP
 
 if TYPE_CHECKING:
-    from vmnet.ipv6.replies import Replies
+    from vmnet.server.ipv6.replies import Replies
 
 LONG = b"".join(b"\x3f" + letter * 63 for letter in (b"w", b"x", b"y"))
 DOMAIN = "03737663 07636c7573746572 056c6f63616c 00"

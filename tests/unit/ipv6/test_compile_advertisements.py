@@ -25,13 +25,13 @@ from tests.unit.ipv6.discovery import (
     options,
     packed,
 )
-from vmnet.ipv6 import compile_advertisements as compiler
-from vmnet.ipv6.advertisements import OURS, UNKNOWN, Advertisements
-from vmnet.ipv6.lease import lease6
+from vmnet.compile import advertisements as compiler
+from vmnet.compile.scapy_layers import SERVER_MAC
+from vmnet.lease.ipv6 import lease6
 from vmnet.model.lease import Lease6, Resolver, Router
 from vmnet.model.settings import Settings
-from vmnet.packets import SERVER_MAC
 from vmnet.plumbing.discover import discover
+from vmnet.server.ipv6.advertisements import OURS, UNKNOWN, Advertisements
 
 LINK_LOCAL = Router("fe80::b", "fe80::b", GATEWAY, is_default=True, preference=3, routes=("fd00:b::/48",))
 

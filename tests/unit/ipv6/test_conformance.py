@@ -28,7 +28,7 @@ from tests.unit.ipv6.discovery import (
     rs,
 )
 from tests.unit.ipv6.test_lease import POD
-from vmnet.ipv6.lease import lease6
+from vmnet.lease.ipv6 import lease6
 from vmnet.model.lease import Lease6, Resolver
 from vmnet.model.links import Route
 from vmnet.model.settings import Settings, Told

@@ -8,8 +8,8 @@ import pytest
 
 from tests.extent import sampled
 from tests.unit.ipv6.discovery import LEASE
-from vmnet.ipv6.compile_advertisements import compile_advertisements
-from vmnet.ipv6.fitting import fitted
+from vmnet.compile.advertisements import compile_advertisements
+from vmnet.lease.fitting6 import fitted
 from vmnet.model.lease import Lease6, Router
 
 FULL = replace(

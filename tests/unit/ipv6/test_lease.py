@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit import layouts
-from vmnet.ipv6.lease import lease6, untold
+from vmnet.lease.ipv6 import lease6, untold
 from vmnet.model.lease import Lease6, LeasedAddress, Resolver, Router
 from vmnet.model.links import Address, Neighbour, Route
 from vmnet.model.pod import PodInterface

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vmnet import lease_state
-from vmnet.ipv6.lease_state import after
+from vmnet.server import lease_state
+from vmnet.server.ipv6.lease_state import after
 
 
 @pytest.mark.parametrize(

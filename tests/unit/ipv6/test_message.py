@@ -25,8 +25,8 @@ from tests.unit.ipv6.messages import (
     to_us,
 )
 from tests.unit.ipv6.vectors import VECTORS
-from vmnet.ipv6 import message, packet
-from vmnet.ipv6.message import Message
+from vmnet.server.ipv6 import message, packet
+from vmnet.server.ipv6.message import Message
 
 
 def read(payload: bytes, **fields: object) -> Message:

@@ -21,9 +21,9 @@ from tests.unit.ipv6.messages import (
     to_us,
 )
 from tests.unit.mutations import Mutations, read_all
-from vmnet.ipv6 import message, packet
-from vmnet.ipv6.answer import answer
-from vmnet.ipv6.message import Message
+from vmnet.server.ipv6 import message, packet
+from vmnet.server.ipv6.answer import answer
+from vmnet.server.ipv6.message import Message
 
 SEEDS = (
     frame(solicit(option(14), option(39, b"\1\2vm\0"))),

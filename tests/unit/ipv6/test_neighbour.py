@@ -28,8 +28,8 @@ from tests.unit.ipv6.discovery import (
     rs,
     taken,
 )
-from vmnet.ipv6 import neighbour, packet
-from vmnet.ipv6.neighbour import NeighbourSolicitation, RouterSolicitation, heard, parse
+from vmnet.server.ipv6 import neighbour, packet
+from vmnet.server.ipv6.neighbour import NeighbourSolicitation, RouterSolicitation, heard, parse
 
 GATEWAYS = (b"", packed("fe80::b"), packed(NODE))
 SOLICITED_NODE = node(SYNTHETIC)

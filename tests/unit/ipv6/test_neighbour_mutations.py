@@ -8,9 +8,9 @@ import pytest
 
 from tests.unit.ipv6.discovery import GATEWAY_MAC, NOBODY, NODE, SOURCE, SYNTHETIC, na, ns, option, packed, rs
 from tests.unit.mutations import Mutations, read_all
-from vmnet.ipv6 import neighbour, packet
-from vmnet.ipv6.neighbour import NeighbourSolicitation, RouterSolicitation, heard
-from vmnet.ipv6.packet import parse
+from vmnet.server.ipv6 import neighbour, packet
+from vmnet.server.ipv6.neighbour import NeighbourSolicitation, RouterSolicitation, heard
+from vmnet.server.ipv6.packet import parse
 
 if TYPE_CHECKING:
     import random

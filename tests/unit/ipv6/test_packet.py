@@ -8,9 +8,9 @@ import pytest
 
 from tests.unit.dhcp.frames import VM_MAC, checksum_of
 from tests.unit.ipv6.messages import ALL_SERVERS, GUEST, SCAPY, frame, packed, solicit
-from vmnet.auxdata import TP_STATUS_CSUM_VALID, TP_STATUS_CSUMNOTREADY, TP_STATUS_VLAN_VALID
-from vmnet.ipv6 import packet
-from vmnet.ipv6.packet import Packet, parse
+from vmnet.server.auxdata import TP_STATUS_CSUM_VALID, TP_STATUS_CSUMNOTREADY, TP_STATUS_VLAN_VALID
+from vmnet.server.ipv6 import packet
+from vmnet.server.ipv6.packet import Packet, parse
 
 SOLICIT = frame(solicit())
 UNFINISHED = frame(solicit(), checksum=0x1234)

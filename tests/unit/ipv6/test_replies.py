@@ -9,8 +9,8 @@ import pytest
 from tests.unit.dhcp.frames import VM_MAC
 from tests.unit.ipv6.messages import LEASE, POD, REPLIES, packed
 from tests.unit.mutations import must_read_or_refuse
-from vmnet.ipv6.compile import compile_replies
-from vmnet.ipv6.replies import STATUSES, Replies, dumps, loads
+from vmnet.compile.dhcpv6 import compile_replies
+from vmnet.server.ipv6.replies import STATUSES, Replies, dumps, loads
 
 DATA = dumps(REPLIES)
 FACTS = 15 + 62

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vmnet.ipv6.routers import HIGH, LOW, MEDIUM, routers
+from vmnet.lease.routers import HIGH, LOW, MEDIUM, routers
 from vmnet.model.lease import LeasedAddress, Router
 from vmnet.model.links import Address, Neighbour, Route
 from vmnet.model.pod import PodInterface

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vmnet.errors import UsageError
-from vmnet.in_time import in_time
 from vmnet.kernel import netns
+from vmnet.kernel.in_time import in_time
 
 if TYPE_CHECKING:
     from pathlib import Path

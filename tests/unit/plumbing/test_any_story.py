@@ -15,16 +15,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.extent import amount
 from tests.unit import layouts
 from tests.unit.fake_kernel import FakeKernel
-from vmnet.codec import decode
+from vmnet.agent.recall import is_untouched, lost_note, written
+from vmnet.bindings.bridge import bound, unbound
 from vmnet.model.change import AddEntry, AlterLink, DeleteEntry, DeleteLink
+from vmnet.model.codec import decode
 from vmnet.model.lease import Lease
 from vmnet.model.settings import Settings
-from vmnet.plumbing import note
-from vmnet.plumbing.bridge import bound, unbound
 from vmnet.plumbing.diff import diff
 from vmnet.plumbing.discover import discover
-from vmnet.recall import is_untouched, lost_note, written
-from vmnet.schema import SCHEMA, Journal
+from vmnet.saved import note
+from vmnet.saved.schema import SCHEMA, Journal
 
 if TYPE_CHECKING:
     from vmnet.model.links import Spec, Status
@@ -40,7 +40,7 @@ class Killed(Exception):  # noqa: N818 # it is no error
 
 
 class Agent:
-    """As `vmnet.agent`, on a kernel in memory."""
+    """As `vmnet.agent.lifecycle`, on a kernel in memory."""
 
     def __init__(self, kernel: FakeKernel) -> None:
         self.kernel = kernel

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from tests.unit import layouts
+from vmnet.bindings.bridge import bound, unbound
 from vmnet.model.links import FdbEntry, LinkSpec
 from vmnet.model.settings import Settings
-from vmnet.plumbing.bridge import bound, unbound
 from vmnet.plumbing.discover import discover
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit import layouts
 from tests.unit.fake_kernel import FakeKernel
+from vmnet.bindings.bridge import bound, unbound
 from vmnet.model.change import (
     AddEntry,
     AlterLink,
@@ -31,7 +32,6 @@ from vmnet.model.links import (
     Status,
 )
 from vmnet.model.settings import ISOLATION_OFF, Settings
-from vmnet.plumbing.bridge import bound, unbound
 from vmnet.plumbing.diff import diff, missing_links
 from vmnet.plumbing.discover import discover
 

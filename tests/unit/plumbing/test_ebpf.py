@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from vmnet.plumbing.ebpf import R0, R1, R6, R10, SIZE_8, SIZE_16, SIZE_32, Assembler
+from vmnet.bindings.ebpf import R0, R1, R6, R10, SIZE_8, SIZE_16, SIZE_32, Assembler
 
 
 def _decoded(to: Assembler) -> list[tuple[int, int, int, int]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit import layouts
+from vmnet.bindings.isolation import rulesets
 from vmnet.model.links import Route
 from vmnet.model.settings import (
     DHCP_EXTERNAL,
@@ -19,7 +20,6 @@ from vmnet.model.settings import (
     Settings,
 )
 from vmnet.plumbing.discover import discover
-from vmnet.plumbing.isolation import rulesets
 
 if TYPE_CHECKING:
     from vmnet.model.pod import PodInterface

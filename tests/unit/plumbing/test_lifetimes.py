@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from tests.unit import layouts
 from tests.unit.fake_kernel import FakeKernel
+from vmnet.bindings.bridge import bound, unbound
 from vmnet.model.change import DeleteEntry
 from vmnet.model.links import FOREVER, Address, Route, Spec, Status
 from vmnet.model.settings import Settings
-from vmnet.plumbing.bridge import bound, unbound
 from vmnet.plumbing.diff import diff
 from vmnet.plumbing.discover import discover
 from vmnet.plumbing.lifetimes import lasting, ran_out

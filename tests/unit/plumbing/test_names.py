@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from vmnet.bindings.names import bridge_name, nic_name, own_mac
 from vmnet.model.links import IFNAME_BYTES, is_link_name
-from vmnet.plumbing.names import bridge_name, nic_name, own_mac
 
 
 @pytest.mark.parametrize("name", ["eth0", "a", "0", "net1.100", "A_b-c.d", "x" * 15])

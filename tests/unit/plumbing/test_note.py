@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmnet.plumbing import note
+from vmnet.saved import note
 
 _ALTIFNAMSIZ = 128
 _NOISE = "".join(chr(random.Random(1).randrange(32, 127)) for _ in range(1000)) * 2  # noqa: S311 # not for secrets

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 
-from vmnet.plumbing.offload_program import program
+from vmnet.bindings.offload_program import program
 
 LARGEST = 4096
 """BPF_MAXINSNS (linux/bpf_common.h): what any kernel takes."""

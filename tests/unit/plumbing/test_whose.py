@@ -8,11 +8,11 @@ import pytest
 
 from tests.unit import layouts
 from tests.unit.doctor.evidence import bound
+from vmnet.bindings.names import bridge_name, free_tap
+from vmnet.bindings.whose import KATA, KUBEVIRT, OTHER, VMNET, bound_elsewhere, of_bindings
 from vmnet.errors import RefusedError
 from vmnet.model.links import Holder, Link, Route, Status
 from vmnet.plumbing.discover import discover, refuse_bound_elsewhere, refuse_names_taken, refuse_orphans
-from vmnet.plumbing.names import bridge_name, free_tap
-from vmnet.plumbing.whose import KATA, KUBEVIRT, OTHER, VMNET, bound_elsewhere, of_bindings
 
 FOREIGN, OURS = "02:00:00:00:00:08", "02:76:6d:12:34:56"
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit.dhcp.frames import LEASE, REPLIES, VM_MAC
-from vmnet.codec import encode
-from vmnet.dhcp.replies import dumps as dumps_replies
+from vmnet.compile import process
+from vmnet.model.codec import encode
 from vmnet.model.lease import Leases
-from vmnet.server import compiler
 from vmnet.server.compiled import loads
+from vmnet.server.dhcp.replies import dumps as dumps_replies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ class Standard:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, question: bytes) -> None:
         self.written = b""
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(question)))
-        monkeypatch.setattr(compiler, "_write_all", self.take)
+        monkeypatch.setattr(process, "_write_all", self.take)
         monkeypatch.setattr(os, "fork", no_fork)
 
     def take(self, data: bytes) -> None:
@@ -117,5 +117,5 @@ def test_one_that_is_killed_is_started_again(
 
 def _code() -> object:
     with pytest.raises(SystemExit) as ended:
-        compiler.main()
+        process.main()
     return ended.value.code

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.server.test_service import Clock, Told
-from vmnet.dhcp.lease_state import after
+from vmnet.server.dhcp.lease_state import after
 from vmnet.server.guest_lease import GuestLease
 from vmnet.server.witness import Prefixes, packed, text
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.unit.server.test_service import Clock, Told
+from vmnet.compile.process import compile_leases
+from vmnet.compile.scapy_layers import ipv6_layers, layers
 from vmnet.model.lease import Lease6, LeasedAddress, Leases, Router
-from vmnet.packets import ipv6_layers, layers
 from vmnet.server.compiled import loads
-from vmnet.server.compiler import compile_leases
 from vmnet.server.ipv6_service import Ipv6Service
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ import pytest
 from tests.unit.dhcp.frames import LEASE, SERVER_ID, VM_MAC, YIADDR, bootp, discover, frame, message, option
 from tests.unit.server.test_ipv6_service import SOLICIT, dissected
 from tests.unit.server.test_service import Clock, Told
-from vmnet.dhcp.compile import compile_replies
-from vmnet.ipv6.compile import compile_replies as compile_replies6
+from vmnet.compile.dhcp import compile_replies
+from vmnet.compile.dhcpv6 import compile_replies as compile_replies6
+from vmnet.compile.process import compile_leases
 from vmnet.model.lease import Lease6, LeasedAddress, Leases, Router
 from vmnet.model.links import FOREVER
-from vmnet.server.compiler import compile_leases
 from vmnet.server.lifetimes import Lifetimes, record
 from vmnet.server.service import Service
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.unit.dhcp.frames import SCAPY, VM_MAC, discover, packed
-from vmnet.packets import ipv6_layers
-from vmnet.server.packet_filter import Hearing, Program, encoded, of_gateways, of_others, of_vm, of_witness
+from vmnet.compile.scapy_layers import ipv6_layers
+from vmnet.control.packet_filter import Hearing, Program, encoded, of_gateways, of_others, of_vm, of_witness
 
 INET6 = ipv6_layers()
 TARGETS = ("169.254.75.10", "169.254.1.1", "10.0.0.1")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.unit.dhcp.frames import VM_MAC
-from vmnet.server.packet_filter import Hearing
-from vmnet.server.packet_socket import NONE, Gateways, PacketSockets, open_packet_sockets, open_presence
+from vmnet.control.packet_filter import Hearing
+from vmnet.control.packet_socket import NONE, Gateways, PacketSockets, open_packet_sockets, open_presence
 
 HEARING = Hearing(VM_MAC, ("169.254.75.10",))
 GATEWAYS = Gateways(("fd00::1",), "eth0-nic", "k6t-eth0")

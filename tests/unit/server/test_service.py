@@ -21,10 +21,10 @@ from tests.unit.dhcp.frames import (
     option,
     packed,
 )
-from vmnet.dhcp import replies
-from vmnet.dhcp.compile import compile_replies
+from vmnet.compile.dhcp import compile_replies
 from vmnet.model.lease import ClasslessRoute
 from vmnet.server.compiled import Compiled, dumps, dumps_failure
+from vmnet.server.dhcp import replies
 from vmnet.server.service import Service
 
 SELECTING = frame(bootp(message(3, option(50, YIADDR), option(54, SERVER_ID)), xid=9))

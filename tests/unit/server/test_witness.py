@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from vmnet.packets import ipv6_layers, layers
+from vmnet.compile.scapy_layers import ipv6_layers, layers
 from vmnet.server.witness import Prefixes, is_ipv4, packed, text, used_address
 
 MAC = "02:00:00:00:00:01"

@@ -7,18 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 from tests.unit import layouts
-from vmnet.agent import Report
-from vmnet.dhcp.lease import lease
-from vmnet.ipv6.lease import lease6
+from vmnet.agent.lifecycle import Report
+from vmnet.control.report import ServerReport, read_report
+from vmnet.diagnosis.sight import Sight
 from vmnet.kernel.inspect import FORWARDING, LinkState
+from vmnet.lease.ipv4 import lease
+from vmnet.lease.ipv6 import lease6
+from vmnet.lease.shared import global_addresses
 from vmnet.model.lease import Resolver
 from vmnet.model.links import Link, Status
 from vmnet.model.settings import Settings
 from vmnet.plumbing.discover import discover
-from vmnet.schema import SCHEMA, Journal
-from vmnet.server_report import ServerReport, read_report
-from vmnet.told import global_addresses
-from vmnet.watching.sight import Sight
+from vmnet.saved.schema import SCHEMA, Journal
 
 RESOLVER = Resolver(("10.96.0.10", "fd00:10:96::a"), ("vms.svc.cluster.local", "cluster.local"))
 ROUTER = {

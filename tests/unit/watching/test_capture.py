@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vmnet.server_report import Frame
-from vmnet.watching import capture
+from vmnet.control.report import Frame
+from vmnet.diagnosis import capture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit.watching.sights import family, journal, server, sight
+from vmnet.diagnosis.causes import cause
+from vmnet.diagnosis.goals import GOALS, Way, is_reached
+from vmnet.diagnosis.reach import Question
 from vmnet.model.links import FilterChain, Holder, Status
-from vmnet.watching.causes import cause
-from vmnet.watching.goals import GOALS, Way, is_reached
-from vmnet.watching.reach import Question
 
 if TYPE_CHECKING:
-    from vmnet.watching.sight import Sight
+    from vmnet.diagnosis.sight import Sight
 
 POD = journal()
 DUAL = journal("bridge-dual")

@@ -13,8 +13,8 @@ from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6ND_RA, ICMPv6ND_R
 from scapy.layers.inet6 import ICMPv6NDOptPrefixInfo as Prefix
 from scapy.layers.l2 import ARP, Ether
 
-from vmnet.watching import dissect
-from vmnet.watching.dissect import host_names, summary
+from vmnet.diagnosis import dissect
+from vmnet.diagnosis.dissect import host_names, summary
 
 if TYPE_CHECKING:
     from scapy.packet import Packet

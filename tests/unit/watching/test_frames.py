@@ -7,9 +7,9 @@ import struct
 
 import pytest
 
-from vmnet.server_report import Frame
-from vmnet.watching import frames, pcap
-from vmnet.watching.frames import Scene
+from vmnet.control.report import Frame
+from vmnet.diagnosis import frames, pcap
+from vmnet.diagnosis.frames import Scene
 
 VM, SERVER = "02:00:00:00:00:05", "02:76:6d:6e:65:74"
 SCENE = Scene(VM, 1_700_000_000_000_000_000)

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from tests.unit.watching.sights import journal, server, sight
-from vmnet.watching.live import _Changes
+from vmnet.diagnosis.live import _Changes
 
 if TYPE_CHECKING:
     import pytest

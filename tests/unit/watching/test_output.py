@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from vmnet.diagnosis.output import named, opened
 from vmnet.errors import KernelError, OutputError, UsageError
-from vmnet.watching.output import named, opened
 
 if TYPE_CHECKING:
     from pathlib import Path

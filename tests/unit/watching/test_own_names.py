@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit.watching.sights import RESOLVER, journal
-from vmnet import resolver, show
-from vmnet.agent import Plan
-from vmnet.codec import encode, plain
-from vmnet.config import Config
-from vmnet.dhcp.lease import lease
+from vmnet.agent.lifecycle import Plan
+from vmnet.diagnosis import plan
+from vmnet.diagnosis.own_names import own_names
+from vmnet.diagnosis.redact import Redactor
+from vmnet.lease.ipv4 import lease
+from vmnet.model.codec import encode, plain
 from vmnet.model.settings import Boot, RawOption, Settings, Told
-from vmnet.outline import plain as drawn
-from vmnet.watching.own_names import own_names
-from vmnet.watching.redact import Redactor
+from vmnet.settings import resolver
+from vmnet.settings.config import Config
+from vmnet.show.outline import plain as drawn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,8 +55,8 @@ def test_no_secret_of_any_kind_is_left(config: Config) -> None:
     again = replace(bound, lease=lease(bound.pod, RESOLVER, settings))
     texts = [
         encode(again),
-        show.plan_json(Plan(again, (), already_up=True)),
-        drawn(show.plan_outline(Plan(again, (), already_up=True)), 100),
+        plan.plan_json(Plan(again, (), already_up=True)),
+        drawn(plan.plan_outline(Plan(again, (), already_up=True)), 100),
         json.dumps(plain(config.settings)),
         *(f"resolv.conf: search domain {word!r} is odd" for word in NOW.split()),
         f"network namespace {config.netns}: DNS is borrowed",

@@ -7,8 +7,8 @@ from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, I
 from scapy.layers.l2 import ARP, Ether
 
 from tests.unit.watching.sights import ROUTER, family, journal, server, sight
+from vmnet.diagnosis import reach
 from vmnet.model.links import Neighbour, Status
-from vmnet.watching import reach
 
 GATEWAY = Neighbour("eth0", "10.246.1.1", "02:42:0a:f6:01:fe")
 OWN6 = "fd00:10:246:1::2"

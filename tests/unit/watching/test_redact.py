@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmnet.watching.redact import Redactor
+from vmnet.diagnosis.redact import Redactor
 
 if TYPE_CHECKING:
     import ipaddress

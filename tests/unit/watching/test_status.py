@@ -11,12 +11,12 @@ import jsonschema
 import pytest
 
 from tests.unit.watching.sights import ROUTER, family, journal, server, sight
+from vmnet.diagnosis import status
 from vmnet.model.links import Status
-from vmnet.outline import lines, plain
-from vmnet.watching import status
+from vmnet.show.outline import lines, plain
 
 if TYPE_CHECKING:
-    from vmnet.watching.sight import Sight
+    from vmnet.diagnosis.sight import Sight
 
 SCHEMA = Path(__file__).parents[3] / "deploy" / "status.schema.json"
 DUAL = server("bound", family("static", uses="fd00:10:246:1::2", routers=[ROUTER]), reached={"bound": 4.5})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vmnet.watching.until_ctrl_c import until_ctrl_c
+from vmnet.diagnosis.until_ctrl_c import until_ctrl_c
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

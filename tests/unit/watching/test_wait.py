@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tests.unit.watching.sights import family, journal, server, sight
-from vmnet.outline import plain
-from vmnet.watching.causes import Cause
-from vmnet.watching.goals import Way
-from vmnet.watching.wait import Waited, outline, value
+from vmnet.diagnosis.causes import Cause
+from vmnet.diagnosis.goals import Way
+from vmnet.diagnosis.wait import Waited, outline, value
+from vmnet.show.outline import plain
 
 SEEN = sight(journal("bridge-dual"), server("bound", family("static")))
 WAY = Way(answers={"10.246.1.2": "02:00:00:00:00:05"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vmnet.watching.words import count, span
+from vmnet.show.units import count, span
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""How the pod's NIC is joined to the tap: links, names, isolation rules. Pure."""

@@ -1,0 +1,1 @@
+"""What people type: the parser, the verbs and their options. Errors become exit codes here, and only here."""

@@ -1,0 +1,1 @@
+"""The checks of `vmnet doctor`: pure functions from the evidence to findings."""

@@ -1,0 +1,1 @@
+"""libvirt's domain XML: read, spliced, and what it wishes. Pure."""

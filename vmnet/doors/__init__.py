@@ -1,0 +1,1 @@
+"""The protocols of callers: `vmnet run`, libvirt's, KubeVirt's. A door knows no networks."""

@@ -1,0 +1,1 @@
+"""libvirt's protocols: its hook, and a domain that `vmnet launch` starts and looks after."""

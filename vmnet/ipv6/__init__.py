@@ -1,1 +1,0 @@
-"""Speaks IPv6 to the guest: router advertisements, neighbour discovery and DHCPv6, which belong together."""
