@@ -91,8 +91,8 @@ soak: setup parts ## crashes, faults and endurance in larger numbers, floods aga
 	    tests/netns/test_state_directory.py tests/netns/test_any_story.py tests/netns/test_soak.py \
 	    tests/netns/test_flood.py tests/netns/test_flood6.py tests/netns/test_hostile.py tests/netns/test_hostile6.py \
 	    tests/netns/test_server_life.py tests/netns/test_exporter.py tests/netns/test_ipv6_reachability.py \
-	    tests/unit/test_stale_journals.py tests/unit/dhcp/test_mutations.py tests/unit/ipv6/test_mutations.py \
-	    tests/unit/ipv6/test_neighbour_mutations.py
+	    tests/unit/saved/test_stale_journals.py tests/unit/server/dhcp/test_mutations.py tests/unit/server/ipv6/test_mutations.py \
+	    tests/unit/server/ipv6/test_neighbour_mutations.py
 
 fuzz: setup ## guided by coverage, look for frames that the server cannot cope with (SECONDS=60)
 	$(RUN) -m tests.fuzz $(SECONDS) .cache/fuzz

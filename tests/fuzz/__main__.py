@@ -20,10 +20,10 @@ with atheris.instrument_imports(include=["vmnet.server.dhcp.request", "vmnet.ser
     from vmnet.server.ipv6 import answer as answer6
     from vmnet.server.ipv6 import message, packet
 
-from tests.unit.dhcp.frames import REPLIES, VM_MAC, checksum_of, options_of
-from tests.unit.dhcp.test_mutations import REASONS, SEEDS
-from tests.unit.ipv6 import messages as dhcpv6
-from tests.unit.ipv6 import test_mutations as mutations6
+from tests.testlib.dhcp.frames import REPLIES, VM_MAC, checksum_of, options_of
+from tests.testlib.ipv6 import messages as dhcpv6
+from tests.unit.server.dhcp.test_mutations import REASONS, SEEDS
+from tests.unit.server.ipv6 import test_mutations as mutations6
 from vmnet.server.auxdata import TP_STATUS_CSUMNOTREADY
 
 LONGEST = 2048

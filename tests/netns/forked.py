@@ -37,7 +37,7 @@ from testbed.agent import Agent
 from testbed.netns import Completed, TestbedError, set_netns
 from testbed.patience import PATIENCE
 from testbed.privileges import confine
-from tests.unit.journals import journal
+from tests.testlib.journals import journal
 from vmnet.agent import lifecycle as agent_room
 from vmnet.bindings import offload_program
 from vmnet.cli import main

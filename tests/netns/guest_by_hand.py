@@ -20,7 +20,7 @@ from testbed.patience import attempts
 from testbed.tap_guest import raw_tap
 from tests.netns import forked
 from tests.netns.raw_client import RawClient
-from tests.unit.dhcp.frames import bootp, frame, message, option
+from tests.testlib.dhcp.frames import bootp, frame, message, option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.unit.dhcp.frames import COOKIE, END, OTHER, bootp, message, option
+from tests.testlib.dhcp.frames import COOKIE, END, OTHER, bootp, message, option
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,7 @@ from testbed import pods, tap_guest
 from testbed.netns import TestbedError, entered
 from testbed.patience import PATIENCE, attempts, wait_until_so
 from tests.netns import forked
-from tests.unit.dhcp.frames import bootp, frame, message, option, options_of
+from tests.testlib.dhcp.frames import bootp, frame, message, option, options_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,17 @@ from testbed.netns import TestbedError
 from testbed.patience import PATIENCE, attempts
 from testbed.tap_guest import RawTap
 from tests.netns.raw_client import ASKS_AGAIN
-from tests.unit.ipv6.messages import CLIENT_DUID, CLIENT_ID, ELAPSED, SERVER_ID, dhcpv6, frame, ia_na, option, walk
+from tests.testlib.ipv6.messages import (
+    CLIENT_DUID,
+    CLIENT_ID,
+    ELAPSED,
+    SERVER_ID,
+    dhcpv6,
+    frame,
+    ia_na,
+    option,
+    walk,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable

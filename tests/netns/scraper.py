@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from testbed.agent import VMNET
 from testbed.netns import Background, Netns, background, entered, kill, netns
 from testbed.patience import PATIENCE
-from tests.unit.test_journal import JOURNAL
+from tests.unit.saved.test_journal import JOURNAL
 from vmnet.compile.process import compile_leases
 from vmnet.control import call, processes, serving
 from vmnet.kernel.netns import boot_id, cookie

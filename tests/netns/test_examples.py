@@ -1,6 +1,6 @@
 """The examples in each verb's help, run as a reader would type them.
 
-What is not run here is parsed, as all are, by tests/unit/test_verbs.py.
+What is not run here is parsed, as all are, by tests/unit/cli/test_verbs.py.
 """
 
 from __future__ import annotations

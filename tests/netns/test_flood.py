@@ -19,7 +19,7 @@ from tests import figures
 from tests.extent import amount
 from tests.loud import LOUD
 from tests.netns.raw_client import Served, served
-from tests.unit.dhcp.frames import bootp, frame, message, option
+from tests.testlib.dhcp.frames import bootp, frame, message, option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -29,8 +29,8 @@ from tests.loud import LOUD
 from tests.netns import probes
 from tests.netns.raw_client import Served, served
 from tests.netns.raw_client6 import ListeningTap, RawClient6
-from tests.unit.ipv6.discovery import SOURCE, na, ns, option, packed, rs
-from tests.unit.ipv6.messages import OTHER
+from tests.testlib.ipv6.discovery import SOURCE, na, ns, option, packed, rs
+from tests.testlib.ipv6.messages import OTHER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,9 +10,9 @@ from testbed.agent import lives
 from tests import figures
 from tests.netns.raw_client import Served, served
 from tests.netns.raw_client6 import RawClient6
-from tests.unit.ipv6.discovery import VM, VM_MAC
-from tests.unit.ipv6.test_neighbour import HOSTILE as DISCOVERY
-from tests.unit.ipv6.vectors import VECTORS as DHCPV6
+from tests.testlib.ipv6.discovery import VM, VM_MAC
+from tests.testlib.ipv6.vectors import VECTORS as DHCPV6
+from tests.unit.server.ipv6.test_neighbour import HOSTILE as DISCOVERY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ import pytest
 
 from testbed.netns import entered, netns
 from tests.extent import sampled
-from tests.unit import layouts
+from tests.testlib import layouts
 from vmnet.bindings.isolation import rulesets
 from vmnet.errors import KernelError
 from vmnet.kernel import firewall

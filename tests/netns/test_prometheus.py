@@ -17,7 +17,7 @@ from testbed.unpacked import PROMETHEUS, programs
 from tests.netns import forked
 from tests.netns.scraper import exporter
 from tests.netns.test_up_down import discover, is_offer
-from tests.unit.test_metrics_docs import PANELS, ROOT, expressions
+from tests.unit.metrics.test_docs import PANELS, ROOT, expressions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -28,7 +28,7 @@ from tests.extent import amount, sampled
 from tests.netns.forked import CRASHED
 from tests.netns.mounts import MS_RDONLY, read_only, remount, small
 from tests.netns.trials import Trial, trial
-from tests.unit.guest.hook_calls import POD, TAP0, domain
+from tests.testlib.hook_calls import POD, TAP0, domain
 from vmnet.kernel.netns import cookie
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from testbed.netns import run
 from tests.need import need
 from tests.netns.guest_by_hand import GuestByHand, guest_by_hand
-from tests.unit.dhcp.frames import option
+from tests.testlib.dhcp.frames import option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

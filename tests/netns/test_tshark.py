@@ -10,12 +10,12 @@ import pytest
 
 from testbed.netns import run
 from tests.need import need
-from tests.unit.dhcp import cases
+from tests.testlib.dhcp import cases
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.unit.dhcp.cases import Exchange
+    from tests.testlib.dhcp.cases import Exchange
 
 FIELDS = (
     "_ws.malformed", "_ws.expert.severity", "_ws.expert.message", "ip.checksum.status", "udp.checksum.status",

@@ -9,13 +9,13 @@ import pytest
 
 from tests.need import need
 from tests.netns.test_tshark import GOOD, complaints, dissected
-from tests.unit.ipv6 import cases
-from tests.unit.ipv6.messages import said
+from tests.testlib.ipv6 import cases
+from tests.testlib.ipv6.messages import said
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.unit.ipv6.cases import Exchange
+    from tests.testlib.ipv6.cases import Exchange
 
 FIELDS = (
     "_ws.malformed", "_ws.expert.severity", "_ws.expert.message", "udp.checksum.status", "udp.dstport",

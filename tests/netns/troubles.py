@@ -22,7 +22,7 @@ from tests.netns import forked
 from tests.netns.guest_by_hand import forward_drops
 from tests.netns.raw_client import RawClient
 from tests.netns.tap_holder import HOLDS
-from tests.unit.dhcp.frames import bootp, frame, message, option
+from tests.testlib.dhcp.frames import bootp, frame, message, option
 from vmnet.bindings.isolation import rulesets
 from vmnet.model.codec import decode, encode
 from vmnet.saved.schema import Journal

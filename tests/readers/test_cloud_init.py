@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from testbed.unpacked import CLOUD_INIT, programs
-from tests.unit.guest.test_render import LEASES
+from tests.unit.lease.test_render import LEASES
 from vmnet.lease.render import render
 
 RUNNER = Path(__file__).parents[2] / "testbed" / "cloud_init_renderers.py"

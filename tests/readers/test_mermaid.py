@@ -13,8 +13,8 @@ import pytest
 
 from testbed.netns import run
 from tests.need import need
-from tests.unit import layouts
-from tests.unit.journals import IPV6_ONLY, journal, of_pod
+from tests.testlib import layouts
+from tests.testlib.journals import IPV6_ONLY, journal, of_pod
 from vmnet.diagnosis.drawing import drawn
 from vmnet.diagnosis.drawing.picture import picture
 

@@ -9,8 +9,8 @@ import pytest
 
 from testbed.netns import run
 from tests.need import need
-from tests.unit import layouts
-from tests.unit.journals import IPV6_ONLY, journal
+from tests.testlib import layouts
+from tests.testlib.journals import IPV6_ONLY, journal
 from vmnet.diagnosis.drawing import drawn
 from vmnet.diagnosis.drawing.svg import WIDTH
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.extent import amount
-from tests.unit import layouts
-from tests.unit.fake_kernel import FakeKernel
+from tests.testlib import layouts
+from tests.testlib.fake_kernel import FakeKernel
 from vmnet.agent.recall import is_untouched, lost_note, written
 from vmnet.bindings.bridge import bound, unbound
 from vmnet.model.change import AddEntry, AlterLink, DeleteEntry, DeleteLink

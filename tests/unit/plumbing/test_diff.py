@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit import layouts
-from tests.unit.fake_kernel import FakeKernel
+from tests.testlib import layouts
+from tests.testlib.fake_kernel import FakeKernel
 from vmnet.bindings.bridge import bound, unbound
 from vmnet.model.change import (
     AddEntry,

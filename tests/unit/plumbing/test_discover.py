@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit import layouts
+from tests.testlib import layouts
 from vmnet.errors import NotYetError, RefusedError
 from vmnet.model.links import Address, Link, Route, Status
 from vmnet.plumbing.discover import better_interface, discover, refuse_names_taken, refuse_orphans

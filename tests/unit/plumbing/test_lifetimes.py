@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tests.unit import layouts
-from tests.unit.fake_kernel import FakeKernel
+from tests.testlib import layouts
+from tests.testlib.fake_kernel import FakeKernel
 from vmnet.bindings.bridge import bound, unbound
 from vmnet.model.change import DeleteEntry
 from vmnet.model.links import FOREVER, Address, Route, Spec, Status

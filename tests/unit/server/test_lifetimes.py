@@ -7,7 +7,7 @@ from socket import AF_INET6, inet_pton
 
 import pytest
 
-from tests.unit.dhcp.frames import LEASE, SERVER_ID, VM_MAC, YIADDR, bootp, discover, frame, message, option
+from tests.testlib.dhcp.frames import LEASE, SERVER_ID, VM_MAC, YIADDR, bootp, discover, frame, message, option
 from tests.unit.server.test_ipv6_service import SOLICIT, dissected
 from tests.unit.server.test_service import Clock, Told
 from vmnet.compile.dhcp import compile_replies

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.unit.dhcp.frames import REPLIES, VM_MAC, bootp, compiled, discover, dissect, frame, message
+from tests.testlib.dhcp.frames import REPLIES, VM_MAC, bootp, compiled, discover, dissect, frame, message
 from vmnet.server import loop as room
 from vmnet.server import memory, sandbox
 from vmnet.server.auxdata import TP_STATUS_CSUMNOTREADY, TP_STATUS_VLAN_VALID

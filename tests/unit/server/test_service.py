@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.dhcp.frames import (
+from tests.testlib.dhcp.frames import (
     LEASE,
     PRL,
     REPLIES,

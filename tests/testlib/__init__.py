@@ -1,0 +1,1 @@
+"""What several rooms of tests build with: frames and messages, layouts, journals, a kernel without a kernel."""

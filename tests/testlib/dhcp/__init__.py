@@ -1,0 +1,1 @@
+"""DHCP frames, and the cases of tests/data/dhcp."""

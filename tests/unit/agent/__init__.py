@@ -1,0 +1,1 @@
+"""Tests of vmnet.agent, file for file."""

@@ -1,0 +1,1 @@
+"""Tests of vmnet.bindings, file for file."""

@@ -1,0 +1,1 @@
+"""Tests of vmnet.cli, file for file."""

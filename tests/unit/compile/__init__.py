@@ -1,0 +1,1 @@
+"""Tests of vmnet.compile, file for file."""

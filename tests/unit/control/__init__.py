@@ -1,0 +1,1 @@
+"""Tests of vmnet.control, file for file."""

@@ -1,1 +1,0 @@
-"""Tests of vmnet.dhcp, file for file."""

@@ -1,0 +1,1 @@
+"""Tests of vmnet.diagnosis, file for file."""

@@ -1,0 +1,1 @@
+"""Tests of vmnet.diagnosis.drawing, file for file."""

@@ -1,0 +1,1 @@
+"""Tests of vmnet.domain, file for file."""

@@ -1,0 +1,1 @@
+"""Tests of vmnet.doors, file for file."""

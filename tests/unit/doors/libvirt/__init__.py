@@ -1,0 +1,1 @@
+"""Tests of vmnet.doors.libvirt, file for file."""

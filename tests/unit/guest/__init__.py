@@ -1,1 +1,0 @@
-"""The doors that start guests, without libvirt."""

@@ -1,1 +1,0 @@
-"""Tests of vmnet.ipv6, file for file."""

@@ -1,0 +1,1 @@
+"""Tests of vmnet.lease, file for file."""

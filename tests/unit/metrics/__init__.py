@@ -1,0 +1,1 @@
+"""Tests of vmnet.metrics, file for file."""

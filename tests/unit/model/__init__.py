@@ -1,0 +1,1 @@
+"""Tests of vmnet.model, file for file."""

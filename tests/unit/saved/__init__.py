@@ -1,0 +1,1 @@
+"""Tests of vmnet.saved, file for file."""

@@ -1,0 +1,1 @@
+"""Tests of vmnet.server.dhcp, file for file."""

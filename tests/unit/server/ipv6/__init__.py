@@ -1,0 +1,1 @@
+"""Tests of vmnet.server.ipv6, file for file."""

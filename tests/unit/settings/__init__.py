@@ -1,0 +1,1 @@
+"""Tests of vmnet.settings, file for file."""

@@ -1,0 +1,1 @@
+"""Tests of vmnet.show, file for file."""
