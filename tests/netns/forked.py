@@ -67,13 +67,13 @@ CRASHED = 70
 _PIPE_BYTES = 65536
 _APPLY = "apply"
 _ROOMS = (
-    "dhcp.compile",
-    "ipv6.compile",
-    "ipv6.compile_advertisements",
-    "kernel.inspect",
-    "server_report",
-    "watching.live",
-    "watching.status",
+    "vmnet.compile.advertisements",
+    "vmnet.compile.dhcp",
+    "vmnet.compile.dhcpv6",
+    "vmnet.control.report",
+    "vmnet.diagnosis.live",
+    "vmnet.diagnosis.status",
+    "vmnet.kernel.inspect",
 )
 """What the verbs import only when they need it."""
 _REFUSED = "refused: "
@@ -225,7 +225,7 @@ cleared = functools.partial(agents.cleared, kind=_KIND)
 def _prepare() -> None:
     """Do once what each child would do anew: import, fill pyroute2's and the codec's tables, write the program."""
     for room in _ROOMS:
-        importlib.import_module(f"vmnet.{room}")
+        importlib.import_module(room)
     scapy_layers.ipv6_layers()
     _replies()
     kept = journal("bridge-dual")

@@ -297,7 +297,7 @@ def _must_be_read_only(ended: Ended) -> None:
     assert ended.message.endswith(": Read-only file system; name another place with --state-dir")
 
 
-HOOK = "import sys; from vmnet.doors.libvirt.hook import main; sys.exit(main())"
+HOOK = "from vmnet.__main__ import hook; hook()"
 
 
 def _hook(there: Trial, step: str) -> Completed:

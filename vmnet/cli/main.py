@@ -94,11 +94,6 @@ def _at_place(error: VmnetError) -> str:
     return at_this_place(str(error), error.place)
 
 
-def on_define_domain() -> int:
-    """Run the verb of that name: KubeVirt's hook sidecar looks for a program."""
-    return main(["onDefineDomain", *sys.argv[1:]])
-
-
 def parser(words: Container[str] | None = None) -> Parser:
     """Make the command line's parser: whole, or with the options of the verbs among `words` only."""
     return parser_of(VERBS, words)

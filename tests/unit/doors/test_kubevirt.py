@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import pytest
@@ -67,7 +66,6 @@ def test_the_alias_is_what_kubevirt_looks_for(
     monkeypatch.setenv("VMNET_MTU", "1450")
     if mac != MAC:
         monkeypatch.setenv("VMNET_MAC", mac)
-    monkeypatch.setattr(sys, "argv", ["onDefineDomain", "--vmi", given.decode(), "--domain", XML])
-    assert main.on_define_domain() == 0
+    assert main.main(["onDefineDomain", "--vmi", given.decode(), "--domain", XML]) == 0
     [interface] = parse(capfdbinary.readouterr().out.decode()).interfaces
     assert (interface.alias, interface.mac) == (alias, mac)

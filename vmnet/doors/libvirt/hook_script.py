@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 NAME = "qemu.d/50-vmnet"
 _MARK = "# The hook of vmnet: made by `vmnet hook install`, removed by `vmnet hook uninstall`."
 _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(vmnet.__file__)))
-_ENTER = (
-    "import sys; sys.path.append(sys.argv.pop(1)); from vmnet.doors.libvirt.hook import main; sys.exit(main())"
-)
+_ENTER = "import sys; sys.path.append(sys.argv.pop(1)); from vmnet.__main__ import hook; hook()"
 _LARGEST = 64 * 1024
 
 

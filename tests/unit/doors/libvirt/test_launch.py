@@ -93,8 +93,7 @@ def test_sidecar_is_set_up_by_its_environment(
 ) -> None:
     for name, value in {"MAC": MAC, "MTU": "1450", "MODEL": "virtio-non-transitional"}.items():
         monkeypatch.setenv(f"VMNET_{name}", value)
-    monkeypatch.setattr(sys, "argv", ["onDefineDomain", "--vmi", '{"kind": "ü"}', "--domain", XML])
-    assert main.on_define_domain() == 0
+    assert main.main(["onDefineDomain", "--vmi", '{"kind": "ü"}', "--domain", XML]) == 0
     [interface] = parse(capfdbinary.readouterr().out.decode()).interfaces
     assert (interface.mac, interface.model) == (MAC, "virtio-non-transitional")
 
