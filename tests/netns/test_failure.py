@@ -68,7 +68,8 @@ def test_no_tun_device_is_named_and_the_pod_given_back(pod: Pod, agent: Agent) -
 
 _COMPILES_NOTHING = """
 import os, sys
-from vmnet import cli, processes
+from vmnet.cli import main as cli
+from vmnet.control import processes
 def start_compiler(lease, log):
     read_end, write_end = os.pipe()
     os.close(write_end)

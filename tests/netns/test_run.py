@@ -343,7 +343,8 @@ def test_where_the_state_directory_became_read_only_the_pod_is_given_back_later(
 
 KILLS_THE_FIRST_COMPILER = """
 import os, sys
-from vmnet import cli, processes
+from vmnet.cli import main as cli
+from vmnet.control import processes
 def start_compiler(leases, log):
     read_end, write_end = os.pipe()
     os.close(write_end)
