@@ -38,7 +38,7 @@ from testbed.netns import Completed, TestbedError, set_netns
 from testbed.patience import PATIENCE
 from testbed.privileges import confine
 from tests.testlib.journals import journal
-from vmnet.agent import lifecycle as agent_room
+from vmnet.agent import converge, lifecycle
 from vmnet.bindings import offload_program
 from vmnet.cli import main
 from vmnet.compile import scapy_layers
@@ -186,7 +186,7 @@ class Forked:
             set_netns(os.open(self.agent.netns.path, os.O_RDONLY | os.O_CLOEXEC))
             if self.agent.confined:
                 confine()
-            _patch(agent_room, _APPLY, _telling(outputs[2]))
+            _patch_apply(_telling(outputs[2]))
             _patch(processes, "start_compiler", _known_replies)
             _patch(main, "parser", lambda _words: _PARSER)
             if tamper:
@@ -252,7 +252,7 @@ def stopped_after(number: int) -> Tamper:
 
 def _signalled_after(number: int, signal_number: int) -> Tamper:
     def tamper() -> None:
-        real, left = getattr(agent_room, _APPLY), number
+        real, left = getattr(converge, _APPLY), number
 
         def apply(netlink: NetlinkSocket, change: Change) -> None:
             nonlocal left
@@ -261,7 +261,7 @@ def _signalled_after(number: int, signal_number: int) -> Tamper:
             if left == 0:
                 os.kill(os.getpid(), signal_number)
 
-        _patch(agent_room, _APPLY, apply)
+        _patch_apply(apply)
 
     return tamper
 
@@ -346,7 +346,7 @@ def broken_at(number: int) -> Tamper:
 
 
 def _telling(trace: int) -> Callable[[NetlinkSocket, Change], None]:
-    real = getattr(agent_room, _APPLY)
+    real = getattr(converge, _APPLY)
 
     def apply(netlink: NetlinkSocket, change: Change) -> None:
         real(netlink, change)
@@ -395,6 +395,12 @@ _PARSER = main.parser()
 
 def _patch(room: object, name: str, value: object) -> None:
     setattr(room, name, value)
+
+
+def _patch_apply(apply: Callable[[NetlinkSocket, Change], None]) -> None:
+    """Replace the one way by which the agent changes the kernel."""
+    for room in (converge, lifecycle):
+        _patch(room, _APPLY, apply)
 
 
 def _own_process(outputs: tuple[int, ...]) -> None:

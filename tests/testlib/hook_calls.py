@@ -11,7 +11,9 @@ import pytest
 
 from tests.testlib import layouts
 from vmnet.agent import lifecycle
-from vmnet.agent.lifecycle import Outcome, Report
+from vmnet.agent.lifecycle import Outcome
+from vmnet.diagnosis import standing
+from vmnet.diagnosis.standing import Report
 from vmnet.doors.libvirt import hook, hook_steps
 from vmnet.kernel import netns
 from vmnet.model.lease import Lease
@@ -119,7 +121,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World(tmp_path / "vmnet")
     monkeypatch.setattr(lifecycle, "up", made.up)
     monkeypatch.setattr(lifecycle, "down", made.down)
-    monkeypatch.setattr(lifecycle, "status", made.status)
+    monkeypatch.setattr(standing, "status", made.status)
     monkeypatch.setattr(netns, "cookie", lambda: made.here)
     monkeypatch.setattr(netns, "is_host", lambda: made.host)
     monkeypatch.setattr(netns, "enter", made.enter)

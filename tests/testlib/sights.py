@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from tests.testlib import layouts
-from vmnet.agent.lifecycle import Report
 from vmnet.control.report import ServerReport, read_report
 from vmnet.diagnosis.sight import Sight
+from vmnet.diagnosis.standing import Report
 from vmnet.kernel.inspect import FORWARDING, LinkState
 from vmnet.lease.ipv4 import lease
 from vmnet.lease.ipv6 import lease6

@@ -267,14 +267,14 @@ def _tell_given_back(journal: Journal | None) -> None:
 
 
 def _status(asked: argparse.Namespace) -> int:
-    from vmnet.agent import lifecycle
+    from vmnet.agent.place import at
     from vmnet.diagnosis import live, sight, status
 
     config = _config(asked)
     if asked.watch is not None:
         gc.enable()  # it lives for long
         return live.watch(config, checks.seconds(asked.watch, "watch"), as_json=asked.json)
-    with lifecycle.at(config) as place:
+    with at(config) as place:
         seen = sight.look_at_all(place, config)
     _show(asked, status.values(seen), status.outlines(seen))
     return status.exit_code(seen)
@@ -350,7 +350,7 @@ def _doctor(asked: argparse.Namespace) -> int:
 
 
 def _metrics(asked: argparse.Namespace) -> int:
-    from vmnet.agent import lifecycle
+    from vmnet.diagnosis import standing
     from vmnet.metrics import text as metrics
 
     config = _config(asked)
@@ -362,7 +362,7 @@ def _metrics(asked: argparse.Namespace) -> int:
             report.server,
             len(report.drift),
         )
-        for report in lifecycle.statuses(config)
+        for report in standing.statuses(config)
         if report.journal
     ]
     sys.stdout.buffer.write(metrics.text(bindings))

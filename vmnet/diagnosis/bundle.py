@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import vmnet
 from vmnet.agent import lifecycle
+from vmnet.agent.place import at
 from vmnet.control import call, processes
 from vmnet.diagnosis import frames, output, pcap, plan, status
 from vmnet.diagnosis.dissect import host_names
@@ -76,7 +77,7 @@ class _Seen:
 
 
 def _seen(config: Config) -> _Seen:
-    with lifecycle.at(config) as place:
+    with at(config) as place:
         sight = look(place, config)
         journal = sight.report.journal
         directory = place.state.existing(journal.pod.ifname) if journal else None

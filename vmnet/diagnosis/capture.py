@@ -8,7 +8,7 @@ import select
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vmnet.agent import lifecycle
+from vmnet.agent.place import at
 from vmnet.control import call
 from vmnet.diagnosis import frames, output, pcap
 from vmnet.diagnosis.sight import look
@@ -19,7 +19,7 @@ from vmnet.show.log import say
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vmnet.agent.lifecycle import Place
+    from vmnet.agent.place import Place
     from vmnet.control.report import Frame
     from vmnet.diagnosis.frames import Scene
     from vmnet.saved.journal import BindingDirectory
@@ -46,7 +46,7 @@ def capture(config: Config, wishes: Wishes) -> None:
         RefusedError: nothing is up here, or no server answers.
         UsageError: the capture file cannot be written.
     """
-    with lifecycle.at(config) as place:
+    with at(config) as place:
         directory, told = _served(place, config)
         kept = call.ask_frames(directory)
         if kept is None:

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from vmnet.agent import lifecycle
-from vmnet.agent.conflict import conflict
+from vmnet.agent import begin, lifecycle
+from vmnet.agent.place import standing_here
 from vmnet.agent.recall import begun_here
 from vmnet.bindings.whose import of_bindings
 from vmnet.control import call, processes
+from vmnet.diagnosis.conflict import conflict
 from vmnet.diagnosis.evidence import Evidence, Heard, Left, Netfilter, Surroundings
 from vmnet.diagnosis.listen import listen
 from vmnet.diagnosis.server_words import understand
@@ -32,7 +33,8 @@ from vmnet.settings.advice import place_flags
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmnet.agent.lifecycle import Place, Plan
+    from vmnet.agent.lifecycle import Plan
+    from vmnet.agent.place import Place
     from vmnet.control.report import ServerReport
     from vmnet.domain.read import Domain
     from vmnet.model.links import Status
@@ -69,7 +71,7 @@ def gather_all(config: Config, wishes: Wishes) -> tuple[Evidence, ...]:
         return (gather(config, wishes),)
     if config.netns:
         netns.enter(config.netns)
-    with lifecycle.standing_here(config) as place:
+    with standing_here(config) as place:
         begun = begun_here(place.state, place.here, read(place.netlink))
     ifnames = tuple(begun) if len(begun) > 1 else ("",)
     return tuple(gather(replace(config, interface=ifname), wishes) for ifname in ifnames)
@@ -87,7 +89,7 @@ def gather(config: Config, wishes: Wishes) -> Evidence:
     if config.netns:
         netns.enter(config.netns)
         config = resolver.within(config)
-    with lifecycle.standing_here(config) as place:
+    with standing_here(config) as place:
         now = read(place.netlink)
         begun = begun_here(place.state, place.here, now)
         evidence = Evidence(
@@ -160,7 +162,7 @@ def _with_plan(evidence: Evidence, config: Config) -> Evidence:
 def _with_node_signs(evidence: Evidence, config: Config) -> Evidence:
     """See whether the namespace is a node's, of one that has an interface to hand over."""
     nic, here = _nic(evidence, evidence.status), evidence.surroundings
-    found = lifecycle.node_signs(evidence.status, config, nic) if nic and not here.is_host else ()
+    found = begin.node_signs(evidence.status, config, nic) if nic and not here.is_host else ()
     return replace(evidence, surroundings=replace(here, node_signs=found))
 
 

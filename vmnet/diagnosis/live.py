@@ -9,7 +9,7 @@ import select
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vmnet.agent import lifecycle
+from vmnet.agent.place import at
 from vmnet.control import processes
 from vmnet.diagnosis import status
 from vmnet.diagnosis.sight import look_at_all
@@ -20,7 +20,7 @@ from vmnet.show import screen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vmnet.agent.lifecycle import Place
+    from vmnet.agent.place import Place
     from vmnet.diagnosis.sight import Sight
     from vmnet.settings.config import Config
 
@@ -33,7 +33,7 @@ def watch(config: Config, seconds: float, *, as_json: bool) -> int:
     On a terminal the outline stands and is renewed; elsewhere each change is a block of lines, or one of JSON.
     """
     sights: tuple[Sight, ...] = ()
-    with until_ctrl_c() as goes_on, lifecycle.at(config) as place, _shown(as_json=as_json) as show:
+    with until_ctrl_c() as goes_on, at(config) as place, _shown(as_json=as_json) as show:
         with contextlib.closing(News()) as news:
             while goes_on():
                 sights = look_at_all(place, config)

@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from vmnet.agent import lifecycle
 from vmnet.bindings.names import bridge_name, nic_name
 from vmnet.bindings.whose import bound_elsewhere
 from vmnet.control.report import FamilyReport
+from vmnet.diagnosis import standing
 from vmnet.kernel import inspect
 from vmnet.model.left_out import DHCPV4, DHCPV6, sentences
 from vmnet.server.lease_state import SILENT
 from vmnet.settings.advice import at_this_place, place_flags
 
 if TYPE_CHECKING:
-    from vmnet.agent.lifecycle import Place, Report
+    from vmnet.agent.place import Place
     from vmnet.control.report import ServerReport
+    from vmnet.diagnosis.standing import Report
     from vmnet.kernel.inspect import LinkState
     from vmnet.model.links import Link
     from vmnet.settings.config import Config
@@ -130,7 +131,7 @@ def look(place: Place, config: Config) -> Sight:
         KernelError: the kernel cannot be asked.
         RefusedError: several bindings are meant.
     """
-    return Sight(lifecycle.report(place, config), inspect.link_states(place.netlink), place_flags(config))
+    return Sight(standing.report(place, config), inspect.link_states(place.netlink), place_flags(config))
 
 
 def look_at_all(place: Place, config: Config) -> tuple[Sight, ...]:
@@ -141,7 +142,7 @@ def look_at_all(place: Place, config: Config) -> tuple[Sight, ...]:
         RefusedError: the journal of one of them cannot be trusted.
     """
     links = inspect.link_states(place.netlink)
-    each = lifecycle.reports(place, config)
+    each = standing.reports(place, config)
     several = len(each) > 1
     return tuple(Sight(report, links, _flags(report, config, several=several)) for report in each)
 

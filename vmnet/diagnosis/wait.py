@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from vmnet.agent import lifecycle
+from vmnet.agent.place import at
 from vmnet.diagnosis import reach
 from vmnet.diagnosis.causes import cause
 from vmnet.diagnosis.goals import REACHABLE, Way, is_reached
@@ -57,7 +57,7 @@ def wait(config: Config, goal: str, seconds: float) -> Waited:
         KernelError: the kernel cannot be asked, or the guest for want of CAP_NET_RAW.
     """
     began = time.monotonic()
-    with lifecycle.at(config) as place, contextlib.closing(News()) as news:
+    with at(config) as place, contextlib.closing(News()) as news:
         while True:
             sight = look(place, config)
             way = _way(sight) if goal == REACHABLE else Way()

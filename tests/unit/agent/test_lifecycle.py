@@ -10,7 +10,7 @@ import pytest
 
 from tests.testlib import layouts
 from tests.unit.saved.test_facts import WEAK
-from vmnet.agent import lifecycle
+from vmnet.agent import begin, lifecycle, place
 from vmnet.agent.recall import Known, written
 from vmnet.errors import KernelError, RefusedError, RollbackIncompleteError, UnexpectedError
 from vmnet.kernel import firewall
@@ -27,7 +27,7 @@ from vmnet.settings.config import Config
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vmnet.agent.lifecycle import Place
+    from vmnet.agent.place import Place
 
 HERE = Here(42, "b00t")
 PLACE = cast(
@@ -47,7 +47,7 @@ def _of_many(routes: int) -> Status:
 
 
 def test_what_is_begun_can_be_read_back() -> None:
-    begun = lifecycle._begin(PLACE, Config(default_hostname="vm_1"), _of_many(700))
+    begun = begin.begin(PLACE, Config(default_hostname="vm_1"), _of_many(700))
     text = text_of(begun, HERE)
     assert len(text) > 64 * 1024
     assert understood(text, HERE) == begun
@@ -55,15 +55,15 @@ def test_what_is_begun_can_be_read_back() -> None:
 
 def test_facts_that_are_too_many_are_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "LARGEST_SAVED", 64 * 1024)
-    lifecycle._begin(PLACE, Config(), _of_many(200))
+    begin.begin(PLACE, Config(), _of_many(200))
     with pytest.raises(
         RefusedError, match=r"of eth0 are too many to keep: \d+ bytes, 65536 at most; give the pod"
     ):
-        lifecycle._begin(PLACE, Config(), _of_many(700))
+        begin.begin(PLACE, Config(), _of_many(700))
 
 
 def test_ten_thousand_routes_are_kept_and_the_guest_is_told_what_fits() -> None:
-    begun = lifecycle._begin(PLACE, Config(), _of_many(10_000))
+    begun = begin.begin(PLACE, Config(), _of_many(10_000))
     assert len(begun.pod.routes) > 10_000
     assert begun.lease
     assert len(begun.lease.classless_routes) < 1010
@@ -84,12 +84,12 @@ def test_a_nic_whose_name_no_journal_may_hold_is_refused(name: str) -> None:
         neighbours=(),
     )
     with pytest.raises(RefusedError, match=r"cannot be handed over: Journal\.pod\.ifname .* is not a link name"):
-        lifecycle._begin(PLACE, Config(), renamed)
+        begin.begin(PLACE, Config(), renamed)
 
 
 @pytest.mark.parametrize("name", ["\udce9t\udce9", "a b", "x\n", "-"])
 def test_an_odd_name_of_the_uts_namespace_is_said_and_not_saved(name: str) -> None:
-    begun = lifecycle._begin(PLACE, Config(default_hostname=name), layouts.status("bridge"))
+    begun = begin.begin(PLACE, Config(default_hostname=name), layouts.status("bridge"))
     assert begun.settings.hostname == ""
     assert any("is not one that DHCP can carry" in warning for warning in begun.leases.warnings)
 
@@ -97,7 +97,7 @@ def test_an_odd_name_of_the_uts_namespace_is_said_and_not_saved(name: str) -> No
 @pytest.mark.parametrize("tap", ["eth0-nic", "k6t-eth0"])
 def test_a_tap_of_a_name_that_is_ours_is_refused(tap: str) -> None:
     with pytest.raises(RefusedError, match=r"two of the links .* would have one name"):
-        lifecycle._begin(PLACE, Config(settings=Settings(tap=tap), tap_is_named=True), layouts.status("bridge"))
+        begin.begin(PLACE, Config(settings=Settings(tap=tap), tap_is_named=True), layouts.status("bridge"))
 
 
 def test_neighbours_that_a_packet_can_make_are_not_kept() -> None:
@@ -113,7 +113,7 @@ def test_neighbours_that_a_packet_can_make_are_not_kept() -> None:
 
 
 def _known(settings: Settings) -> Known:
-    begun = lifecycle._begin(PLACE, Config(), layouts.status("bridge"))
+    begun = begin.begin(PLACE, Config(), layouts.status("bridge"))
     return Known(replace(begun, settings=settings), None)
 
 
@@ -122,10 +122,10 @@ def test_the_environment_tells_of_the_namespace_that_we_were_started_in(monkeypa
     for name in (HOST_IP, POD_IP):
         monkeypatch.setenv(name, "172.18.0.2")
     ours, theirs = Config(), Config(netns="pod")
-    assert lifecycle.node_signs(Status(()), ours, "eth0") == ("the pod's address is the node's, 172.18.0.2",)
-    assert lifecycle.node_signs(Status(()), resolver.within(ours), "eth0") != ()
+    assert begin.node_signs(Status(()), ours, "eth0") == ("the pod's address is the node's, 172.18.0.2",)
+    assert begin.node_signs(Status(()), resolver.within(ours), "eth0") != ()
     for config in (theirs, resolver.within(theirs), replace(ours, on_node=True)):
-        assert lifecycle.node_signs(Status(()), config, "eth0") == ()
+        assert begin.node_signs(Status(()), config, "eth0") == ()
 
 
 def test_what_a_note_is_not_believed_is_the_callers_to_say() -> None:
@@ -161,8 +161,9 @@ def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Known:
     directory.save(known.journal)
     monkeypatch.setattr(lifecycle, "alone_at", lambda _config: contextlib.nullcontext(PLACE))
     monkeypatch.setattr(lifecycle, "read", lambda _netlink: layouts.status("bridge"))
-    monkeypatch.setattr(lifecycle, "recall", lambda *_words: known)
-    monkeypatch.setattr(lifecycle, "is_untouched", lambda *_words: False)
+    for room in (lifecycle, place):
+        monkeypatch.setattr(room, "recall", lambda *_words: known)
+        monkeypatch.setattr(room, "is_untouched", lambda *_words: False)
     return known
 
 

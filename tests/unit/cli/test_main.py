@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.testlib.evidence import before
-from vmnet.agent import lifecycle
+from vmnet.agent import lifecycle, place
 from vmnet.cli import main
 from vmnet.control.report import FamilyReport, ServerReport
-from vmnet.diagnosis import gather, sight
+from vmnet.diagnosis import gather, sight, standing
 from vmnet.diagnosis.sight import Sight
 from vmnet.errors import DriftError, KernelError, NotYetError, RolledBackError, UsageError
 from vmnet.model.change import AlterLink
@@ -329,8 +329,8 @@ def test_what_is_no_command_is_a_usage_error_in_one_line(
 def test_status_says_drift_with_its_exit_code(
     drift: tuple[str, ...], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seen = Sight(lifecycle.Report(_JOURNAL, drift, ServerReport("serving", FamilyReport("bound"))))
-    monkeypatch.setattr(lifecycle, "at", lambda _config: nullcontext())
+    seen = Sight(standing.Report(_JOURNAL, drift, ServerReport("serving", FamilyReport("bound"))))
+    monkeypatch.setattr(place, "at", lambda _config: nullcontext())
     monkeypatch.setattr(sight, "look_at_all", lambda _place, _config: (seen,))
     assert main.main(["status", "--json"]) == code
     shown = json.loads(capsys.readouterr().out)

@@ -11,10 +11,10 @@ import pytest
 
 from tests.testlib.dhcp.frames import REPLIES, compiled, discover
 from tests.testlib.sights import journal, report_of, sight
-from vmnet.agent.conflict import conflict
 from vmnet.control.report import MOST_FRAMES, Frame, as_json, read_frames, read_report
 from vmnet.diagnosis import frames, pcap, status
 from vmnet.diagnosis.causes import cause
+from vmnet.diagnosis.conflict import conflict
 from vmnet.diagnosis.evidence import Evidence
 from vmnet.diagnosis.goals import GOALS, Way, is_reached
 from vmnet.diagnosis.report import as_json as doctor_json

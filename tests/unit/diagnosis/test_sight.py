@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from tests.testlib.sights import family, journal, server, sight
-from vmnet.agent import lifecycle
+from vmnet.diagnosis import standing
 from vmnet.diagnosis.sight import Family, Sight, look, look_at_all
 from vmnet.kernel import inspect
 from vmnet.settings.config import Config
 
 if TYPE_CHECKING:
-    from vmnet.agent.lifecycle import Place
+    from vmnet.agent.place import Place
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def test_what_a_command_needs_to_be_about_it(
     config: Config, bindings: int, flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reports = (sight(journal(), server()).report,) * bindings or (sight(None, None).report,)
-    monkeypatch.setattr(lifecycle, "reports", lambda _place, _config: reports)
-    monkeypatch.setattr(lifecycle, "report", lambda _place, _config: reports[0])
+    monkeypatch.setattr(standing, "reports", lambda _place, _config: reports)
+    monkeypatch.setattr(standing, "report", lambda _place, _config: reports[0])
     monkeypatch.setattr(inspect, "link_states", lambda _netlink: ())
     place = cast("Place", SimpleNamespace(netlink=None))
     assert {seen.flags for seen in look_at_all(place, config)} == {flags}

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vmnet.agent import lifecycle
+from vmnet.diagnosis import standing
 from vmnet.domain.read import decoded, parse
 from vmnet.domain.splice import InterfaceSpec, set_interface
 from vmnet.domain.wanted import wanted, with_wishes
@@ -44,7 +45,7 @@ def _from_settings(config: Config, model: str) -> InterfaceSpec | None:
 def _tap_here(config: Config) -> str:
     """Name the tap of the binding that is up here, else the usual one: anywhere else there is nobody to ask."""
     with contextlib.suppress(VmnetError):
-        journal = lifecycle.status(config).journal
+        journal = standing.status(config).journal
         if journal:
             return journal.settings.tap
     return DEFAULT_TAP

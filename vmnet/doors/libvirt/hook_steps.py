@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vmnet.agent import lifecycle
+from vmnet.diagnosis import standing
 from vmnet.doors.libvirt.claims import Claim, ClaimDirectory, alone_in
 from vmnet.doors.libvirt.hook_log import tell
 from vmnet.errors import RefusedError, UsageError, VmnetError
@@ -204,7 +205,7 @@ def _bring_up(claim: Claim, wish: Wish, resolver_text: str | None) -> Journal:
         resolver_text=resolver_text,
     )
     config = resolver.within(asked)  # where we are by now
-    found = lifecycle.status(config).journal
+    found = standing.status(config).journal
     settings = _settled(wish.settings, found.settings if found else None)
     _refuse_unopenable(settings)
     if found and found.settings != settings:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.testlib import layouts
-from vmnet.agent.conflict import conflict
 from vmnet.control.report import FamilyReport, ServerReport
+from vmnet.diagnosis.conflict import conflict
 from vmnet.lease.ipv4 import lease
 from vmnet.model.lease import Resolver
 from vmnet.model.settings import Settings
