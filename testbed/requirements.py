@@ -40,6 +40,7 @@ NETNS_TOOLS = (
     *COMMON_TOOLS,
     Tool("tcpdump", "tcpdump"),
     Tool("iptables", "iptables"),
+    Tool("sysctl", "procps"),
     Tool("nmap", "nmap"),
     Tool(str(CNI_BIN / "bridge"), "containernetworking-plugins"),
     *(Tool(client.program, client.package) for client in CLIENTS.values()),
