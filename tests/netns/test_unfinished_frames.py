@@ -8,6 +8,7 @@ kernel finishes frames both ways, behind the rules, as a link of another machine
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import itertools
 import os
@@ -38,7 +39,7 @@ from tests.netns.test_isolation import VNET_HDR, WIRE, line
 from vmnet.model.settings import ISOLATION_DHCP_ONLY, ISOLATION_STRICT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from scapy.packet import Packet
 
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 SIOCETHTOOL, ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO = 0x8946, 0x17, 0x1F, 0x24
 """linux/sockios.h, linux/ethtool.h."""
 HEADER = struct.Struct("<BBHHHH")
+TUN_F_CSUM, TUN_F_USO = 0x01, 0x20 | 0x40
+"""linux/if_tun.h: the latter is TUN_F_USO4 and TUN_F_USO6."""
 NEEDS_CSUM, TCPV4, UFO, TCPV6, USO = 1, 1, 3, 4, 5
 """linux/virtio_net.h: flags; GSO types."""
 MARK = b"\xfe\xed"
@@ -204,6 +207,11 @@ def ordinary(side: str) -> Iterator[tuple[str, Unfinished, int]]:
     yield "tcp in a tunnel", Unfinished(out / inner / FILLED, 54, 16), 1
     yield "tso", Unfinished(out / IP(**ip) / TCP(dport=9) / Raw(MARK * 1500), 34, 16, gso=TCPV4, size=1000), 3
     yield "tso6", Unfinished(out / IPv6(**ip6) / TCP(dport=9) / Raw(MARK * 1500), 54, 16, gso=TCPV6, size=1000), 3
+
+
+def large_datagrams(side: str) -> Iterator[tuple[str, Unfinished, int]]:
+    """What drivers leave besides where the kernel cuts up UDP for them."""
+    out, _, ip, ip6 = _ends(side)
     yield "uso", Unfinished(out / IP(**ip) / UDP(dport=9) / Raw(MARK * 1500), 34, 6, gso=USO, size=1000), 3
     yield "uso6", Unfinished(out / IPv6(**ip6) / UDP(dport=9) / Raw(MARK * 1500), 54, 6, gso=USO, size=1000), 3
 
@@ -242,26 +250,57 @@ def _comes_of(made: Line, side: str, unfinished: Unfinished) -> list[bytes]:
 
 
 SIDES = ("guest", "network")
+TAKEN_BACK = (("network", "ether type"), ("network", "destination"))
+"""Linux 6.1 lets a neighbour ask for a sum that begins in the Ethernet header, as later kernels do not. But veth
+strikes that out (skb_postpull_rcsum): the frame is a finished one, and has to come as the rules have seen it."""
 
 
 def _come_of_attacks(made: Line) -> dict[tuple[str, str], list[bytes]]:
     """Give the frames that come of each attack, of those that something comes of."""
-    found = {(side, name): _comes_of(made, side, attack) for side in SIDES for name, attack in attacks(side)}
-    return {which: frames for which, frames in found.items() if frames}
+    found = {}
+    for side in SIDES:
+        for name, attack in attacks(side):
+            frames = _comes_of(made, side, attack)
+            as_seen = (side, name) in TAKEN_BACK and frames == [attack.octets()[HEADER.size :]]
+            if frames and not as_seen:
+                found[side, name] = frames
+    return found
 
 
 def test_nothing_comes_of_a_frame_that_would_become_another_one(plain: Line) -> None:
     assert _come_of_attacks(plain) == {}
 
 
+def _come_otherwise(made: Line, side: str, sent: Iterable[tuple[str, Unfinished, int]]) -> dict[str, list[bytes]]:
+    """Give what comes of those that do not come as so many sound frames."""
+    found = {}
+    for name, unfinished, count in sent:
+        frames = _comes_of(made, side, unfinished)
+        if len(frames) != count or not all(map(_is_sound, frames)):
+            found[name] = frames
+    return found
+
+
 @pytest.mark.parametrize("side", SIDES)
 def test_what_drivers_leave_to_the_link_comes_whole(plain: Line, side: str) -> None:
-    wrong = {}
-    for name, unfinished, count in ordinary(side):
-        frames = _comes_of(plain, side, unfinished)
-        if len(frames) != count or not all(map(_is_sound, frames)):
-            wrong[name] = frames
-    assert wrong == {}
+    assert _come_otherwise(plain, side, ordinary(side)) == {}
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_large_datagrams_that_drivers_leave_to_the_link_come_whole(plain: Line, side: str) -> None:
+    _need_large_datagrams(plain)
+    assert _come_otherwise(plain, side, large_datagrams(side)) == {}
+
+
+def _need_large_datagrams(made: Line) -> None:
+    """Skip where the kernel takes none of them from a driver, and so offers it no such thing."""
+    try:
+        fcntl.ioctl(made.tap.descriptor, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_USO)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        pytest.skip("this kernel cuts up no UDP datagrams of a tap's: that came with Linux 6.2 (TUN_F_USO4)")
+    fcntl.ioctl(made.tap.descriptor, TUNSETOFFLOAD, 0)
 
 
 def test_without_the_program_it_comes_and_up_puts_it_back(plain: Line) -> None:
