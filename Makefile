@@ -7,6 +7,7 @@ SECONDS ?= 60
 WORKERS ?= $(shell echo $$((2 * $$(nproc) + 1)))
 SYSTEM ?= $(shell . /etc/os-release; [ "$$VERSION_CODENAME" = trixie ] && echo bookworm || echo trixie)
 TRY ?= demo test-unit test-clients
+TESTS ?= tests/netns/test_unfinished_frames.py tests/netns/test_isolation.py
 VENV := .venv
 RUN := $(VENV)/bin/python
 LOCK = $(VENV)/lock/bin/uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url \
@@ -28,7 +29,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup parts node-parts demo test test-all test-unit test-readers test-netns test-netns-container test-vm test-image \
-    soak fuzz test-clients test-system lint format bench share schema lock clean
+    soak fuzz test-clients test-system test-kernel lint format bench share schema lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 23
@@ -81,6 +82,10 @@ test-clients: setup parts ## this Debian release's DHCP clients lease what the p
 
 test-system: setup parts ## make demo and some tests in a clean root of the other Debian (SYSTEM=bookworm|trixie TRY='demo test')
 	$(RUN) -m testbed.system $(SYSTEM) make $(TRY)
+
+test-kernel: SYSTEM = bookworm
+test-kernel: setup parts ## some tests in namespaces on the kernel of Debian 12, Linux 6.1, in QEMU (TESTS='FILE …')
+	$(RUN) -m testbed.own_kernel $(SYSTEM) .venv/bin/python -m pytest -o timeout=0 $(TESTS)
 
 test-vm: setup parts ## the tests with a real guest
 	$(RUN) -m pytest tests/vm

@@ -34,11 +34,23 @@ CMDLINE = (
     "console=ttyS0 quiet panic=-1 nokaslr mitigations=off tsc=reliable no_timer_check cryptomgr.notests "
     "random.trust_cpu=on"
 )
-MEMORY = "192"
-"""MiB."""
+MEMORY = 192
+"""MiB, enough for the guest."""
 ECHO = 7
 """The port at which the guest sends back what comes (RFC 862)."""
 PROBE_PATIENCE = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large a machine is."""
+
+    memory: int = MEMORY
+    """MiB."""
+    processors: int = 1
+
+
+SMALL = Size()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +127,10 @@ def _kvm_boots(found: Kernel, cache: Path) -> bool:
     return True
 
 
-def machine(accel: str, found: Kernel, initrd: Path, cmdline: str) -> list[str]:
+def machine(accel: str, found: Kernel, initrd: Path, cmdline: str, size: Size = SMALL) -> list[str]:
     """QEMU's arguments without a NIC: a bare q35, a serial console, nothing else."""
     return [
-        *(QEMU, "-machine", f"q35,accel={accel}", "-m", MEMORY, "-smp", "1"),
+        *(QEMU, "-machine", f"q35,accel={accel}", "-m", str(size.memory), "-smp", str(size.processors)),
         *("-cpu", "host" if accel == "kvm" else "qemu64"),
         *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"),
         *("-kernel", str(found.image), "-initrd", str(initrd), "-append", f"{CMDLINE} {cmdline}"),

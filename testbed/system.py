@@ -95,16 +95,27 @@ def connect(system: Path) -> None:
             shutil.copy(Path("/", name), system / name)
 
 
-def main() -> int:
-    """Run a command in a clean checkout in a clean root; exits as it does."""
-    parser = argparse.ArgumentParser(prog="python -m testbed.system", description=__doc__)
+def prepared(suite: str) -> Path:
+    """Give the root of that release with a clean checkout in it, from which the registries are reached."""
+    system = root(suite)
+    checked_out(system)
+    connect(system)
+    return system
+
+
+def arguments(module: str, description: str) -> argparse.Namespace:
+    """Read what the command line of such a module asks for: a release, and a command."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
     parser.add_argument("suite", choices=SUITES)
     parser.add_argument("command", nargs=argparse.REMAINDER)
-    asked = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run a command in a clean checkout in a clean root; exits as it does."""
+    asked = arguments("testbed.system", __doc__)
     try:
-        system = root(asked.suite)
-        checked_out(system)
-        connect(system)
+        system = prepared(asked.suite)
     except TestbedError as error:
         sys.stderr.write(f"{error}\n")
         return 1
