@@ -19,7 +19,7 @@ from testbed.kernel import META_PACKAGE, Kernel, kernel
 from testbed.netns import TestbedError, run
 from testbed.qemu import Size, accelerator, machine
 from testbed.requirements import NETNS_TOOLS
-from testbed.system import CACHE, CHECKOUT, arguments, inside, prepared
+from testbed.system import CHECKOUT, arguments, inside, prepared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +78,7 @@ def boots(system: Path, disk: Path) -> int:
     own = Kernel("", max((system / "boot").glob("vmlinuz-*")), ())
     initrd = max((system / "boot").glob("initrd.img-*"))
     accel = accelerator(kernel())
-    with tempfile.NamedTemporaryFile(dir=CACHE, prefix="exit-") as verdict:
+    with tempfile.NamedTemporaryFile(prefix="vmnet-exit-") as verdict:
         argv = [
             *machine(accel, own, initrd, "root=/dev/vda rw init=/root/init", MACHINE),
             *("-serial", f"file:{verdict.name}"),
