@@ -252,7 +252,7 @@ def _comes_of(made: Line, side: str, unfinished: Unfinished) -> list[bytes]:
 SIDES = ("guest", "network")
 TAKEN_BACK = (("network", "ether type"), ("network", "destination"))
 """Linux 6.1 lets a neighbour ask for a sum that begins in the Ethernet header, as later kernels do not. But veth
-strikes that out (skb_postpull_rcsum): the frame is a finished one, and has to come as the rules have seen it."""
+strikes that out: the frame is a finished one, and has to come as the rules have seen it."""
 
 
 def _come_of_attacks(made: Line) -> dict[tuple[str, str], list[bytes]]:
