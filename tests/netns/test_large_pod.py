@@ -3,7 +3,7 @@
 300 routes and 800 neighbours    what the field has; facts that a note on the NIC cannot carry
 5,000 routes                     what a router in a pod has (`make test-all`)
 
-More than is kept: tests/unit/agent/test_lifecycle.py.
+More than is kept: tests/unit/agent/test_begin.py.
 """
 
 from __future__ import annotations
