@@ -39,7 +39,7 @@ setup: $(VENV)/.complete ## make the Python environment; the command is then .ve
 $(VENV)/.complete: requirements.lock pyproject.toml tools/python-packages.txt
 	@echo "setting up $(VENV)"
 	@tools/install-packages tools/python-packages.txt
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv --clear $(VENV) # one that another Python made would be a mixture of both
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@! $(VENV)/bin/pip show --quiet setuptools 2>/dev/null || \
